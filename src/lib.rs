@@ -1,1 +1,9 @@
 //! netc
+pub mod diag;
+pub mod graph;
+pub mod index;
+pub mod interp;
+pub mod kernel;
+pub mod ops;
+pub mod schedule;
+pub mod types;

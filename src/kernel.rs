@@ -1,0 +1,342 @@
+//! Program: how a network is computed. Loop nests of scalar expressions and library calls over buffers.
+//!
+//! The only form a back end sees. Nothing here knows layers, primitives or gradients.
+
+mod print;
+mod verify;
+
+use crate::index::{Id, IndexVec};
+use crate::types::{Dim, ElementType, Symbol};
+
+crate::new_id! {
+    /// A buffer of the program.
+    Buffer, "b"
+}
+crate::new_id! {
+    /// A loop of one kernel.
+    Axis, "i"
+}
+crate::new_id! {
+    /// An integer expression of one kernel.
+    Int, "n"
+}
+crate::new_id! {
+    /// A scalar expression of one kernel.
+    Expr, "e"
+}
+
+/// One entry point: `prepare` runs when parameters have changed, `steps` at every call, in order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Program {
+    /// The sizes known at run time only, in the order of the frame; a derived one comes after what it derives from.
+    pub symbols: Vec<Symbol>,
+    pub buffers: IndexVec<Buffer, BufferInfo>,
+    pub prepare: Vec<Step>,
+    pub steps: Vec<Step>,
+}
+
+/// A run of elements in memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BufferInfo {
+    /// For printing: the source, layer or value it holds.
+    pub name: String,
+    pub element: ElementType,
+    /// Number of elements.
+    pub len: Dim,
+    pub home: Home,
+}
+
+/// Who owns a buffer's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// The caller: the slot of an input, parameter, state or output in the entry's interface.
+    External(usize),
+    /// The session's workspace, for one call.
+    Workspace,
+    /// The session's, written by `prepare` and kept until parameters change.
+    Prepared,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    Loop(Kernel),
+    MatMul(MatMulCall),
+    Conv(ConvCall),
+    Pack(PackCall),
+    ScatterAdd(ScatterAddCall),
+    /// Its place; made by a later capability of the scheduler (recurrence).
+    Scan(Scan),
+}
+
+/// A part of a buffer: the element at an index lies at `offset + sum(index * stride)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    pub buffer: Buffer,
+    pub offset: Dim,
+    pub strides: Vec<Dim>,
+}
+
+/// `c = a @ b`, then the epilogue on each finished tile. `a` is `[m, k]`, `b` `[k, n]`, `c` `[m, n]`;
+/// the columns of `c` are contiguous.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MatMulCall {
+    pub m: Dim,
+    pub n: Dim,
+    pub k: Dim,
+    pub a: View,
+    pub b: View,
+    pub c: View,
+    pub epilogue: Option<Kernel>,
+}
+
+/// A convolution in one of its three directions. Strides of `x` and `y` stand in the order `[n, c, h, w]`.
+///
+/// Forward reads `x` and `weight` and writes `y`; the data gradient reads `y` and `weight` and writes `x`;
+/// the weight gradient reads `x` and `y` and writes `weight`. The channels of what is written are contiguous.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConvCall {
+    pub direction: Direction,
+    pub geometry: Geometry,
+    pub algorithm: Algorithm,
+    pub x: View,
+    pub y: View,
+    /// `[oc, c / groups, kh, kw]`, contiguous.
+    pub weight: View,
+    /// The weight packed for this direction, when it was packed beforehand.
+    pub packed: Option<Buffer>,
+    pub epilogue: Option<Kernel>,
+}
+
+/// Packs a convolution's weight for one direction and algorithm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackCall {
+    pub direction: Direction,
+    pub geometry: Geometry,
+    pub algorithm: Algorithm,
+    pub weight: View,
+    pub packed: Buffer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Forward,
+    DataGrad,
+    WeightGrad,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// An implicit matrix product, or a direct loop for few channels.
+    Direct,
+    /// Winograd F(4x4, 3x3).
+    Winograd,
+}
+
+/// The sizes of a convolution. `x` is `[n, c, h, w]`, `y` is `[n, oc, oh, ow]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Geometry {
+    pub n: Dim,
+    pub c: usize,
+    pub h: Dim,
+    pub w: Dim,
+    pub oc: usize,
+    pub oh: Dim,
+    pub ow: Dim,
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub pad: [usize; 2],
+    pub dilation: [usize; 2],
+    pub groups: usize,
+}
+
+/// `table = 0; table[index[r], :] += source[r, :]` for each row `r`, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScatterAddCall {
+    pub rows: Dim,
+    pub cols: usize,
+    pub table_rows: usize,
+    /// `[rows]` of `i32`.
+    pub index: View,
+    /// `[rows, cols]`, columns contiguous.
+    pub source: View,
+    /// `[table_rows, cols]`, contiguous.
+    pub table: View,
+}
+
+/// `body` once for each of `length` steps, in reverse order when `reverse`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scan {
+    pub length: Dim,
+    pub reverse: bool,
+    pub body: Vec<Step>,
+}
+
+/// A loop nest: for every point of `domain`, every store takes place.
+///
+/// Invariants, checked by [`Kernel::verify`]: ids refer to earlier entries; every axis is either in
+/// `domain` or bound by exactly one `Reduce`; a buffer that is both read and stored is read at the index
+/// of its store alone (so that points may run in any order).
+///
+/// As the epilogue of a library call, `domain` is `[row, col]` of the call's result, and loading the
+/// result's buffer at the point gives what the call computed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Kernel {
+    /// For printing and profiles.
+    pub name: String,
+    /// The extent of every loop.
+    pub axes: IndexVec<Axis, Dim>,
+    /// Outermost first.
+    pub domain: Vec<Axis>,
+    /// How many leading axes of `domain` are one flat range that threads share.
+    pub parallel: usize,
+    pub ints: IndexVec<Int, IntExpr>,
+    pub exprs: IndexVec<Expr, Scalar>,
+    pub stores: Vec<Store>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Store {
+    pub buffer: Buffer,
+    pub at: Address,
+    pub value: Expr,
+}
+
+/// The element at `offset + sum(int * stride)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Address {
+    pub offset: Dim,
+    pub terms: Vec<(Int, Dim)>,
+}
+
+/// Integers of a kernel: 64 bits wide, computed outside of vectors.
+#[derive(Debug, Clone, PartialEq)]
+pub enum IntExpr {
+    Const(i64),
+    Axis(Axis),
+    Add(Int, Int),
+    Mul(Int, i64),
+    /// Rounds towards minus infinity; the divisor is positive.
+    Div(Int, i64),
+    /// Never negative; the divisor is positive.
+    Rem(Int, i64),
+    /// A size known at run time only.
+    Size(Dim),
+    /// The value of an `i32` scalar: a token that is used as an index. In range, or clamped by its maker.
+    Value(Expr),
+}
+
+/// Scalars of a kernel. `f32` but for `Position` and loads from buffers of `i32`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scalar {
+    Const(f64),
+    Load { buffer: Buffer, at: Address },
+    /// An integer as an `i32`.
+    Position(Int),
+    /// An `i32` as an `f32`.
+    Convert(Expr),
+    Unary(UnaryFn, Expr),
+    Binary(BinaryFn, Expr, Expr),
+    /// 1 where it holds, else 0; of two `f32` or two `i32`.
+    Compare(CompareFn, Expr, Expr),
+    /// The first branch where the condition is not 0.
+    Select(Expr, Expr, Expr),
+    /// `combine` over all values of `axis`, starting from its neutral element.
+    Reduce { combine: Combine, axis: Axis, body: Expr },
+    /// `body` where every condition holds, else `otherwise`; `body` is not evaluated elsewhere.
+    Guard { conditions: Vec<Condition>, body: Expr, otherwise: f64 },
+    /// Uniform in [0, 1): `netc_runtime::rng` of two key words (`i32`), a stream and an index.
+    Random { key: [Expr; 2], stream: u32, index: Int },
+}
+
+/// Comparisons of integers that guard a load.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Condition {
+    /// `0 <= int < limit`.
+    InRange(Int, Dim),
+    /// `int` is a multiple of the number.
+    Multiple(Int, i64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UnaryFn {
+    Neg,
+    Abs,
+    Exp,
+    Log,
+    Tanh,
+    Sigmoid,
+    Erf,
+    Sqrt,
+    Floor,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BinaryFn {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Max,
+    Min,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CompareFn {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+/// How a reduction combines. All are associative up to rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Combine {
+    Sum,
+    Max,
+    Min,
+}
+
+impl Combine {
+    /// The value that changes nothing.
+    pub fn neutral(self) -> f64 {
+        match self {
+            Combine::Sum => 0.0,
+            Combine::Max => f64::NEG_INFINITY,
+            Combine::Min => f64::INFINITY,
+        }
+    }
+}
+
+impl Program {
+    /// All steps, with those of `prepare` first.
+    pub fn all_steps(&self) -> impl Iterator<Item = &Step> {
+        self.prepare.iter().chain(&self.steps)
+    }
+}
+
+impl View {
+    /// The whole of a contiguous buffer with these strides.
+    pub fn whole(buffer: Buffer, strides: Vec<Dim>) -> Self {
+        View { buffer, offset: Dim::fixed(0), strides }
+    }
+}
+
+/// The frame: an array of 64-bit words through which generated code finds everything that is known at run
+/// time only. Word 0 is the thread pool, then the values of the symbols, then the buffers' addresses.
+impl Program {
+    pub const POOL_WORD: usize = 0;
+
+    pub fn symbol_word(&self, symbol: &Symbol) -> usize {
+        let at = self.symbols.iter().position(|known| known == symbol);
+        1 + at.unwrap_or_else(|| panic!("the program does not declare the size `{symbol}`"))
+    }
+    pub fn buffer_word(&self, buffer: Buffer) -> usize {
+        1 + self.symbols.len() + buffer.index()
+    }
+    pub fn frame_words(&self) -> usize {
+        1 + self.symbols.len() + self.buffers.len()
+    }
+}
