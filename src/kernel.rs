@@ -2,8 +2,11 @@
 //!
 //! The only form a back end sees. Nothing here knows layers, primitives or gradients.
 
+mod access;
 mod print;
 mod verify;
+
+pub use access::{Access, Mode};
 
 use crate::index::{Id, IndexVec};
 use crate::types::{Dim, ElementType, Symbol};
