@@ -2,9 +2,11 @@
 
 pub mod check;
 
+use std::fmt;
+
 use crate::index::IndexVec;
 use crate::kernel::{Buffer, Home, Program};
-use crate::types::Extents;
+use crate::types::{Extents, Symbol};
 
 /// The alignment of every buffer in bytes: a cache line, and the widest vectors.
 pub const ALIGNMENT: usize = 64;
@@ -86,5 +88,39 @@ impl Plan {
             placed.insert(at, (offset, offset + n, lifetime));
         }
         Placement { offsets, workspace_bytes, prepared_bytes }
+    }
+}
+
+/// Prints a plan beside its program: each workspace buffer with its size and lifetime.
+#[derive(Debug)]
+pub struct Show<'a> {
+    pub program: &'a Program,
+    pub plan: &'a Plan,
+}
+
+impl fmt::Display for Show<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} steps", self.program.steps.len())?;
+        for (buffer, info) in self.program.buffers.iter() {
+            let name = if info.name.is_empty() { String::new() } else { format!("  # {}", info.name) };
+            match (info.home, self.plan.lifetimes[buffer]) {
+                (Home::External(slot), _) => writeln!(f, "{buffer}: {} x 4 bytes, slot {slot}{name}", info.len)?,
+                (Home::Prepared, _) => writeln!(f, "{buffer}: {} x 4 bytes, prepared{name}", info.len)?,
+                (Home::Workspace, Some(Lifetime { first, last })) => {
+                    writeln!(f, "{buffer}: {} x 4 bytes, steps {first} to {last}{name}", info.len)?;
+                }
+                (Home::Workspace, None) => writeln!(f, "{buffer}: unused{name}")?,
+            }
+        }
+        // With one member in the batch and sequences of one step, as an example of what fits where.
+        let mut extents = Extents::default();
+        for symbol in &self.program.symbols {
+            if !matches!(symbol, Symbol::Derived(_)) {
+                extents.set(symbol.clone(), 1);
+            }
+        }
+        let placement = self.plan.place(self.program, &extents);
+        let Placement { workspace_bytes, prepared_bytes, .. } = placement;
+        writeln!(f, "with every named size 1: workspace {workspace_bytes} bytes, prepared {prepared_bytes} bytes")
     }
 }
