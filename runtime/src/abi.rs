@@ -117,6 +117,12 @@ unsafe impl Send for Frame {}
 unsafe impl Sync for Frame {}
 
 impl Frame {
+    /// A frame that tests have made.
+    #[cfg(test)]
+    pub(crate) fn new(words: *const u64) -> Frame {
+        Frame(words)
+    }
+
     /// # Safety
     /// Word 0 of the frame is the address of a [`Pool`], and the frame is alive for `'a`.
     unsafe fn pool<'a>(self) -> &'a Pool {
