@@ -20,10 +20,7 @@ fn peak() -> f64 {
                 *sum = _mm256_fmadd_ps(*sum, factor, factor);
             }
         }
-        let total = sums
-            .into_iter()
-            .reduce(|a, b| _mm256_add_ps(a, b))
-            .expect("twelve chains");
+        let total = sums.into_iter().reduce(|a, b| _mm256_add_ps(a, b)).expect("twelve chains");
         _mm256_cvtss_f32(total)
     }
     let rounds = 400_000;
@@ -64,41 +61,16 @@ fn beside_peak(repeats: usize, operations: f64, mut work: impl FnMut()) -> (f64,
 fn product(threads: usize, m: usize, n: usize, k: usize, transposes: &str) {
     let pool = Pool::new(threads);
     let frame = [(&raw const pool) as u64];
-    let (a, b, mut c) = (
-        vec![0.5_f32; m * k],
-        vec![0.25_f32; k * n],
-        vec![0.0_f32; m * n],
-    );
-    let (a_rs, a_cs) = if transposes.starts_with('n') {
-        (k, 1)
-    } else {
-        (1, m)
-    };
-    let (b_rs, b_cs) = if transposes.ends_with('n') {
-        (n, 1)
-    } else {
-        (1, k)
-    };
+    let (a, b, mut c) = (vec![0.5_f32; m * k], vec![0.25_f32; k * n], vec![0.0_f32; m * n]);
+    let (a_rs, a_cs) = if transposes.starts_with('n') { (k, 1) } else { (1, m) };
+    let (b_rs, b_cs) = if transposes.ends_with('n') { (n, 1) } else { (1, k) };
     let [a_rs, a_cs, b_rs, b_cs] = [a_rs, a_cs, b_rs, b_cs].map(|x| x as i64);
     let operations = (2 * m * n * k) as f64;
     let repeats = (2e9 / operations).clamp(15.0, 200.0) as usize;
     let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
     let c_rs = n as i64;
     let [m, n, k] = [m, n, k].map(|x| x as i64);
-    let d = MatMul {
-        m,
-        n,
-        k,
-        a,
-        a_rs,
-        a_cs,
-        b,
-        b_rs,
-        b_cs,
-        c,
-        c_rs,
-        epilogue: None,
-    };
+    let d = MatMul { m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, c_rs, epilogue: None };
     let (peak, rate) = beside_peak(repeats, operations, || {
         // SAFETY: the descriptor is that of the vectors above.
         unsafe { abi::netc_matmul(frame.as_ptr(), &raw const d) };
