@@ -1,1 +1,4 @@
 //! netc
+
+pub mod diag;
+pub mod syntax;
