@@ -297,7 +297,7 @@ impl<'a> Cx<'a> {
                 if self.before() == "->" {
                     "a layer"
                 } else {
-                    "a value or a layer"
+                    "a value"
                 }
                 .to_owned(),
             );
