@@ -129,8 +129,8 @@ impl Printer<'_> {
     /// neighboring lines of the same sort.
     fn keyword_widths(&self, stmts: &[Stmt]) -> Vec<usize> {
         let mut widths = Vec::new();
-        for run in
-            stmts.chunk_by(|a, b| sort(a) == sort(b) && self.out.are_neighbors(a.span, b.span))
+        for run in stmts
+            .chunk_by(|a, b| self.sort(a) == self.sort(b) && self.out.are_neighbors(a.span, b.span))
         {
             let widest = run
                 .iter()
@@ -148,6 +148,14 @@ impl Printer<'_> {
                 .two_stages(flow)
                 .map(|(first, _)| first.chars().count()),
             _ => keyword(stmt).map(|(word, _)| word.len()),
+        }
+    }
+
+    fn sort(&self, stmt: &Stmt) -> Sort {
+        match (&stmt.kind, keyword(stmt)) {
+            (_, Some((_, sort))) => sort,
+            (StmtKind::Flow(flow), None) if self.two_stages(flow).is_some() => Sort::Flow,
+            (_, None) => Sort::Lone,
         }
     }
 
@@ -205,7 +213,7 @@ impl Printer<'_> {
                 None => self.expr(flow),
             },
             StmtKind::Output(expr) | StmtKind::Loss(expr) | StmtKind::Metric(expr) => {
-                self.expr(expr)
+                self.expr(expr);
             }
             StmtKind::For {
                 var,
@@ -225,7 +233,7 @@ impl Printer<'_> {
                 let mut end = None;
                 for (condition, body) in branches {
                     self.else_word(end, condition.span.start, column);
-                    self.out.push("if ");
+                    self.out.push(if end.is_some() { " if " } else { "if " });
                     self.expr(condition);
                     self.out.push(" ");
                     self.body(body);
@@ -233,20 +241,21 @@ impl Printer<'_> {
                 }
                 if let Some(body) = otherwise {
                     self.else_word(end, body.span.start, column);
+                    self.out.push(" ");
                     self.body(body);
                 }
             }
         }
     }
 
-    /// ` else `, in a new line if the source has one there. `end` is where the branch before ended, if there is one.
+    /// ` else`, in a new line if the source has one there. `end` is where the branch before ended, if there is one.
     pub(super) fn else_word(&mut self, end: Option<u32>, next: u32, column: usize) {
         let Some(end) = end else { return };
         if self.out.breaks_before_else(end, next) {
             self.out.continue_line(next, column);
-            self.out.push("else ");
+            self.out.push("else");
         } else {
-            self.out.push(" else ");
+            self.out.push(" else");
         }
     }
 
@@ -308,13 +317,5 @@ fn keyword(stmt: &Stmt) -> Option<(&'static str, Sort)> {
         StmtKind::Bind { .. } | StmtKind::Flow(_) | StmtKind::For { .. } | StmtKind::If { .. } => {
             None
         }
-    }
-}
-
-fn sort(stmt: &Stmt) -> Sort {
-    match (&stmt.kind, keyword(stmt)) {
-        (_, Some((_, sort))) => sort,
-        (StmtKind::Flow(_), None) => Sort::Flow,
-        (_, None) => Sort::Lone,
     }
 }

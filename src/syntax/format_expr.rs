@@ -82,7 +82,7 @@ impl Printer<'_> {
                 let mut end = None;
                 for (condition, value) in branches {
                     self.else_word(end, condition.span.start, column);
-                    self.out.push("if ");
+                    self.out.push(if end.is_some() { " if " } else { "if " });
                     self.expr(condition);
                     self.value_in_braces(value);
                     end = Some(value.span.end);
@@ -181,7 +181,7 @@ impl Printer<'_> {
         self.out.push("x");
         match &repeat.kind {
             ExprKind::Number(number) if number.form == NumberForm::Integer => {
-                self.out.push(&number.text)
+                self.out.push(&number.text);
             }
             _ => {
                 self.out.push("(");

@@ -78,7 +78,7 @@ impl Cx<'_> {
                 }
                 b' ' | b'\t' | b'\r' => at += 1,
                 _ => {
-                    let length = self.token_length(at);
+                    let length = token_length(&self.source[at..]);
                     self.join_lines(at, length);
                     if self.begins_item(at, length) && !self.open.is_empty() {
                         let word = &self.source[at..at + length];
@@ -160,7 +160,7 @@ impl Cx<'_> {
         match &self.source[at..at + length] {
             "(" | "[" | "{" => {
                 let bracket = self.source.as_bytes()[at];
-                if bracket == b'[' && at > 0 && self.last == Some(at - 1) {
+                if bracket == b'[' && self.is_glued_to_value(at) {
                     // `x[0][0]…` nests to the left as `a + b + …` does.
                     self.operator(at, 1)?;
                 }
@@ -181,6 +181,12 @@ impl Cx<'_> {
             _ => {}
         }
         Ok(None)
+    }
+
+    fn is_glued_to_value(&self, at: usize) -> bool {
+        let before = self.source[..at].chars().next_back();
+        before
+            .is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '\'' | ')' | ']' | '}'))
     }
 
     fn close(&mut self, at: usize) -> Option<Diagnostic> {
@@ -285,11 +291,6 @@ impl Cx<'_> {
         name.len() < rest.len()
             && after.len() < name.len()
             && after.trim_start_matches(is_blank).starts_with(['(', '{'])
-    }
-
-    /// The length of the token at `at`, only as finely divided as layout needs it.
-    fn token_length(&self, at: usize) -> usize {
-        token_length(&self.source[at..])
     }
 
     fn span(&self, at: usize, length: usize) -> Span {

@@ -12,7 +12,7 @@ use super::layout::layout;
 use crate::diag::{Code, Diagnostic, FileId, Message, Span};
 
 /// A description of a network is small; this bounds time and memory on a stranger's file.
-const MAX_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 19;
 
 #[derive(pest_derive::Parser)]
 #[grammar = "../grammar/net.pest"]

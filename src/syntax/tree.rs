@@ -139,7 +139,7 @@ impl Tree {
                 match &setting.value {
                     SettingValue::Values(values) => tree.node(format!("setting {name}"), values),
                     SettingValue::Feed { input, value } => {
-                        tree.role(&format!("setting {name} {} <-", input.text), value)
+                        tree.role(&format!("setting {name} {} <-", input.text), value);
                     }
                 }
             }
