@@ -7,7 +7,7 @@ use super::ast::{
     Body, Decl, Definition, Expr, ExprKind, File, Item, ItemKind, Port, Setting, SettingValue,
     Stmt, StmtKind,
 };
-use super::format_line::Lines;
+use super::format_line::{Lines, Source};
 use super::parse;
 use crate::diag::{Diagnostic, FileId};
 
@@ -18,8 +18,18 @@ pub fn format(file: FileId, text: &str) -> Result<String, Vec<Diagnostic>> {
 }
 
 fn print(file: &File, text: &str) -> String {
+    let mut code = text.as_bytes().to_vec();
+    for comment in &file.comments {
+        code[comment.span.range()].fill(b' ');
+    }
+    let code = String::from_utf8(code).expect("comments are whole characters");
+    let source = Source {
+        text,
+        code: &code,
+        comments: &file.comments,
+    };
     let mut p = Printer {
-        out: Lines::new(text, &file.comments),
+        out: Lines::new(source),
     };
     for item in &file.items {
         p.out.begin_line(item.span.start);

@@ -4,14 +4,14 @@ use std::fmt::{Display, Formatter};
 
 use super::ast::{Arg, Expr, ExprKind, NumberForm, UnaryOp};
 use super::format::Printer;
-use super::format_line::Lines;
+use super::format_line::{Lines, Source};
 use crate::diag::Span;
 
 /// The expression in canonical form, on one line except for combinators.
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         let mut printer = Printer {
-            out: Lines::without_source(),
+            out: Lines::new(Source::default()),
         };
         printer.expr(self);
         f.write_str(printer.out.finish().trim_end())
