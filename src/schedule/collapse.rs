@@ -72,7 +72,7 @@ fn standalone_ints(kernel: &Kernel) -> Vec<Int> {
         }
     }
     for int in kernel.ints.values() {
-        if let IntExpr::Div(of, _) | IntExpr::Rem(of, _) = int {
+        if let IntExpr::Div(of, _) | IntExpr::Rem(of, _) | IntExpr::DivSize(of, _) | IntExpr::RemSize(of, _) = int {
             ints.push(*of);
         }
     }
@@ -96,7 +96,12 @@ fn coefficient(kernel: &Kernel, int: Int, axis: Axis) -> Option<i64> {
         IntExpr::Axis(at) => Some(i64::from(*at == axis)),
         IntExpr::Add(a, b) => coefficient(kernel, *a, axis)?.checked_add(coefficient(kernel, *b, axis)?),
         IntExpr::Mul(a, factor) => coefficient(kernel, *a, axis)?.checked_mul(*factor),
-        IntExpr::Div(a, _) | IntExpr::Rem(a, _) => (coefficient(kernel, *a, axis)? == 0).then_some(0),
+        IntExpr::MulSize(a, _)
+        | IntExpr::Div(a, _)
+        | IntExpr::Rem(a, _)
+        | IntExpr::DivSize(a, _)
+        | IntExpr::RemSize(a, _)
+        | IntExpr::Clamp(a, _) => (coefficient(kernel, *a, axis)? == 0).then_some(0),
         // Its own load is checked where it stands; here only that it does not vary.
         IntExpr::Value(expr) => (!varies(kernel, *expr, axis)).then_some(0),
     }

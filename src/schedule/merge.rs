@@ -108,6 +108,10 @@ impl Merger {
             IntExpr::Mul(a, factor) => IntExpr::Mul(self.ints[*a], *factor),
             IntExpr::Div(a, divisor) => IntExpr::Div(self.ints[*a], *divisor),
             IntExpr::Rem(a, divisor) => IntExpr::Rem(self.ints[*a], *divisor),
+            IntExpr::MulSize(a, size) => IntExpr::MulSize(self.ints[*a], size.clone()),
+            IntExpr::DivSize(a, size) => IntExpr::DivSize(self.ints[*a], size.clone()),
+            IntExpr::RemSize(a, size) => IntExpr::RemSize(self.ints[*a], size.clone()),
+            IntExpr::Clamp(a, limit) => IntExpr::Clamp(self.ints[*a], *limit),
             // Integers come before the expressions here; one that reads an expression is left alone.
             IntExpr::Value(_) => return None,
         })
