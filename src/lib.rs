@@ -1,4 +1,5 @@
 //! netc
+pub mod autodiff;
 pub mod diag;
 pub mod error;
 pub mod graph;
