@@ -174,6 +174,8 @@ pub struct Scan {
 
 /// A loop nest: for every point of `domain`, every store takes place.
 ///
+/// At one point all values are computed before any is stored, so that a load sees what was there before.
+///
 /// Invariants, checked by [`Kernel::verify`]: ids refer to earlier entries; every axis is either in
 /// `domain` or bound by exactly one `Reduce`; a buffer that is both read and stored is read at the index
 /// of its store alone (so that points may run in any order).
@@ -222,7 +224,15 @@ pub enum IntExpr {
     Rem(Int, i64),
     /// A size known at run time only.
     Size(Dim),
-    /// The value of an `i32` scalar: a token that is used as an index. In range, or clamped by its maker.
+    /// The product with a size known at run time only.
+    MulSize(Int, Dim),
+    /// The quotient by a size known at run time only; never evaluated where that is 0, or the dividend negative.
+    DivSize(Int, Dim),
+    /// The remainder that goes with `DivSize`.
+    RemSize(Int, Dim),
+    /// The nearest number of `0..limit`; the limit is positive.
+    Clamp(Int, i64),
+    /// The value of an `i32` scalar: a token that is used as an index, through `Clamp`.
     Value(Expr),
 }
 
@@ -230,7 +240,10 @@ pub enum IntExpr {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scalar {
     Const(f64),
-    Load { buffer: Buffer, at: Address },
+    Load {
+        buffer: Buffer,
+        at: Address,
+    },
     /// An integer as an `i32`.
     Position(Int),
     /// An `i32` as an `f32`.
@@ -242,11 +255,23 @@ pub enum Scalar {
     /// The first branch where the condition is not 0.
     Select(Expr, Expr, Expr),
     /// `combine` over all values of `axis`, starting from its neutral element.
-    Reduce { combine: Combine, axis: Axis, body: Expr },
+    Reduce {
+        combine: Combine,
+        axis: Axis,
+        body: Expr,
+    },
     /// `body` where every condition holds, else `otherwise`; `body` is not evaluated elsewhere.
-    Guard { conditions: Vec<Condition>, body: Expr, otherwise: f64 },
+    Guard {
+        conditions: Vec<Condition>,
+        body: Expr,
+        otherwise: f64,
+    },
     /// Uniform in [0, 1): `netc_runtime::rng` of two key words (`i32`), a stream and an index.
-    Random { key: [Expr; 2], stream: u32, index: Int },
+    Random {
+        key: [Expr; 2],
+        stream: u32,
+        index: Int,
+    },
 }
 
 /// Comparisons of integers that guard a load.
@@ -277,7 +302,9 @@ pub enum BinaryFn {
     Sub,
     Mul,
     Div,
+    /// `b > a ? b : a`, so that a NaN that comes first stays.
     Max,
+    /// `b < a ? b : a`.
     Min,
 }
 
@@ -291,7 +318,7 @@ pub enum CompareFn {
     Ge,
 }
 
-/// How a reduction combines. All are associative up to rounding.
+/// How a reduction combines. All are associative up to rounding; Max and Min pass over NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Combine {
     Sum,
@@ -306,6 +333,14 @@ impl Combine {
             Combine::Sum => 0.0,
             Combine::Max => f64::NEG_INFINITY,
             Combine::Min => f64::INFINITY,
+        }
+    }
+    /// `sum = function(sum, value)`.
+    pub fn function(self) -> BinaryFn {
+        match self {
+            Combine::Sum => BinaryFn::Add,
+            Combine::Max => BinaryFn::Max,
+            Combine::Min => BinaryFn::Min,
         }
     }
 }

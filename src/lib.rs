@@ -1,9 +1,6 @@
 //! netc
-pub mod diag;
-pub mod graph;
+pub mod codegen;
 pub mod index;
 pub mod interp;
 pub mod kernel;
-pub mod ops;
-pub mod schedule;
 pub mod types;

@@ -62,10 +62,7 @@ mod tests {
             assert_eq!(floats.as_ptr() as usize % 64, 0);
             floats.as_ptr() as usize
         });
-        assert_eq!(
-            with(Purpose::Left, 50, |floats| floats.as_ptr() as usize),
-            first
-        );
+        assert_eq!(with(Purpose::Left, 50, |floats| floats.as_ptr() as usize), first);
     }
 
     #[test]

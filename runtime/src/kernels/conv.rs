@@ -20,11 +20,7 @@ unsafe impl Sync for Conv {}
 /// How many floats the packed weights of a convolution take, on any CPU.
 pub fn packed_len(d: &Conv, direction: i64) -> usize {
     let [c, oc, kh, kw, groups] = [d.c, d.oc, d.kh, d.kw, d.groups].map(|x| x.max(1) as usize);
-    let (inner, outer) = if direction == FORWARD {
-        (c, oc)
-    } else {
-        (oc, c)
-    };
+    let (inner, outer) = if direction == FORWARD { (c, oc) } else { (oc, c) };
     let taps = if d.algorithm == WINOGRAD { 36 } else { kh * kw };
     groups * taps * (inner / groups) * (outer / groups).next_multiple_of(32)
 }
@@ -52,8 +48,7 @@ fn visit(d: &Conv, n: i64, mut f: impl FnMut(isize, isize, isize)) {
                     };
                     for o in 0..d.oc {
                         for ci in 0..c {
-                            let x =
-                                n * d.x_n + row * d.x_h + col * d.x_w + (o / oc * c + ci) * d.x_c;
+                            let x = n * d.x_n + row * d.x_h + col * d.x_w + (o / oc * c + ci) * d.x_c;
                             let y = n * d.y_n + i * d.y_h + j * d.y_w + o;
                             let w = ((o * c + ci) * d.kh + a) * d.kw + b;
                             f(x as isize, y as isize, w as isize);
@@ -78,15 +73,9 @@ pub(crate) unsafe fn forward(_pool: &Pool, frame: Frame, d: &Conv) {
                     }
                 }
             }
-            visit(d, n, |x, y, w| {
-                *d.y.offset(y) += *d.x.offset(x) * *d.weight.offset(w)
-            });
+            visit(d, n, |x, y, w| *d.y.offset(y) += *d.x.offset(x) * *d.weight.offset(w));
         }
-        frame.finish(
-            d.epilogue,
-            [0, (d.n * d.oh * d.ow) as usize],
-            [0, d.oc as usize],
-        );
+        frame.finish(d.epilogue, [0, (d.n * d.oh * d.ow) as usize], [0, d.oc as usize]);
     }
 }
 
@@ -103,15 +92,9 @@ pub(crate) unsafe fn data_grad(_pool: &Pool, frame: Frame, d: &Conv) {
                     }
                 }
             }
-            visit(d, n, |x, y, w| {
-                *d.x.offset(x) += *d.y.offset(y) * *d.weight.offset(w)
-            });
+            visit(d, n, |x, y, w| *d.x.offset(x) += *d.y.offset(y) * *d.weight.offset(w));
         }
-        frame.finish(
-            d.epilogue,
-            [0, (d.n * d.h * d.w) as usize],
-            [0, d.c as usize],
-        );
+        frame.finish(d.epilogue, [0, (d.n * d.h * d.w) as usize], [0, d.c as usize]);
     }
 }
 
@@ -125,9 +108,7 @@ pub(crate) unsafe fn weight_grad(_pool: &Pool, frame: Frame, d: &Conv) {
             *d.weight.add(w) = 0.0;
         }
         for n in 0..d.n {
-            visit(d, n, |x, y, w| {
-                *d.weight.offset(w) += *d.x.offset(x) * *d.y.offset(y)
-            });
+            visit(d, n, |x, y, w| *d.weight.offset(w) += *d.x.offset(x) * *d.y.offset(y));
         }
         frame.finish(d.epilogue, [0, d.oc as usize], [0, columns]);
     }

@@ -20,8 +20,7 @@ pub(crate) unsafe fn matmul(pool: &Pool, frame: Frame, d: &MatMul) {
                     *c.add(j) = 0.0;
                 }
                 for p in 0..k {
-                    let a =
-                        *d.a.offset(i as isize * d.a_rs as isize + p as isize * d.a_cs as isize);
+                    let a = *d.a.offset(i as isize * d.a_rs as isize + p as isize * d.a_cs as isize);
                     let b = d.b.offset(p as isize * d.b_rs as isize);
                     for j in 0..n {
                         *c.add(j) += a * *b.offset(j as isize * d.b_cs as isize);
