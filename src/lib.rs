@@ -7,4 +7,5 @@ pub mod interp;
 pub mod kernel;
 pub mod ops;
 pub mod schedule;
+pub mod simplify;
 pub mod types;

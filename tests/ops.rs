@@ -5,6 +5,7 @@ use netc::graph::{Builder, Graph, Output, OutputRole, Value, Var};
 use netc::index::IndexVec;
 use netc::interp::{Precision, Scope, Tensor, eval};
 use netc::ops::{Op, Role, Source};
+use netc::simplify::simplify;
 use netc::types::{ElementType, Extents, Symbol, TensorType};
 
 /// Batch sizes and lengths, odd and small.
@@ -41,6 +42,48 @@ fn gradient_matches_finite_differences() {
         let Some(loss) = parts.reduce(|sum, part| sum + part) else { continue };
         let second = gradient(&builder, loss, &wrt);
         check_gradient(&op, &builder, loss, &wrt, &second);
+    }
+}
+
+#[test]
+fn simplify_preserves_meaning() {
+    for (op, types) in Op::samples() {
+        check_simplify(&single(&op, &types));
+        if matches!(op, Op::Scan(_)) {
+            continue;
+        }
+        let builder = Builder::default();
+        let args = sources(&builder, &types);
+        let y = builder.apply(op, &args).expect("a sample is well-typed");
+        if y.ty().element == ElementType::I32 {
+            continue;
+        }
+        let wrt: Vec<Value> =
+            args.iter().filter(|arg| arg.ty().element == ElementType::F32).map(|arg| arg.id).collect();
+        for (i, dx) in gradient(&builder, weighted_sum(y, "weights"), &wrt).into_iter().enumerate() {
+            builder.add_output(Output { role: OutputRole::Gradient, name: format!("x{i}"), value: dx.id });
+        }
+        check_simplify(&builder.finish());
+    }
+}
+
+/// Compares the outputs of a graph before and after.
+fn check_simplify(graph: &Graph) {
+    let simple = simplify(graph);
+    simple.verify();
+    assert!(simple.len() <= graph.len(), "{graph}\nbecame\n{simple}");
+    assert_eq!(simplify(&simple), simple, "simplified twice");
+    for (batch, length) in SIZES {
+        let scope = scope(batch, length, Precision::F64);
+        let (before, after) = (run(graph, &scope), run(&simple, &scope));
+        for (old, new) in graph.outputs.iter().zip(&simple.outputs) {
+            assert_eq!((old.role, &old.name), (new.role, &new.name));
+            let pairs = before[old.value].data.iter().zip(&after[new.value].data);
+            for (x, y) in pairs {
+                let close = x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= 1e-6 * (1.0 + x.abs());
+                assert!(close, "{}: {x} became {y}\n{graph}\nbecame\n{simple}", old.name);
+            }
+        }
     }
 }
 
