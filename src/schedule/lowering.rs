@@ -196,3 +196,79 @@ impl<'g> Lowering<'g> {
         known.unwrap_or_else(|| self.kernel.exprs.push(scalar))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Lowering;
+    use crate::graph::{Builder, Value, Var};
+    use crate::index::IndexVec;
+    use crate::interp::{Memory, Precision, Scope, Tensor, eval, run_kernel};
+    use crate::kernel::{Address, Store, View};
+    use crate::ops::{Op, Role, Source};
+    use crate::schedule::storage::Storage;
+    use crate::types::{Dim, ElementType, Extents, Symbol, product};
+
+    /// Row-major strides.
+    fn strides(shape: &[Dim]) -> Vec<Dim> {
+        (0..shape.len()).map(|axis| product(&shape[axis + 1..])).collect()
+    }
+
+    fn sample(source: &Source, scope: &Scope) -> Tensor {
+        let shape = source.ty.eval(&scope.extents);
+        let n = shape.iter().product();
+        let data = match source.ty.element {
+            ElementType::F32 => (0..n).map(|i: usize| 0.2 + (i * 37 % 101) as f64 * 0.017).collect(),
+            ElementType::I32 => (0..n).map(|i: usize| (i * 3 % 7) as f64 - 2.0).collect(),
+        };
+        Tensor::new(source.ty.element, &shape, data).map(|x| scope.round(x))
+    }
+
+    /// Law: the element rule of every primitive computes what the primitive means.
+    #[test]
+    fn elements_agree_with_the_interpreter() {
+        for (op, types) in Op::samples() {
+            let builder = Builder::default();
+            let source = |(i, ty): (usize, _)| builder.source(Role::Input, &format!("x{i}"), ty);
+            let args: Vec<Var<'_>> = types.into_iter().enumerate().map(source).collect();
+            let y = builder.apply(op.clone(), &args).expect("a sample is well-typed").id;
+            let graph = builder.finish();
+
+            // The arguments are stored, the result is inlined into a kernel that stores it after them.
+            let mut views: IndexVec<Value, Option<View>> = IndexVec::new();
+            let mut memory = Memory::new();
+            for (value, node) in graph.nodes() {
+                let buffer = memory.push(Vec::new());
+                views.push((value != y).then(|| View::whole(buffer, strides(&node.ty.shape))));
+            }
+            let storage = Storage { views };
+            let target = memory.ids().next_back().expect("at least the result");
+            let mut cx = Lowering::new(&graph, &storage, "sample");
+            let shape = &graph.ty(y).shape;
+            let axes: Vec<_> = shape.iter().map(|dim| cx.axis(dim.clone())).collect();
+            let index: Vec<_> = axes.iter().map(|&axis| cx.int_axis(axis)).collect();
+            let node = graph.node(y);
+            let Some(value) = node.op.element(&mut cx, &node.args, &index) else { continue };
+            let terms = index.into_iter().zip(strides(shape)).collect();
+            let mut kernel = cx.kernel;
+            kernel.domain = axes;
+            kernel.stores.push(Store { buffer: target, at: Address { offset: Dim::fixed(0), terms }, value });
+
+            for (batch, length) in [(3, 5), (1, 5), (2, 4), (1, 3), (0, 5)] {
+                let mut extents = Extents::with_batch(batch);
+                extents.set(Symbol::Axis("T".into()), length);
+                let scope = Scope::new(extents, Precision::F64);
+                let values = eval(&graph, &|source| sample(source, &scope), &scope);
+                for ((value, _), elements) in graph.nodes().zip(memory.iter_mut().map(|(_, elements)| elements)) {
+                    elements.clone_from(&values[value].data);
+                }
+                memory[target].fill(f64::NAN);
+                run_kernel(&kernel, &mut memory, &scope);
+                // Sums may be taken in another order.
+                let close = |(a, b): (&f64, &f64)| a == b || (a - b).abs() <= 1e-12 * b.abs();
+                let (found, expected) = (&memory[target], &values[y].data);
+                let equal = found.len() == expected.len() && found.iter().zip(expected).all(close);
+                assert!(equal, "{op:?} with B = {batch} and T = {length}: {found:?}, not {expected:?}\n{kernel:?}");
+            }
+        }
+    }
+}
