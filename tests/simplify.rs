@@ -67,6 +67,15 @@ fn constants_fold() {
 }
 
 #[test]
+fn parts_of_parts_are_parts() {
+    let expected = "%1: f32[B, 1] = slice(%0) axis 1 from 2\noutput y = %1";
+    check(|x, _| x.slice(1, 1, Dim::fixed(2)).slice(1, 1, Dim::ONE), expected);
+    check(|x, _| joined(x).slice(1, 2, Dim::ONE), expected);
+    let expected = "%1: f32[B, 3] = neg(%0)\n%2: f32[B, 1] = slice(%1) axis 1 from 2\noutput y = %2";
+    check(|x, _| joined(x).slice(1, 5, Dim::ONE), expected);
+}
+
+#[test]
 fn gradients_of_masks_stay() {
     let expected = "\
 %1: f32[B, 3] = exp(%0)
@@ -204,4 +213,9 @@ fn sample(source: &Source, scope: &Scope) -> Tensor {
     let seed: usize = source.name.bytes().map(usize::from).sum();
     let n = shape.iter().product();
     Tensor::f32(&shape, (0..n).map(|i: usize| ((i * 37 + seed * 11) % 101) as f64 * 0.037 - 1.7).collect())
+}
+
+/// `x` and `-x` side by side.
+fn joined(x: Var<'_>) -> Var<'_> {
+    Var::concat(&[x, -x], 1).expect("two parts")
 }
