@@ -11,5 +11,6 @@ pub mod memory;
 pub mod network;
 pub mod ops;
 pub mod schedule;
+pub mod simplify;
 pub mod syntax;
 pub mod types;
