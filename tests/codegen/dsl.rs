@@ -1,7 +1,7 @@
 //! Hand-made programs, and the comparison of what they mean with what generated code does.
 
 use netc::codegen::{asm, compile};
-use netc::index::{Id, IndexVec};
+use netc::index::IndexVec;
 use netc::interp::Precision;
 use netc::interp::program::{Memory, run_program};
 use netc::kernel::*;
