@@ -5,6 +5,7 @@
 //! - [`isa`]: the machine that code is made for;
 //! - [`jit`]: code in memory, and calls of it.
 
+mod collapse;
 mod control;
 mod cx;
 mod driver;

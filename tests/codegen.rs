@@ -86,6 +86,30 @@ fn elementary_functions_have_the_bits_of_the_runtime() {
 }
 
 #[test]
+fn nan_survives_where_it_comes_first() {
+    let mut p = Sketch::default();
+    let [x, y] = [21, 21].map(|n| p.buffer(n));
+    p.kernel(&dims(&[21]), 1, |k, i| {
+        let at = [(i[0], ONE)];
+        let value = k.load(x, &at);
+        // The logarithm of a negative number, then relu.
+        let value = k.unary(UnaryFn::Log, value);
+        let zero = k.number(0.0);
+        let value = k.binary(BinaryFn::Max, value, zero);
+        let value = k.binary(BinaryFn::Min, value, zero);
+        k.store(y, &at, value);
+    });
+    check(&p.program, Tolerance::Exact);
+    let mut memory = fill(&p.program, &Default::default(), 7);
+    netc::codegen::compile(&p.program, "test").run_copied(
+        &mut memory,
+        &Default::default(),
+        &netc_runtime::Pool::new(1),
+    );
+    assert!(memory[y].iter().any(|x| x.is_nan()), "some inputs are negative: {:?}", memory[x]);
+}
+
+#[test]
 fn reductions_of_rows_and_columns() {
     for combine in [Combine::Sum, Combine::Max, Combine::Min] {
         for (m, n) in [(1, 1), (3, 0), (0, 3), (5, 4), (4, 5), (17, 33), (33, 17), (2, 3), (16, 64)] {
@@ -476,6 +500,47 @@ fn rows_are_added_where_an_index_says() {
         table: View::whole(table, vec![fixed(cols), ONE]),
     }));
     check(&p.program, Tolerance::Exact);
+}
+
+/// Loops that walk through memory as one become one, whatever part of them is parallel; others do not.
+#[test]
+fn neighboring_loops_collapse() {
+    for parallel in 0..4 {
+        for named in [false, true] {
+            let first = if named { Dim::batch() } else { fixed(3) };
+            let extents = [first.clone(), fixed(5), fixed(7)];
+            let mut p = Sketch::default();
+            if named {
+                p.sizes(&[&first]);
+            }
+            let [x, noise, bias, y] =
+                [first.times(&fixed(35)), first.times(&fixed(35)), fixed(5), first.times(&fixed(35))]
+                    .map(|n| p.buffer(n));
+            let key = p.ints(2);
+            let at = |i: &[Int]| [(i[0], fixed(35)), (i[1], fixed(7)), (i[2], ONE)];
+            p.kernel(&extents, parallel, |k, i| {
+                let [zero, one] = [0, 1].map(|word| k.int(IntExpr::Const(word)));
+                let key = [zero, one].map(|word| k.load(key, &[(word, ONE)]));
+                let row = k.int(IntExpr::Mul(i[0], 5));
+                let row = k.int(IntExpr::Add(row, i[1]));
+                let row = k.int(IntExpr::Mul(row, 7));
+                let index = k.int(IntExpr::Add(row, i[2]));
+                let random = k.push(Scalar::Random { key, stream: 1, index });
+                let x = k.load(x, &[(index, ONE)]);
+                let value = k.binary(BinaryFn::Mul, random, x);
+                k.store(noise, &at(i), value);
+            });
+            p.kernel(&extents, parallel, |k, i| {
+                let x = k.load(noise, &at(i));
+                let bias = k.load(bias, &[(i[1], ONE)]);
+                let value = k.binary(BinaryFn::Add, x, bias);
+                k.store(y, &at(i), value);
+            });
+            for n in [0, 1, 3] {
+                check_with(&p.program, &batch(n), Tolerance::Exact);
+            }
+        }
+    }
 }
 
 #[test]
