@@ -383,7 +383,7 @@ fn named_sizes_multiply_divide_and_flatten() {
     let rows = batch.times(&time);
     let [x, y, z] = [rows.times(&fixed(5)), rows.clone(), rows.clone()].map(|n| p.buffer(n));
     // Reads `[B, T, 5]` by the flat row, and writes it transposed.
-    p.kernel(&[rows.clone()], 1, |k, i| {
+    p.kernel(&[rows], 1, |k, i| {
         let b = k.int(IntExpr::DivSize(i[0], time.clone()));
         let t = k.int(IntExpr::RemSize(i[0], time.clone()));
         let (axis, j) = k.axis(5);

@@ -95,7 +95,7 @@ impl Cx<'_, '_> {
                 self.hoist_int(*a, may_read, seen);
             }
             IntExpr::MulSize(a, _) | IntExpr::DivSize(a, _) | IntExpr::RemSize(a, _) => {
-                self.hoist_int(*a, may_read, seen)
+                self.hoist_int(*a, may_read, seen);
             }
             IntExpr::Value(expr) => self.hoist_expr(*expr, may_read, seen),
         }
@@ -142,7 +142,7 @@ impl Cx<'_, '_> {
             Scalar::Position(int) => self.control_int(*int, seen),
             Scalar::Convert(x) | Scalar::Unary(_, x) => self.control(*x, seen),
             Scalar::Binary(_, a, b) | Scalar::Compare(_, a, b) => {
-                [a, b].into_iter().for_each(|x| self.control(*x, seen))
+                [a, b].into_iter().for_each(|x| self.control(*x, seen));
             }
             Scalar::Select(condition, a, b) => [condition, a, b].into_iter().for_each(|x| self.control(*x, seen)),
             Scalar::Random { key, index, .. } => {
