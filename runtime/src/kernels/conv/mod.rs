@@ -102,37 +102,37 @@ unsafe fn correlate(cpu: Cpu, pool: &Pool, frame: Frame, d: &Conv, direction: i6
     } else {
         0
     };
-    scratch::with(Purpose::Weights, len, |room| {
-        let mut packed = d.packed;
-        if packed.is_null() {
-            // SAFETY: the scratch memory has room for the packed weights.
-            unsafe { pack_on(cpu, pool, d, direction, room.as_mut_ptr()) };
-            packed = room.as_ptr();
-        }
-        if g.is_depthwise() {
-            cpu::run_on(
-                cpu,
-                depthwise::Depthwise {
-                    pool,
-                    frame,
-                    g: &g,
-                    packed,
-                    epilogue: d.epilogue,
-                },
-            );
-        } else {
-            cpu::run_on(
-                cpu,
-                implicit::Implicit {
-                    pool,
-                    frame,
-                    g: &g,
-                    packed,
-                    epilogue: d.epilogue,
-                },
-            );
-        }
-    });
+    let mut room = scratch::lend(Purpose::Weights, len);
+
+    let mut packed = d.packed;
+    if packed.is_null() {
+        // SAFETY: the scratch memory has room for the packed weights.
+        unsafe { pack_on(cpu, pool, d, direction, room.as_mut_ptr()) };
+        packed = room.as_ptr();
+    }
+    if g.is_depthwise() {
+        cpu::run_on(
+            cpu,
+            depthwise::Depthwise {
+                pool,
+                frame,
+                g: &g,
+                packed,
+                epilogue: d.epilogue,
+            },
+        );
+    } else {
+        cpu::run_on(
+            cpu,
+            implicit::Implicit {
+                pool,
+                frame,
+                g: &g,
+                packed,
+                epilogue: d.epilogue,
+            },
+        );
+    }
 }
 
 /// # Safety
