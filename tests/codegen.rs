@@ -1,5 +1,7 @@
 //! Generated code does what the interpreter says, on hand-made programs.
 
+#[path = "codegen/calls.rs"]
+mod calls;
 #[path = "codegen/dsl.rs"]
 mod dsl;
 #[path = "codegen/random.rs"]
@@ -404,102 +406,6 @@ fn named_sizes_multiply_divide_and_flatten() {
     for (b, t) in [(0, 3), (3, 0), (1, 1), (2, 5), (4, 16), (3, 33), (17, 2)] {
         check_with(&p.program, &batch_and_time(b, t), Tolerance::Sums);
     }
-}
-
-/// Bias and relu, in place, as an epilogue.
-fn bias_relu(result: Buffer, bias: Buffer, rows: &Dim, cols: usize) -> Kernel {
-    K::make(&[rows.clone(), fixed(cols)], 0, |k, i| {
-        let at = [(i[0], fixed(cols)), (i[1], ONE)];
-        let x = k.load(result, &at);
-        let bias = k.load(bias, &[(i[1], ONE)]);
-        let sum = k.binary(BinaryFn::Add, x, bias);
-        let zero = k.number(0.0);
-        let relu = k.binary(BinaryFn::Max, sum, zero);
-        k.store(result, &at, relu);
-    })
-}
-
-#[test]
-fn products_with_epilogues() {
-    let batch_size = Dim::batch();
-    for (n, k) in [(1, 1), (5, 3), (33, 17), (64, 128)] {
-        let mut p = Sketch::default();
-        p.sizes(&[&batch_size]);
-        let [a, b, c] = [batch_size.times(&fixed(k)), fixed(k * n), batch_size.times(&fixed(n))].map(|n| p.buffer(n));
-        let bias = p.buffer(n);
-        p.program.steps.push(Step::MatMul(MatMulCall {
-            m: batch_size.clone(),
-            n: fixed(n),
-            k: fixed(k),
-            a: View::whole(a, vec![fixed(k), ONE]),
-            b: View::whole(b, vec![ONE, fixed(k)]),
-            c: View::whole(c, vec![fixed(n), ONE]),
-            epilogue: Some(bias_relu(c, bias, &batch_size, n)),
-        }));
-        for m in [0, 1, 2, 17] {
-            check_with(&p.program, &batch(m), Tolerance::Sums);
-        }
-    }
-}
-
-#[test]
-fn convolutions_in_all_directions() {
-    for direction in [Direction::Forward, Direction::DataGrad, Direction::WeightGrad] {
-        let batch_size = Dim::batch();
-        let (c, h, w, oc, oh, ow) = (4, 5, 6, 6, 3, 3);
-        let mut p = Sketch::default();
-        p.sizes(&[&batch_size]);
-        let x_len = batch_size.times(&fixed(c * h * w));
-        let y_len = batch_size.times(&fixed(oc * oh * ow));
-        let [x, y] = [x_len, y_len].map(|n| p.buffer(n));
-        let [weight, bias] = [oc * c / 2 * 9, oc].map(|n| p.buffer(n));
-        let geometry = Geometry {
-            n: batch_size.clone(),
-            c,
-            h: fixed(h),
-            w: fixed(w),
-            oc,
-            oh: fixed(oh),
-            ow: fixed(ow),
-            kernel: [3, 3],
-            stride: [2, 2],
-            pad: [1, 1],
-            dilation: [1, 1],
-            groups: 2,
-        };
-        let rows = batch_size.times(&fixed(oh * ow));
-        let epilogue = (direction == Direction::Forward).then(|| bias_relu(y, bias, &rows, oc));
-        p.program.steps.push(Step::Conv(ConvCall {
-            direction,
-            geometry,
-            algorithm: Algorithm::Direct,
-            x: View::whole(x, [h * w * c, 1, w * c, c].map(fixed).to_vec()),
-            y: View::whole(y, [oh * ow * oc, 1, ow * oc, oc].map(fixed).to_vec()),
-            weight: View::whole(weight, [c / 2 * 9, 9, 3, 1].map(fixed).to_vec()),
-            packed: None,
-            epilogue,
-        }));
-        for n in [0, 1, 2] {
-            check_with(&p.program, &batch(n), Tolerance::Sums);
-        }
-    }
-}
-
-#[test]
-fn rows_are_added_where_an_index_says() {
-    let (rows, cols) = (9, 5);
-    let mut p = Sketch::default();
-    let index = p.ints(rows);
-    let [source, table] = [rows * cols, 7 * cols].map(|n| p.buffer(n));
-    p.program.steps.push(Step::ScatterAdd(ScatterAddCall {
-        rows: fixed(rows),
-        cols,
-        table_rows: 7,
-        index: View::whole(index, vec![ONE]),
-        source: View::whole(source, vec![fixed(cols), ONE]),
-        table: View::whole(table, vec![fixed(cols), ONE]),
-    }));
-    check(&p.program, Tolerance::Exact);
 }
 
 /// Loops that walk through memory as one become one, whatever part of them is parallel; others do not.
