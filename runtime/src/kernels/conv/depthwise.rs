@@ -186,38 +186,39 @@ impl Task for WeightGrad<'_> {
         let col_blocks = channels.div_ceil(CHANNELS);
         let parts = CHUNKS.div_ceil(col_blocks).min(rows).max(1);
         let part = rows.div_ceil(parts);
-        scratch::with(Purpose::Partial, parts * taps * channels, |sums| {
-            sums.fill(0.0);
-            let sums = Output(sums.as_mut_ptr());
-            self.pool.run(parts * col_blocks, |chunk| {
-                let (block, index) = (chunk % col_blocks, chunk / col_blocks);
-                let first = block * CHANNELS;
-                let sums = sums.get().wrapping_add(index * taps * channels);
-                for row in (index * part).min(rows)..((index + 1) * part).min(rows) {
-                    // SAFETY: chunks write to disjoint parts of the sums.
-                    unsafe {
-                        S::vectorize(Sums {
-                            g,
-                            row,
-                            channels: [first, channels.min(first + CHANNELS)],
-                            sums,
-                        });
-                    }
-                }
-            });
-            for channel in 0..channels {
-                for tap in 0..taps {
-                    // SAFETY: indices within the sums and the weights.
-                    unsafe {
-                        let mut sum = 0.0;
-                        for index in 0..parts {
-                            sum += *sums.get().add((index * taps + tap) * channels + channel);
-                        }
-                        *self.d.weight.add(channel * taps + tap) = sum;
-                    }
+        let mut sums = scratch::lend(Purpose::Partial, parts * taps * channels);
+
+        sums.fill(0.0);
+        let sums = Output(sums.as_mut_ptr());
+        self.pool.run(parts * col_blocks, |chunk| {
+            let (block, index) = (chunk % col_blocks, chunk / col_blocks);
+            let first = block * CHANNELS;
+            let sums = sums.get().wrapping_add(index * taps * channels);
+            for row in (index * part).min(rows)..((index + 1) * part).min(rows) {
+                // SAFETY: chunks write to disjoint parts of the sums.
+                unsafe {
+                    S::vectorize(Sums {
+                        g,
+                        row,
+                        channels: [first, channels.min(first + CHANNELS)],
+                        sums,
+                    });
                 }
             }
         });
+        for channel in 0..channels {
+            for tap in 0..taps {
+                // SAFETY: indices within the sums and the weights.
+                unsafe {
+                    let mut sum = 0.0;
+                    for index in 0..parts {
+                        sum += *sums.get().add((index * taps + tap) * channels + channel);
+                    }
+                    *self.d.weight.add(channel * taps + tap) = sum;
+                }
+            }
+        }
+
         // SAFETY: all is complete.
         unsafe { self.frame.finish(self.d.epilogue, [0, channels], [0, taps]) };
     }

@@ -49,25 +49,25 @@ impl Task for Implicit<'_> {
         let splits = CHUNKS.div_ceil(blocks * g.groups).min(panels.div_ceil(2));
         let per_split = panels.div_ceil(splits);
         let splits = panels.div_ceil(per_split);
-        scratch::with(Purpose::Shared, g.from.channels, |zeros| {
-            zeros.fill(0.0);
-            let zeros: &[f32] = zeros;
-            self.pool.run(blocks * splits * g.groups, |chunk| {
-                let (block, rest) = (chunk % blocks, chunk / blocks);
-                let (split, group) = (rest % splits, rest / splits);
-                let pixels = [block * per_chunk, pixels.min((block + 1) * per_chunk)];
-                let panels = [split * per_split, panels.min((split + 1) * per_split)];
-                // SAFETY: chunks write to disjoint blocks.
-                unsafe {
-                    S::vectorize(Chunk {
-                        all: &self,
-                        zeros,
-                        group,
-                        pixels,
-                        panels,
-                    })
-                };
-            });
+        let mut zeros = scratch::lend(Purpose::Shared, g.from.channels);
+
+        zeros.fill(0.0);
+        let zeros: &[f32] = &zeros;
+        self.pool.run(blocks * splits * g.groups, |chunk| {
+            let (block, rest) = (chunk % blocks, chunk / blocks);
+            let (split, group) = (rest % splits, rest / splits);
+            let pixels = [block * per_chunk, pixels.min((block + 1) * per_chunk)];
+            let panels = [split * per_split, panels.min((split + 1) * per_split)];
+            // SAFETY: chunks write to disjoint blocks.
+            unsafe {
+                S::vectorize(Chunk {
+                    all: &self,
+                    zeros,
+                    group,
+                    pixels,
+                    panels,
+                })
+            };
         });
     }
 }
@@ -248,40 +248,40 @@ impl Place<'_> {
         let channels = self.chunk.all.g.from.channels;
         let rows = self.pixels.len();
         // A pointer has the room of two floats on all supported machines.
-        scratch::with(Purpose::Table, 2 * phase.taps.len() * rows, |table| {
-            let table = table.as_mut_ptr().cast::<*const f32>();
-            for (index, tap) in phase.taps.iter().enumerate() {
-                for (row, pixel) in self.pixels.iter().enumerate() {
-                    let source = self
-                        .source(pixel, phase, tap.offset)
-                        .unwrap_or(self.chunk.zeros.as_ptr());
-                    // SAFETY: within the table.
-                    unsafe { *table.add(index * rows + row) = source };
-                }
+        let mut table = scratch::lend(Purpose::Table, 2 * phase.taps.len() * rows);
+
+        let table = table.as_mut_ptr().cast::<*const f32>();
+        for (index, tap) in phase.taps.iter().enumerate() {
+            for (row, pixel) in self.pixels.iter().enumerate() {
+                let source = self
+                    .source(pixel, phase, tap.offset)
+                    .unwrap_or(self.chunk.zeros.as_ptr());
+                // SAFETY: within the table.
+                unsafe { *table.add(index * rows + row) = source };
             }
-            // Blocks of whole taps, or parts of one.
-            let blocks = phase.taps.len().div_ceil((KC / channels).max(1));
-            let taps = phase.taps.len().div_ceil(blocks);
-            let parts = channels.div_ceil(KC);
-            let len = channels.div_ceil(parts);
-            for tap in (0..phase.taps.len()).step_by(taps) {
-                for first in (0..channels).step_by(len) {
-                    let block = Block {
-                        segments: taps.min(phase.taps.len() - tap),
-                        len: len.min(channels - first),
-                        left: table.wrapping_add(tap * rows),
-                        left_offset: first,
-                        right: block.right.wrapping_add((tap * channels + first) * S::NR),
-                        right_segment: (channels * S::NR) as isize,
-                        accumulate: tap + first > 0,
-                        ..block
-                    };
-                    let last = tap + taps >= phase.taps.len() && first + len >= channels;
-                    // SAFETY: the table is complete, and zeros stand for pixels outside.
-                    unsafe { self.panels::<S>(&block, last) };
-                }
+        }
+        // Blocks of whole taps, or parts of one.
+        let blocks = phase.taps.len().div_ceil((KC / channels).max(1));
+        let taps = phase.taps.len().div_ceil(blocks);
+        let parts = channels.div_ceil(KC);
+        let len = channels.div_ceil(parts);
+        for tap in (0..phase.taps.len()).step_by(taps) {
+            for first in (0..channels).step_by(len) {
+                let block = Block {
+                    segments: taps.min(phase.taps.len() - tap),
+                    len: len.min(channels - first),
+                    left: table.wrapping_add(tap * rows),
+                    left_offset: first,
+                    right: block.right.wrapping_add((tap * channels + first) * S::NR),
+                    right_segment: (channels * S::NR) as isize,
+                    accumulate: tap + first > 0,
+                    ..block
+                };
+                let last = tap + taps >= phase.taps.len() && first + len >= channels;
+                // SAFETY: the table is complete, and zeros stand for pixels outside.
+                unsafe { self.panels::<S>(&block, last) };
             }
-        });
+        }
     }
 
     /// Copies a block of patches at a time.
@@ -290,28 +290,28 @@ impl Place<'_> {
         let rows = self.pixels.len();
         let blocks = depth.div_ceil(KC);
         let kc = depth.div_ceil(blocks);
-        scratch::with(Purpose::Left, kc * rows, |patches| {
-            let patches = patches.as_mut_ptr();
-            let table: [*const f32; MC] =
-                std::array::from_fn(|row| patches.wrapping_add(row).cast_const());
-            for first in (0..depth).step_by(kc) {
-                let len = kc.min(depth - first);
-                // SAFETY: the scratch memory has room for `len` columns of patches.
-                unsafe {
-                    self.copy_patches(phase, first, len, patches);
-                    let block = Block {
-                        segments: 1,
-                        len,
-                        left: table.as_ptr(),
-                        left_step: rows as isize,
-                        right: block.right.wrapping_add(first * S::NR),
-                        accumulate: first > 0,
-                        ..block
-                    };
-                    self.panels::<S>(&block, first + len >= depth);
-                }
+        let mut patches = scratch::lend(Purpose::Left, kc * rows);
+
+        let patches = patches.as_mut_ptr();
+        let table: [*const f32; MC] =
+            std::array::from_fn(|row| patches.wrapping_add(row).cast_const());
+        for first in (0..depth).step_by(kc) {
+            let len = kc.min(depth - first);
+            // SAFETY: the scratch memory has room for `len` columns of patches.
+            unsafe {
+                self.copy_patches(phase, first, len, patches);
+                let block = Block {
+                    segments: 1,
+                    len,
+                    left: table.as_ptr(),
+                    left_step: rows as isize,
+                    right: block.right.wrapping_add(first * S::NR),
+                    accumulate: first > 0,
+                    ..block
+                };
+                self.panels::<S>(&block, first + len >= depth);
             }
-        });
+        }
     }
 
     /// Copies columns `first..first + len` of the patches, each column of all pixels together.

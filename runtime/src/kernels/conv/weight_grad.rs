@@ -16,8 +16,8 @@ use super::geometry::Correlation;
 const KC: usize = 320;
 /// Most channels of `y` of a chunk.
 const MC: usize = 120;
-/// Channels of `x` of a chunk.
-const NC: usize = 64;
+/// Channels of `x` of a chunk, times taps: so many columns repay the packing of `y`.
+const NC: usize = 576;
 /// With fewer adjacent channels than this, patches are copied with all taps side by side.
 const CHANNELS: usize = 16;
 /// As many chunks keep several threads evenly busy.
@@ -71,7 +71,11 @@ impl Division {
         } else {
             n.div_ceil(S::NR)
         };
-        let nc = if patches { panels } else { (NC / S::NR).max(1) };
+        let nc = if patches {
+            panels
+        } else {
+            (NC / g.taps / S::NR).clamp(1, 256 / S::NR)
+        };
         let col_blocks = panels.div_ceil(nc);
         let sums = m * n * g.taps;
         let chunks = g.groups * m.div_ceil(mc) * col_blocks;
@@ -105,42 +109,36 @@ impl Task for WeightGrad<'_> {
         }
         let division = Division::new::<S>(g);
         let chunks = division.row_blocks * division.col_blocks * g.groups * division.parts;
-        scratch::with(
-            Purpose::Partial,
-            division.sums * g.groups * division.parts,
-            |sums| {
-                let sums = Output(sums.as_mut_ptr());
-                self.pool.run(chunks, |chunk| {
-                    let (row_block, rest) =
-                        (chunk % division.row_blocks, chunk / division.row_blocks);
-                    let (col_block, rest) =
-                        (rest % division.col_blocks, rest / division.col_blocks);
-                    let (group, part) = (rest % g.groups, rest / g.groups);
-                    let first = row_block * division.mc;
-                    let chunk = Chunk {
-                        g,
-                        division,
-                        group,
-                        rows: [first, g.to.channels.min(first + division.mc)],
-                        panels: [
-                            col_block * division.nc,
-                            division.panels.min((col_block + 1) * division.nc),
-                        ],
-                        blocks: [
-                            part * division.part,
-                            division.blocks.min((part + 1) * division.part),
-                        ],
-                        sums: sums
-                            .get()
-                            .wrapping_add((part * g.groups + group) * division.sums),
-                    };
-                    // SAFETY: chunks write to disjoint blocks of the sums.
-                    unsafe { S::vectorize(chunk) };
-                });
-                // SAFETY: all sums are complete.
-                unsafe { self.reduce(&division, sums.get()) };
-            },
-        );
+        let mut sums = scratch::lend(Purpose::Partial, division.sums * g.groups * division.parts);
+
+        let sums = Output(sums.as_mut_ptr());
+        self.pool.run(chunks, |chunk| {
+            let (row_block, rest) = (chunk % division.row_blocks, chunk / division.row_blocks);
+            let (col_block, rest) = (rest % division.col_blocks, rest / division.col_blocks);
+            let (group, part) = (rest % g.groups, rest / g.groups);
+            let first = row_block * division.mc;
+            let chunk = Chunk {
+                g,
+                division,
+                group,
+                rows: [first, g.to.channels.min(first + division.mc)],
+                panels: [
+                    col_block * division.nc,
+                    division.panels.min((col_block + 1) * division.nc),
+                ],
+                blocks: [
+                    part * division.part,
+                    division.blocks.min((part + 1) * division.part),
+                ],
+                sums: sums
+                    .get()
+                    .wrapping_add((part * g.groups + group) * division.sums),
+            };
+            // SAFETY: chunks write to disjoint blocks of the sums.
+            unsafe { S::vectorize(chunk) };
+        });
+        // SAFETY: all sums are complete.
+        unsafe { self.reduce(&division, sums.get()) };
     }
 }
 
@@ -212,46 +210,36 @@ impl Task for Chunk<'_> {
             unsafe { self.products::<S>(&[], 0, std::ptr::null(), 0, true) };
             return;
         }
-        scratch::with(Purpose::Left, left_len, |left| {
-            scratch::with(
-                Purpose::Right,
-                panel_len * (self.panels[1] - self.panels[0]),
-                |right| {
-                    scratch::with(Purpose::Table, 2 * rows * division.block, |table| {
-                        let table = table.as_mut_ptr().cast::<*const f32>();
-                        for index in self.blocks[0]..self.blocks[1] {
-                            let per_image = g.to.height.div_ceil(division.block);
-                            let (image, row) =
-                                (index / per_image, index % per_image * division.block);
-                            let count = division.block.min(g.to.height - row);
-                            // SAFETY: the scratch memory has room for the table, `count` rows of `y` and the panels.
-                            unsafe {
-                                let table = std::slice::from_raw_parts_mut(table, rows * count);
-                                table.fill(std::ptr::null());
-                                let step = self.pack_left::<S>(image, row, count, left, table);
-                                for panel in self.panels[0]..self.panels[1] {
-                                    let to = right
-                                        .as_mut_ptr()
-                                        .add((panel - self.panels[0]) * panel_len);
-                                    if division.patches {
-                                        self.pack_patches::<S>(image, row, count, panel, to);
-                                    } else {
-                                        self.pack_right::<S>(image, row, count, panel, to);
-                                    }
-                                }
-                                self.products::<S>(
-                                    table,
-                                    step,
-                                    right.as_ptr(),
-                                    count,
-                                    index == self.blocks[0],
-                                );
-                            }
-                        }
-                    });
-                },
-            );
-        });
+        let mut left = scratch::lend(Purpose::Left, left_len);
+
+        let mut right = scratch::lend(
+            Purpose::Right,
+            panel_len * (self.panels[1] - self.panels[0]),
+        );
+
+        let mut table = scratch::lend(Purpose::Table, 2 * rows * division.block);
+
+        let table = table.as_mut_ptr().cast::<*const f32>();
+        for index in self.blocks[0]..self.blocks[1] {
+            let per_image = g.to.height.div_ceil(division.block);
+            let (image, row) = (index / per_image, index % per_image * division.block);
+            let count = division.block.min(g.to.height - row);
+            // SAFETY: the scratch memory has room for the table, `count` rows of `y` and the panels.
+            unsafe {
+                let table = std::slice::from_raw_parts_mut(table, rows * count);
+                table.fill(std::ptr::null());
+                let step = self.pack_left::<S>(image, row, count, &mut left, table);
+                for panel in self.panels[0]..self.panels[1] {
+                    let to = right.as_mut_ptr().add((panel - self.panels[0]) * panel_len);
+                    if division.patches {
+                        self.pack_patches::<S>(image, row, count, panel, to);
+                    } else {
+                        self.pack_right::<S>(image, row, count, panel, to);
+                    }
+                }
+                self.products::<S>(table, step, right.as_ptr(), count, index == self.blocks[0]);
+            }
+        }
     }
 }
 
