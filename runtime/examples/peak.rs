@@ -256,7 +256,9 @@ fn convolutions(threads: usize) {
         (512, 512, 14),
         (512, 512, 7),
     ] {
-        convolution(threads, 1, c, oc, size, 3, 1, conv::DIRECT);
+        for algorithm in [conv::DIRECT, conv::WINOGRAD] {
+            convolution(threads, 1, c, oc, size, 3, 1, algorithm);
+        }
     }
     convolution(threads, 1, 3, 64, 224, 7, 2, conv::DIRECT);
     convolution(threads, 1, 64, 128, 56, 3, 2, conv::DIRECT);

@@ -19,9 +19,11 @@ pub(crate) enum Purpose {
     Weights,
     /// Pointers to the pixels that the taps of a convolution read.
     Table,
+    /// Results of one chunk on their way to memory.
+    Result,
 }
 
-const PURPOSES: usize = 6;
+const PURPOSES: usize = 7;
 
 /// One cache line, so that every piece of scratch memory starts on one.
 #[derive(Clone, Copy)]

@@ -10,8 +10,10 @@ mod geometry;
 mod implicit;
 #[cfg(test)]
 mod tests;
+mod transforms;
 mod weight_grad;
 mod weights;
+mod winograd;
 
 use crate::abi::{Conv, Frame};
 use crate::scratch::{self, Purpose};
@@ -41,7 +43,11 @@ pub fn packed_len(d: &Conv, direction: i64) -> usize {
     } else {
         (oc, c)
     };
-    let taps = if d.algorithm == WINOGRAD { 36 } else { kh * kw };
+    let taps = if d.algorithm == WINOGRAD {
+        (kh * kw).max(36)
+    } else {
+        kh * kw
+    };
     groups * taps * (inner / groups) * (outer / groups).next_multiple_of(32)
 }
 
@@ -63,6 +69,15 @@ pub(crate) unsafe fn pack_on(cpu: Cpu, pool: &Pool, d: &Conv, direction: i64, pa
     if g.is_depthwise() {
         // SAFETY: promised by the caller.
         unsafe { depthwise::pack(&g, packed) };
+    } else if d.algorithm == WINOGRAD && winograd::applies(&g) {
+        cpu::run_on(
+            cpu,
+            winograd::Pack {
+                pool,
+                g: &g,
+                packed,
+            },
+        );
     } else {
         cpu::run_on(
             cpu,
@@ -114,6 +129,17 @@ unsafe fn correlate(cpu: Cpu, pool: &Pool, frame: Frame, d: &Conv, direction: i6
         cpu::run_on(
             cpu,
             depthwise::Depthwise {
+                pool,
+                frame,
+                g: &g,
+                packed,
+                epilogue: d.epilogue,
+            },
+        );
+    } else if d.algorithm == WINOGRAD && winograd::applies(&g) {
+        cpu::run_on(
+            cpu,
+            winograd::Winograd {
                 pool,
                 frame,
                 g: &g,

@@ -402,3 +402,52 @@ fn blocks_and_their_ends() {
         ..CASE
     });
 }
+
+#[test]
+fn winograd() {
+    let case = Case {
+        algorithm: WINOGRAD,
+        ..CASE
+    };
+    for (c, oc) in [(16, 16), (17, 33), (40, 70), (5, 20)] {
+        for (size, pad) in [
+            ([7, 9], [1, 1]),
+            ([3, 4], [0, 0]),
+            ([5, 5], [2, 2]),
+            ([8, 12], [0, 1]),
+        ] {
+            check(Case {
+                c,
+                oc,
+                size,
+                pad,
+                ..case
+            });
+        }
+    }
+    check(Case {
+        n: 3,
+        size: [37, 21],
+        c: 20,
+        oc: 100,
+        ..case
+    });
+    check(Case {
+        c: 16,
+        oc: 16,
+        stride: [2, 1],
+        ..case
+    });
+    check(Case {
+        c: 16,
+        oc: 16,
+        dilation: [2, 2],
+        ..case
+    });
+    check(Case {
+        c: 32,
+        oc: 32,
+        groups: 2,
+        ..case
+    });
+}
