@@ -1,6 +1,5 @@
 //! Diagnostics as text for a terminal: the only place that knows the renderer.
 
-use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::{Diagnostic, Sources, Span};
@@ -15,7 +14,6 @@ pub fn render(sources: &Sources, diagnostics: &[Diagnostic], color: bool) -> Str
     } else {
         Renderer::plain()
     };
-    let renderer = renderer.decor_style(DecorStyle::Unicode);
     let mut text = String::new();
     for diagnostic in diagnostics.iter().take(SHOWN) {
         text += &renderer.render(&[group(sources, diagnostic)]);
