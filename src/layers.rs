@@ -3,11 +3,13 @@
 //! To add a layer: write `layers/<name>.rs` with its `LAYER`, then its line below.
 
 mod args;
+mod classes;
 mod cx;
 pub mod initial;
 pub mod optimizer;
 mod support;
 mod table;
+mod windows;
 
 pub use args::{Arg, Args};
 pub use cx::{LayerCx, Mode, Report, Size, Store};

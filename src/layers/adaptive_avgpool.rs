@@ -1,7 +1,8 @@
 //! `adaptive_avgpool`: means over as many windows as are asked for.
 
 use super::prelude::*;
-use super::support::{PoolWindow, map_features, window_reduce};
+use super::support::map_features;
+use super::windows::{PoolWindow, window_reduce};
 use crate::kernel::Combine;
 
 pub(super) const LAYER: Layer = Layer::new(

@@ -1,7 +1,7 @@
 //! `avgpool`: the mean of the elements under a window.
 
 use super::prelude::*;
-use super::support::{pool_window, window_reduce};
+use super::windows::{pool_window, window_reduce};
 use crate::kernel::Combine;
 
 pub(super) const LAYER: Layer = Layer::new(

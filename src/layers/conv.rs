@@ -1,7 +1,8 @@
 //! `conv`: a window of weights slides over a map.
 
 use super::prelude::*;
-use super::support::{Geometry2, Span1, convolution, map_features, same_pad};
+use super::support::{Span1, map_features, same_pad};
+use super::windows::{Geometry2, convolution};
 
 pub(super) const LAYER: Layer = Layer::new(
     "conv",

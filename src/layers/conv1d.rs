@@ -1,7 +1,8 @@
 //! `conv1d`: a window of weights slides along a sequence.
 
 use super::prelude::*;
-use super::support::{Geometry2, Span1, convolution, same_pad};
+use super::support::{Span1, same_pad};
+use super::windows::{Geometry2, convolution};
 
 pub(super) const LAYER: Layer = Layer::new(
     "conv1d",

@@ -1,7 +1,7 @@
 //! `cross_entropy`: how surprising the right class is, from logits.
 
 use super::prelude::*;
-use super::support::{class_axis, surprise};
+use super::classes::{class_axis, surprise};
 
 pub(super) const LAYER: Layer = Layer::new(
     "cross_entropy",

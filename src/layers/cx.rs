@@ -99,7 +99,7 @@ impl<'b> Store<'b> {
         let n = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size)).filter(|&n| n <= MAX_ELEMENTS);
         ensure!(n.is_some(), TooLarge, "the parameter `{path}` of shape {} is too large", show_shape(&dims));
         ensure!(n != Some(0), InvalidSize, "the parameter `{path}` of shape {} is empty", show_shape(&dims));
-        let var = builder.source(Role::Parameter, &path, TensorType::f32(dims));
+        let var = builder.source(Role::Param, &path, TensorType::f32(dims));
         self.parameters.push(Parameter { path: path.clone(), shape: shape.to_vec(), initial, span: None });
         self.parameter_vars.insert(path, var);
         Ok(var)

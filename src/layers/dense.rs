@@ -43,7 +43,7 @@ fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Va
     let shape = x.shape();
     let (rows, columns) = shape.split_at(shape.len() - 1);
     let matrix = x.reshape(&[crate::types::product(rows), columns[0].clone()]);
-    let product = matmul(matrix, weight.transpose(&[1, 0]))?;
+    let product = matmul(matrix, weight, [false, true])?;
     let mut y = product.reshape(&[rows, &[Dim::fixed(n)]].concat());
     let mut sum = format!("{inputs} x {n}");
     let mut n_parameters = inputs * n;

@@ -1,7 +1,7 @@
 //! `huber`: squared differences that become straight lines.
 
 use super::prelude::*;
-use super::support::{mean_all, same_shape};
+use super::classes::{mean_all, same_shape};
 
 pub(super) const LAYER: Layer = Layer::new(
     "huber",

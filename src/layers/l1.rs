@@ -1,7 +1,7 @@
 //! `l1`: the mean of absolute differences.
 
 use super::prelude::*;
-use super::support::{mean_all, same_shape};
+use super::classes::{mean_all, same_shape};
 
 pub(super) const LAYER: Layer = Layer::new(
     "l1",

@@ -1,7 +1,7 @@
 //! `mae`: the mean of absolute differences, to be looked at.
 
 use super::prelude::*;
-use super::support::{mean_all, same_shape};
+use super::classes::{mean_all, same_shape};
 
 pub(super) const LAYER: Layer = Layer::new(
     "mae",

@@ -1,7 +1,7 @@
 //! `maxpool`: the greatest element under a window.
 
 use super::prelude::*;
-use super::support::{pool_window, window_reduce};
+use super::windows::{pool_window, window_reduce};
 use crate::kernel::Combine;
 
 pub(super) const LAYER: Layer = Layer::new(

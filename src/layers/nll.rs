@@ -1,7 +1,7 @@
 //! `nll`: how surprising the right class is, from logarithms of probabilities.
 
 use super::prelude::*;
-use super::support::surprise;
+use super::classes::surprise;
 
 pub(super) const LAYER: Layer = Layer::new(
     "nll",

@@ -1,8 +1,10 @@
 //! What several layers share: the axes of a value, folding leading axes, windows.
 
+use super::args::Args;
 use crate::diag::Message;
 use crate::ensure;
 use crate::graph::Var;
+use crate::ops::{Broadcast, Gather, MatMul};
 use crate::types::{Dim, Symbol, product, show_shape};
 
 /// How many leading axes are the batch and sequences: those whose sizes are named.
@@ -167,12 +169,23 @@ fn check_divisor(input: &Dim, stride: usize) -> Result<(), Message> {
         Symbol::Batch | Symbol::Axis(_) => 1,
     });
     let divisor = divisor.max().unwrap_or(1);
+    // Each window that cannot be joined with the one before it nests them deeper.
+    ensure!(depth(input) <= 32, InvalidSize, "too many windows follow each other along `{input}`");
     ensure!(
         divisor.checked_mul(stride).is_some_and(|n| n < 1 << 31),
         InvalidSize,
         "windows shorten the sequence `{input}` too far: by a factor of {divisor} times {stride}"
     );
     Ok(())
+}
+
+/// How many windows a size is made of.
+fn depth(dim: &Dim) -> usize {
+    let of_symbol = |symbol: &Symbol| match symbol {
+        Symbol::Derived(derived) => 1 + depth(&derived.of),
+        Symbol::Batch | Symbol::Axis(_) => 0,
+    };
+    dim.symbols().iter().map(of_symbol).max().unwrap_or(0)
 }
 
 /// `(k - 1) / 2`, which keeps sizes at stride 1.
@@ -187,4 +200,55 @@ pub fn same_pad(layer: &str, k: usize, dilation: usize) -> Result<usize, Message
             .help(format!("write `pad = {}`, `pad = {}`, or use an odd window", k / 2 - 1, k / 2)));
     }
     Ok(dilation.saturating_mul(k - 1) / 2)
+}
+
+/// The product of two matrices, each transposed where `transpose` says so.
+///
+/// # Errors
+/// When the inner sizes differ.
+pub fn matmul<'b>(a: Var<'b>, b: Var<'b>, transpose: [bool; 2]) -> Result<Var<'b>, Message> {
+    a.builder.apply(MatMul { transpose }, &[a, b])
+}
+
+/// The rows of `table` that `index` names.
+///
+/// # Errors
+/// When `index` is no tokens.
+pub fn gather<'b>(table: Var<'b>, index: Var<'b>) -> Result<Var<'b>, Message> {
+    table.builder.apply(Gather, &[table, index])
+}
+
+/// Repeats axes of length one.
+///
+/// # Errors
+/// When the result is too large.
+pub fn apply_broadcast(x: Var<'_>, to: Vec<Dim>) -> Result<Var<'_>, Message> {
+    x.builder.apply(Broadcast { to }, &[x])
+}
+
+/// Takes away an axis of length one.
+pub fn squeeze(x: Var<'_>, axis: usize) -> Var<'_> {
+    let mut shape = x.shape();
+    shape.remove(axis);
+    x.reshape(&shape)
+}
+
+/// The axis that `axis = …` means, or the last.
+///
+/// # Errors
+/// When there is none.
+pub fn axis_or_last(x: Var<'_>, args: &Args<'_>) -> Result<usize, Message> {
+    let shape = x.shape();
+    let user = user_shape(&shape);
+    let axis = args.find_count("axis").or(user.len().checked_sub(1));
+    match axis.filter(|&axis| axis < user.len()) {
+        Some(axis) => Ok(axis + shape.len() - user.len()),
+        None => {
+            let text = match axis {
+                Some(axis) => format!("there is no axis {axis} in {}: axes count from 0", show_shape(user)),
+                None => "a number has no axis".to_owned(),
+            };
+            Err(Message::new(crate::diag::Code::AxisOutOfRange, text))
+        }
+    }
 }
