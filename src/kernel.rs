@@ -118,7 +118,7 @@ pub struct PackCall {
     pub packed: Buffer,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
     Forward,
     DataGrad,
@@ -222,7 +222,15 @@ pub enum IntExpr {
     Rem(Int, i64),
     /// A size known at run time only.
     Size(Dim),
-    /// The value of an `i32` scalar: a token that is used as an index. In range, or clamped by its maker.
+    /// The product with a size known at run time only.
+    MulSize(Int, Dim),
+    /// The quotient by a size known at run time only; never evaluated where that is 0, or the dividend negative.
+    DivSize(Int, Dim),
+    /// The remainder that goes with `DivSize`.
+    RemSize(Int, Dim),
+    /// The nearest number of `0..limit`; the limit is positive.
+    Clamp(Int, i64),
+    /// The value of an `i32` scalar: a token that is used as an index, through `Clamp`.
     Value(Expr),
 }
 
@@ -230,7 +238,10 @@ pub enum IntExpr {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scalar {
     Const(f64),
-    Load { buffer: Buffer, at: Address },
+    Load {
+        buffer: Buffer,
+        at: Address,
+    },
     /// An integer as an `i32`.
     Position(Int),
     /// An `i32` as an `f32`.
@@ -242,11 +253,23 @@ pub enum Scalar {
     /// The first branch where the condition is not 0.
     Select(Expr, Expr, Expr),
     /// `combine` over all values of `axis`, starting from its neutral element.
-    Reduce { combine: Combine, axis: Axis, body: Expr },
+    Reduce {
+        combine: Combine,
+        axis: Axis,
+        body: Expr,
+    },
     /// `body` where every condition holds, else `otherwise`; `body` is not evaluated elsewhere.
-    Guard { conditions: Vec<Condition>, body: Expr, otherwise: f64 },
+    Guard {
+        conditions: Vec<Condition>,
+        body: Expr,
+        otherwise: f64,
+    },
     /// Uniform in [0, 1): `netc_runtime::rng` of two key words (`i32`), a stream and an index.
-    Random { key: [Expr; 2], stream: u32, index: Int },
+    Random {
+        key: [Expr; 2],
+        stream: u32,
+        index: Int,
+    },
 }
 
 /// Comparisons of integers that guard a load.
@@ -277,7 +300,9 @@ pub enum BinaryFn {
     Sub,
     Mul,
     Div,
+    /// `b > a ? b : a`, so that a NaN that comes first stays.
     Max,
+    /// `b < a ? b : a`.
     Min,
 }
 

@@ -1,1 +1,30 @@
-//! What code compiled by netc calls at run time.
+//! What code compiled by netc calls at run time: matrix products, convolutions, threads, random numbers.
+//!
+//! The crate depends on `std` alone, so that it can be linked into a compiled network as a static library
+//! or called from code made in memory. Its parts:
+//!
+//! - [`abi`]: the contract with generated code, one table of `extern "C"` symbols and their descriptors;
+//! - [`math`]: `exp`, `log`, `tanh`, `sigmoid` and `erf`, defined once over [`math::Arith`];
+//! - [`rng`]: random numbers as a pure function of a key, a stream and an index;
+//! - [`threads`]: fork-join over fixed chunks, so that a result never depends on the number of threads;
+//! - [`kernels`]: matrix products and convolutions in SIMD code chosen for the CPU at start-up.
+//!
+//! ```
+//! use std::sync::atomic::{AtomicUsize, Ordering};
+//!
+//! let pool = netc_runtime::Pool::new(2);
+//! let sum = AtomicUsize::new(0);
+//! pool.run(10, |chunk| {
+//!     sum.fetch_add(chunk, Ordering::Relaxed);
+//! });
+//! assert_eq!(sum.into_inner(), 45);
+//! ```
+
+pub mod abi;
+pub mod kernels;
+pub mod math;
+pub mod rng;
+mod scratch;
+pub mod threads;
+
+pub use threads::Pool;

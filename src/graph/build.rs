@@ -155,7 +155,9 @@ impl<'b> Var<'b> {
     /// The mean over `axes`, which stay with length one.
     pub fn mean(self, axes: &[usize]) -> Self {
         let shape = self.shape();
-        let n = self.builder.size(&crate::types::product(&axes.iter().map(|&axis| shape[axis].clone()).collect::<Vec<_>>()));
+        let n = self
+            .builder
+            .size(&crate::types::product(&axes.iter().map(|&axis| shape[axis].clone()).collect::<Vec<_>>()));
         self.sum(axes) / n
     }
     /// Repeats axes of length one, and missing leading axes.

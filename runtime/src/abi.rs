@@ -1,0 +1,213 @@
+//! The contract with generated code: the `extern "C"` functions it calls and the descriptors it hands over.
+//!
+//! Generated code addresses everything through a *frame*, an array of words of which the runtime knows only
+//! the first: the address of the [`Pool`] to work with. All sizes and strides count elements, not bytes.
+#![expect(unsafe_code, reason = "generated code hands over raw pointers")]
+
+use crate::kernels::{conv, matmul, scatter};
+use crate::threads::Pool;
+
+/// A loop nest compiled for this network: work on `begin..end` of its outermost range.
+pub type KernelFn = unsafe extern "C" fn(frame: *const u64, begin: i64, end: i64);
+
+/// What a network does to the elements of a product: applied in place to rows `row..row + rows` and columns
+/// `col..col + cols` of the output, once for each element, as soon as a tile is complete and still in the cache,
+/// on the thread that made the tile.
+pub type EpilogueFn = unsafe extern "C" fn(frame: *const u64, row: i64, rows: i64, col: i64, cols: i64);
+
+/// `c = a · b`, where `a` is `[m, k]`, `b` is `[k, n]` and `c` is `[m, n]`.
+///
+/// The epilogue's rows and columns are those of `c`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct MatMul {
+    pub m: i64,
+    pub n: i64,
+    pub k: i64,
+    pub a: *const f32,
+    /// From a row of `a` to the next.
+    pub a_rs: i64,
+    /// From a column of `a` to the next.
+    pub a_cs: i64,
+    pub b: *const f32,
+    pub b_rs: i64,
+    pub b_cs: i64,
+    /// Columns of `c` are adjacent.
+    pub c: *mut f32,
+    pub c_rs: i64,
+    pub epilogue: Option<EpilogueFn>,
+}
+
+/// A convolution `[n, h, w, c] -> [n, oh, ow, oc]`, of which each function computes one of `x`, `y` and `weight`
+/// from the other two.
+///
+/// What the kernel reads outside of `x` is zero, at the end also beyond the padding if `oh` and `ow` ask for it.
+///
+/// The epilogue's rows and columns are those of the output seen as a matrix:
+///
+/// | function | row | column |
+/// |---|---|---|
+/// | `netc_conv2d` | pixel `((n * oh) + i) * ow + j` of `y` | channel of `y` |
+/// | `netc_conv2d_data_grad` | pixel `((n * h) + i) * w + j` of `x` | channel of `x` |
+/// | `netc_conv2d_weight_grad` | channel of `y` | `((channel in its group) * kh + i) * kw + j` |
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Conv {
+    pub n: i64,
+    pub h: i64,
+    pub w: i64,
+    pub c: i64,
+    pub oh: i64,
+    pub ow: i64,
+    pub oc: i64,
+    pub kh: i64,
+    pub kw: i64,
+    pub stride_h: i64,
+    pub stride_w: i64,
+    pub pad_h: i64,
+    pub pad_w: i64,
+    pub dilation_h: i64,
+    pub dilation_w: i64,
+    pub groups: i64,
+    pub x: *mut f32,
+    pub x_n: i64,
+    pub x_h: i64,
+    pub x_w: i64,
+    /// Usually 1; any stride in the forward direction and in the weight gradient, 1 in the data gradient.
+    pub x_c: i64,
+    /// Channels of `y` are adjacent.
+    pub y: *mut f32,
+    pub y_n: i64,
+    pub y_h: i64,
+    pub y_w: i64,
+    /// `[oc, c / groups, kh, kw]`, contiguous.
+    pub weight: *mut f32,
+    /// Null, or what [`netc_conv2d_pack`] made of the weights for this direction and algorithm.
+    pub packed: *const f32,
+    /// [`conv::DIRECT`] or [`conv::WINOGRAD`]; Winograd falls back to direct where it does not apply.
+    pub algorithm: i64,
+    pub epilogue: Option<EpilogueFn>,
+}
+
+/// `table[index[r]] += source[r]` for all rows `r` in order, from a table of zeros.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ScatterAdd {
+    pub rows: i64,
+    pub cols: i64,
+    pub table_rows: i64,
+    /// Clamped to `0..table_rows`.
+    pub index: *const i32,
+    pub index_stride: i64,
+    /// Columns are adjacent.
+    pub source: *const f32,
+    pub source_rs: i64,
+    /// `[table_rows, cols]`, contiguous.
+    pub table: *mut f32,
+}
+
+/// The frame of a running entry, which the chunks of its jobs share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame(*const u64);
+
+// SAFETY: generated code lets several threads use one frame; its kernels and epilogues write to disjoint places.
+unsafe impl Send for Frame {}
+// SAFETY: as above.
+unsafe impl Sync for Frame {}
+
+impl Frame {
+    /// A frame that tests have made.
+    #[cfg(test)]
+    pub(crate) fn new(words: *const u64) -> Frame {
+        Frame(words)
+    }
+
+    /// # Safety
+    /// Word 0 of the frame is the address of a [`Pool`], and the frame is alive for `'a`.
+    unsafe fn pool<'a>(self) -> &'a Pool {
+        // SAFETY: promised by the caller.
+        unsafe { &*(*self.0 as *const Pool) }
+    }
+
+    /// Calls the epilogue on a block of the output.
+    ///
+    /// # Safety
+    /// The block is complete, and no other thread uses it.
+    pub(crate) unsafe fn finish(self, epilogue: Option<EpilogueFn>, rows: [usize; 2], cols: [usize; 2]) {
+        let Some(epilogue) = epilogue else { return };
+        let [row, rows, col, cols] = [rows[0], rows[1] - rows[0], cols[0], cols[1] - cols[0]].map(|x| x as i64);
+        if rows > 0 && cols > 0 {
+            // SAFETY: the compiler made the epilogue for this frame and output; the block is the caller's promise.
+            unsafe { epilogue(self.0, row, rows, col, cols) };
+        }
+    }
+}
+
+macro_rules! symbols {
+    ($($(#[$doc:meta])* fn $name:ident($frame:ident $(, $argument:ident: $type:ty)*) $body:block)*) => {
+        $($(#[$doc])*
+        ///
+        /// # Safety
+        /// The frame's first word is the address of a live [`Pool`]; the pointers of the descriptor are valid
+        /// for all elements that its sizes and strides name, and what is written is not otherwise in use.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name($frame: *const u64 $(, $argument: $type)*) $body)*
+
+        /// Every function that generated code may call, by the name under which it is linked.
+        pub fn symbols() -> Vec<(&'static str, *const u8)> {
+            vec![$((stringify!($name), $name as *const u8)),*]
+        }
+    };
+}
+
+symbols! {
+    /// Calls `kernel` for `0..total` in chunks of `grain`, on all threads of the pool.
+    fn netc_parallel_for(frame, kernel: KernelFn, total: i64, grain: i64) {
+        let grain = grain.max(1);
+        let frame = Frame(frame);
+        // SAFETY: promised by the caller.
+        let pool = unsafe { frame.pool() };
+        pool.run((total.max(0) as u64).div_ceil(grain as u64) as usize, |chunk| {
+            let Frame(frame) = { frame };
+            let begin = chunk as i64 * grain;
+            // SAFETY: the compiler made the kernel for this frame, and its chunks are independent.
+            unsafe { kernel(frame, begin, (begin + grain).min(total)) };
+        });
+    }
+
+    /// See [`MatMul`].
+    fn netc_matmul(frame, descriptor: *const MatMul) {
+        // SAFETY: promised by the caller.
+        unsafe { matmul::matmul(Frame(frame).pool(), Frame(frame), &*descriptor) };
+    }
+
+    /// Writes `y` from `x` and `weight`. See [`Conv`].
+    fn netc_conv2d(frame, descriptor: *const Conv) {
+        // SAFETY: promised by the caller.
+        unsafe { conv::forward(Frame(frame).pool(), Frame(frame), &*descriptor) };
+    }
+
+    /// Writes `x` from its cotangent's source `y` and `weight`. See [`Conv`].
+    fn netc_conv2d_data_grad(frame, descriptor: *const Conv) {
+        // SAFETY: promised by the caller.
+        unsafe { conv::data_grad(Frame(frame).pool(), Frame(frame), &*descriptor) };
+    }
+
+    /// Writes `weight` from `x` and `y`. See [`Conv`].
+    fn netc_conv2d_weight_grad(frame, descriptor: *const Conv) {
+        // SAFETY: promised by the caller.
+        unsafe { conv::weight_grad(Frame(frame).pool(), Frame(frame), &*descriptor) };
+    }
+
+    /// Packs `weight` for [`conv::FORWARD`] or [`conv::DATA_GRAD`] into [`conv::packed_len`] floats. See [`Conv`].
+    fn netc_conv2d_pack(frame, descriptor: *const Conv, direction: i64, packed: *mut f32) {
+        // SAFETY: promised by the caller.
+        unsafe { conv::pack(Frame(frame).pool(), &*descriptor, direction, packed) };
+    }
+
+    /// See [`ScatterAdd`].
+    fn netc_scatter_add_rows(frame, descriptor: *const ScatterAdd) {
+        // SAFETY: promised by the caller.
+        unsafe { scatter::scatter_add_rows(Frame(frame).pool(), &*descriptor) };
+    }
+}

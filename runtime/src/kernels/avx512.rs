@@ -1,0 +1,80 @@
+//! x86-64 with AVX-512F: thirty-two registers of sixteen floats.
+#![expect(unsafe_code, reason = "vector instructions")]
+
+use std::arch::x86_64::*;
+
+use super::simd::{Simd, Task};
+
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512;
+
+#[target_feature(enable = "avx512f,avx2,fma")]
+unsafe fn enter<T: Task>(task: T) {
+    // SAFETY: this function has the instructions.
+    unsafe { task.run::<Avx512>() };
+}
+
+// SAFETY: `vectorize` enables the instructions of all others.
+unsafe impl Simd for Avx512 {
+    type V = __m512;
+    const LANES: usize = 16;
+    const MR: usize = 14;
+    const WIDTH: usize = 2;
+
+    unsafe fn vectorize<T: Task>(task: T) {
+        // SAFETY: the caller has detected the instructions.
+        unsafe { enter(task) };
+    }
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self::V {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self::V {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, x: Self::V) {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_storeu_ps(to, x) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn transpose_8x8(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {
+        // SAFETY: the caller's block, and instructions of AVX2.
+        unsafe { super::avx2::transpose_8x8(from, from_stride, to, to_stride) };
+    }
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self::V {
+        let mask = ((1_u32 << count.min(16)) - 1) as __mmask16;
+        // SAFETY: promised by the caller; lanes that are masked out are not read.
+        unsafe { _mm512_maskz_loadu_ps(mask, from) }
+    }
+    #[inline(always)]
+    unsafe fn store_first(to: *mut f32, x: Self::V, count: usize) {
+        let mask = ((1_u32 << count.min(16)) - 1) as __mmask16;
+        // SAFETY: promised by the caller; lanes that are masked out are not written.
+        unsafe { _mm512_mask_storeu_ps(to, mask, x) };
+    }
+}

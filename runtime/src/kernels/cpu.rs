@@ -1,0 +1,83 @@
+//! Which instruction set this process uses, decided once.
+#![expect(unsafe_code, reason = "calls code for the instructions that were detected")]
+
+use std::sync::OnceLock;
+
+use super::simd::{Simd, Task};
+
+/// The instruction sets that kernels exist for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cpu {
+    /// What every CPU of the architecture has.
+    Portable,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512F.
+    Avx512,
+    /// AArch64.
+    Neon,
+}
+
+/// The best instruction set of this CPU, or the one that the environment variable `NETC_CPU` names
+/// (`portable`, `avx2`, `avx512` or `neon`) if this CPU has it.
+pub fn cpu() -> Cpu {
+    static CHOSEN: OnceLock<Cpu> = OnceLock::new();
+    *CHOSEN.get_or_init(|| {
+        let wanted = std::env::var("NETC_CPU").unwrap_or_default();
+        let named = match wanted.to_ascii_lowercase().as_str() {
+            "portable" => Some(Cpu::Portable),
+            "avx2" => Some(Cpu::Avx2),
+            "avx512" => Some(Cpu::Avx512),
+            "neon" => Some(Cpu::Neon),
+            _ => None,
+        };
+        named.filter(|&cpu| has(cpu)).unwrap_or_else(|| best(&[Cpu::Neon, Cpu::Avx512, Cpu::Avx2]))
+    })
+}
+
+fn best(candidates: &[Cpu]) -> Cpu {
+    candidates.iter().copied().find(|&cpu| has(cpu)).unwrap_or(Cpu::Portable)
+}
+
+/// Whether this CPU has an instruction set.
+pub fn has(cpu: Cpu) -> bool {
+    match cpu {
+        Cpu::Portable => true,
+        #[cfg(target_arch = "x86_64")]
+        Cpu::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+        #[cfg(target_arch = "x86_64")]
+        Cpu::Avx512 => has(Cpu::Avx2) && is_x86_feature_detected!("avx512f"),
+        #[cfg(not(target_arch = "x86_64"))]
+        Cpu::Avx2 | Cpu::Avx512 => false,
+        Cpu::Neon => cfg!(target_arch = "aarch64"),
+    }
+}
+
+/// Runs a task with an instruction set that this CPU has.
+pub(crate) fn run_on<T: Task>(cpu: Cpu, task: T) {
+    assert!(has(cpu), "this CPU has no {cpu:?}");
+    // SAFETY: the instructions were detected.
+    unsafe {
+        match cpu {
+            #[cfg(target_arch = "x86_64")]
+            Cpu::Avx2 => super::avx2::Avx2::vectorize(task),
+            #[cfg(target_arch = "x86_64")]
+            Cpu::Avx512 => super::avx512::Avx512::vectorize(task),
+            #[cfg(target_arch = "aarch64")]
+            Cpu::Neon => super::neon::Neon::vectorize(task),
+            _ => super::portable::Portable::vectorize(task),
+        }
+    }
+}
+
+/// Columns of a panel of packed weights.
+pub(crate) fn panel_width(cpu: Cpu) -> usize {
+    match cpu {
+        Cpu::Portable => super::portable::Portable::NR,
+        #[cfg(target_arch = "x86_64")]
+        Cpu::Avx512 => super::avx512::Avx512::NR,
+        Cpu::Avx2 | Cpu::Neon => 16,
+        #[cfg(not(target_arch = "x86_64"))]
+        Cpu::Avx512 => 32,
+    }
+}

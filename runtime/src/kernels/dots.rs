@@ -1,0 +1,124 @@
+//! Products of few rows with many rows, each element a dot product of two contiguous vectors.
+//!
+//! This is the matrix-vector product with weights stored as `[out, in]`: every weight is read once, in order.
+#![expect(unsafe_code, reason = "vector instructions on raw matrices")]
+
+use super::gemm::{Gemm, Output};
+use super::pack::Matrix;
+use super::simd::{Simd, Task};
+
+/// The most rows of the left operand for which dot products beat packing.
+pub(crate) const ROWS: usize = 16;
+/// Floats of the right operand that one chunk reads.
+const CHUNK: usize = 1 << 16;
+
+/// `left · rightᵀ`, both with contiguous rows; `transposed` if the rows of the result are those of `right`.
+#[derive(Clone, Copy)]
+pub(crate) struct Dots<'a> {
+    pub(crate) g: Gemm<'a>,
+    pub(crate) left: Matrix,
+    pub(crate) right: Matrix,
+    pub(crate) transposed: bool,
+}
+
+// SAFETY: chunks read shared operands and write to disjoint blocks of the result.
+unsafe impl Sync for Dots<'_> {}
+
+impl Task for Dots<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // Whole tiles of the widest kind, so that tiles are the same wherever a chunk ends.
+        let rows = (CHUNK / self.right.cols.max(1)).clamp(8, 512).next_multiple_of(24);
+        self.g.pool.run(self.right.rows.div_ceil(rows), |chunk| {
+            let (first, last) = (chunk * rows, self.right.rows.min(chunk * rows + rows));
+            // SAFETY: chunks write to disjoint blocks of the result.
+            unsafe {
+                S::vectorize(Chunk { dots: &self, first, last });
+                let all = [0, self.left.rows];
+                let (rows, cols) = if self.transposed { ([first, last], all) } else { (all, [first, last]) };
+                self.g.frame.finish(self.g.epilogue, rows, cols);
+            }
+        });
+    }
+}
+
+struct Chunk<'a> {
+    dots: &'a Dots<'a>,
+    first: usize,
+    last: usize,
+}
+
+impl Task for Chunk<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Chunk { dots, first, last } = self;
+        let mut row = 0;
+        while row < dots.left.rows {
+            // SAFETY: indices within the operands.
+            unsafe {
+                row += match dots.left.rows - row {
+                    1 => strip::<S, 1, 8>(dots, row, first, last),
+                    2 => strip::<S, 2, 6>(dots, row, first, last),
+                    3 => strip::<S, 3, 4>(dots, row, first, last),
+                    _ => strip::<S, 4, 3>(dots, row, first, last),
+                };
+            }
+        }
+    }
+}
+
+/// `R` rows of the left operand with rows `first..last` of the right one.
+#[inline(always)]
+unsafe fn strip<S: Simd, const R: usize, const Q: usize>(d: &Dots<'_>, row: usize, first: usize, last: usize) -> usize {
+    let mut col = first;
+    // SAFETY: promised by the caller.
+    unsafe {
+        while col + Q <= last {
+            tile::<S, R, Q>(d, row, col);
+            col += Q;
+        }
+        while col < last {
+            tile::<S, R, 1>(d, row, col);
+            col += 1;
+        }
+    }
+    R
+}
+
+#[inline(always)]
+unsafe fn tile<S: Simd, const R: usize, const Q: usize>(d: &Dots<'_>, row: usize, col: usize) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let mut sums = [[S::splat(0.0); Q]; R];
+        let left: [*const f32; R] = std::array::from_fn(|i| d.left.at(row + i, 0));
+        let right: [*const f32; Q] = std::array::from_fn(|j| d.right.at(col + j, 0));
+        let k = d.left.cols;
+        let mut p = 0;
+        while p + S::LANES <= k {
+            let a: [S::V; R] = std::array::from_fn(|i| S::load(left[i].add(p)));
+            for j in 0..Q {
+                let b = S::load(right[j].add(p));
+                for i in 0..R {
+                    sums[i][j] = S::mul_add(a[i], b, sums[i][j]);
+                }
+            }
+            p += S::LANES;
+        }
+        if p < k {
+            let a: [S::V; R] = std::array::from_fn(|i| S::load_first(left[i].add(p), k - p));
+            for j in 0..Q {
+                let b = S::load_first(right[j].add(p), k - p);
+                for i in 0..R {
+                    sums[i][j] = S::mul_add(a[i], b, sums[i][j]);
+                }
+            }
+        }
+        let c = Output(d.g.c);
+        for (i, sums) in sums.iter().enumerate() {
+            for (j, &sum) in sums.iter().enumerate() {
+                let (i, j) = if d.transposed { (col + j, row + i) } else { (row + i, col + j) };
+                *c.get().offset(i as isize * d.g.c_rs).add(j) = S::sum(sum);
+            }
+        }
+    }
+}

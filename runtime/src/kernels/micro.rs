@@ -1,0 +1,138 @@
+//! The micro-kernel: a tile of a matrix product held in registers, and the loops that walk a block with it.
+#![expect(unsafe_code, reason = "vector instructions on raw matrices")]
+
+use super::simd::{Simd, Task};
+
+/// What the tiles of one block of a product have in common.
+///
+/// The K loop is a sequence of segments of equal length. Within a segment, the element of row `i` at step `p`
+/// is found at `left[segment][i] + left_offset + p * left_step`, wherever the rows may lie: in a packed block, in the
+/// operand itself, or in an image, one segment for each tap of a convolution.
+#[derive(Clone, Copy)]
+pub(crate) struct Block {
+    pub(crate) segments: usize,
+    /// Steps of a segment.
+    pub(crate) len: usize,
+    /// A table of pointers, `segments` times `left_rows`.
+    pub(crate) left: *const *const f32,
+    pub(crate) left_rows: usize,
+    pub(crate) left_offset: usize,
+    pub(crate) left_step: isize,
+    /// The first row of the first panel, of which each step reads a row of [`Simd::NR`] floats.
+    pub(crate) right: *const f32,
+    pub(crate) right_step: isize,
+    /// From a segment to the next.
+    pub(crate) right_segment: isize,
+    /// From a panel to the next.
+    pub(crate) right_panel: isize,
+    /// Where each row of the result begins.
+    pub(crate) result: *const *mut f32,
+    pub(crate) rows: usize,
+    /// Columns of the result, from the first of the first panel on.
+    pub(crate) cols: usize,
+    /// Whether to add to the result instead of setting it.
+    pub(crate) accumulate: bool,
+}
+
+/// A tile of `R` rows and `W` vectors, of which `cols` columns are kept.
+#[inline(always)]
+unsafe fn tile<S: Simd, const R: usize, const W: usize>(block: &Block, row: usize, panel: usize, cols: usize) {
+    if R > S::MR || W > S::WIDTH {
+        return;
+    }
+    // SAFETY: the block's pointers are valid for its sizes.
+    unsafe {
+        let mut sums = [[S::splat(0.0); W]; R];
+        let mut right_start = block.right.offset(panel as isize * block.right_panel);
+        let mut rows = block.left.add(row);
+        for _ in 0..block.segments {
+            let left: [*const f32; R] = std::array::from_fn(|i| (*rows.add(i)).wrapping_add(block.left_offset));
+            let mut right = right_start;
+            let mut offset = 0_isize;
+            for _ in 0..block.len {
+                let b: [S::V; W] = std::array::from_fn(|j| S::load(right.add(j * S::LANES)));
+                for i in 0..R {
+                    let a = S::splat(*left[i].offset(offset));
+                    for j in 0..W {
+                        sums[i][j] = S::mul_add(a, b[j], sums[i][j]);
+                    }
+                }
+                offset += block.left_step;
+                right = right.wrapping_offset(block.right_step);
+            }
+            right_start = right_start.wrapping_offset(block.right_segment);
+            rows = rows.add(block.left_rows);
+        }
+        let column = panel * S::NR;
+        for i in 0..R {
+            let to = (*block.result.add(row + i)).add(column);
+            for j in 0..W {
+                let kept = cols.saturating_sub(j * S::LANES).min(S::LANES);
+                let to = to.wrapping_add(j * S::LANES);
+                if kept == S::LANES {
+                    let sum = if block.accumulate { S::add(S::load(to), sums[i][j]) } else { sums[i][j] };
+                    S::store(to, sum);
+                } else if kept > 0 {
+                    let sum = if block.accumulate { S::add(S::load_first(to, kept), sums[i][j]) } else { sums[i][j] };
+                    S::store_first(to, sum, kept);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn tile_of_rows<S: Simd, const W: usize>(block: &Block, rows: usize, row: usize, panel: usize, cols: usize) {
+    macro_rules! choose {
+        ($($count:literal)*) => {
+            match rows {
+                // SAFETY: promised by the caller.
+                $($count => unsafe { tile::<S, $count, W>(block, row, panel, cols) },)*
+                _ => unreachable!("a tile of {rows} rows"),
+            }
+        };
+    }
+    choose!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+}
+
+/// Computes panels `first..last` of a block, all rows of a panel while it is in the first cache.
+///
+/// # Safety
+/// The block's pointers are valid for its sizes; called with the instructions of `S` enabled.
+pub(crate) unsafe fn panels<S: Simd>(block: &Block, first: usize, last: usize) {
+    // Entered through a task, so that the tiles are compiled once for each instruction set and not for each caller.
+    // SAFETY: promised by the caller.
+    unsafe { S::vectorize(Panels { block, first, last }) };
+}
+
+struct Panels<'a> {
+    block: &'a Block,
+    first: usize,
+    last: usize,
+}
+
+impl Task for Panels<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let block = self.block;
+        let tiles = block.rows.div_ceil(S::MR);
+        for panel in self.first..self.last {
+            let cols = S::NR.min(block.cols - panel * S::NR);
+            let mut row = 0;
+            for tile in 0..tiles {
+                // Tiles of nearly equal heights: a last one of a single row would wait for its own sums.
+                let rows = (block.rows - row).div_ceil(tiles - tile);
+                // SAFETY: promised by the caller of `panels`.
+                unsafe {
+                    match cols.div_ceil(S::LANES) {
+                        1 => tile_of_rows::<S, 1>(block, rows, row, panel, cols),
+                        2 => tile_of_rows::<S, 2>(block, rows, row, panel, cols),
+                        3 => tile_of_rows::<S, 3>(block, rows, row, panel, cols),
+                        _ => tile_of_rows::<S, 4>(block, rows, row, panel, cols),
+                    }
+                }
+                row += rows;
+            }
+        }
+    }
+}

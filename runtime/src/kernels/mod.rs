@@ -1,0 +1,21 @@
+//! Matrix products, convolutions and their gradients, in SIMD code chosen for the CPU.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub mod conv;
+pub mod cpu;
+mod dots;
+mod gemm;
+pub(crate) mod matmul;
+mod micro;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod pack;
+mod portable;
+mod rows;
+pub(crate) mod scatter;
+mod simd;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,128 @@
+//! Copies operands into the order in which micro-kernels read them.
+#![expect(unsafe_code, reason = "raw matrices")]
+
+use super::simd::Simd;
+
+/// A matrix in memory with any strides.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix {
+    pub(crate) data: *const f32,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) row_stride: isize,
+    pub(crate) col_stride: isize,
+}
+
+// SAFETY: chunks only read through it.
+unsafe impl Sync for Matrix {}
+
+impl Matrix {
+    /// The address of an element, which may lie one past the end.
+    pub(crate) fn at(&self, row: usize, col: usize) -> *const f32 {
+        self.data.wrapping_offset(row as isize * self.row_stride + col as isize * self.col_stride)
+    }
+
+    /// The same matrix with rows and columns exchanged.
+    pub(crate) fn transposed(self) -> Matrix {
+        Matrix { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
+    }
+}
+
+/// Packs rows `first..last` of panel `panel` of a right operand: `NR` adjacent columns, zeros beyond the last one.
+///
+/// # Safety
+/// `to` has room for `last - first` rows of `NR` floats; called with the instructions of `S` enabled.
+#[inline(always)]
+pub(crate) unsafe fn panel<S: Simd>(b: &Matrix, panel: usize, first: usize, last: usize, to: *mut f32) {
+    let col = panel * S::NR;
+    let cols = S::NR.min(b.cols - col);
+    // SAFETY: indices within the matrix, and the caller's room.
+    unsafe {
+        if b.col_stride == 1 && cols == S::NR {
+            for row in first..last {
+                let (from, to) = (b.at(row, col), to.add((row - first) * S::NR));
+                for j in 0..S::WIDTH {
+                    S::store(to.add(j * S::LANES), S::load(from.add(j * S::LANES)));
+                }
+            }
+            return;
+        }
+        let mut row = first;
+        if b.row_stride == 1 && cols == S::NR && S::NR.is_multiple_of(8) {
+            while row + 8 <= last {
+                for j in (0..S::NR).step_by(8) {
+                    let to = to.add((row - first) * S::NR + j);
+                    S::transpose_8x8(b.at(row, col + j), b.col_stride, to, S::NR);
+                }
+                row += 8;
+            }
+        }
+        for row in row..last {
+            let to = to.add((row - first) * S::NR);
+            for j in 0..cols {
+                *to.add(j) = *b.at(row, col + j);
+            }
+            for j in cols..S::NR {
+                *to.add(j) = 0.0;
+            }
+        }
+    }
+}
+
+/// Packs a block of a left operand and fills the table of its rows; returns the step from a column to the next.
+///
+/// # Safety
+/// `to` has room for [`left_len`] floats and `table` for the block's rows; called with the instructions of `S` enabled.
+#[inline(always)]
+pub(crate) unsafe fn left<S: Simd>(a: &Matrix, to: *mut f32, table: &mut [*const f32]) -> isize {
+    // SAFETY: indices within the matrix, and the caller's room.
+    unsafe {
+        if a.row_stride == 1 && a.col_stride != 1 {
+            // Adjacent rows: groups of MR rows, one group after the other.
+            for group in 0..a.rows.div_ceil(S::MR) {
+                let row = group * S::MR;
+                let rows = S::MR.min(a.rows - row);
+                let to = to.add(row * a.cols);
+                for (i, entry) in table[row..row + rows].iter_mut().enumerate() {
+                    *entry = to.add(i);
+                }
+                if rows == S::MR {
+                    for col in 0..a.cols {
+                        let (from, to) = (a.at(row, col), to.add(col * S::MR));
+                        for i in 0..S::MR {
+                            *to.add(i) = *from.add(i);
+                        }
+                    }
+                } else {
+                    for col in 0..a.cols {
+                        std::ptr::copy_nonoverlapping(a.at(row, col), to.add(col * S::MR), rows);
+                    }
+                }
+            }
+            return S::MR as isize;
+        }
+        let stride = padded(a.cols);
+        for row in 0..a.rows {
+            let to = to.add(row * stride);
+            table[row] = to;
+            if a.col_stride == 1 {
+                std::ptr::copy_nonoverlapping(a.at(row, 0), to, a.cols);
+            } else {
+                for col in 0..a.cols {
+                    *to.add(col) = *a.at(row, col);
+                }
+            }
+        }
+        1
+    }
+}
+
+/// Floats from a packed row to the next: not a multiple of the distance at which cache lines exclude each other.
+fn padded(cols: usize) -> usize {
+    cols.next_multiple_of(16) + 16
+}
+
+/// The room that [`left`] needs.
+pub(crate) fn left_len<S: Simd>(rows: usize, cols: usize) -> usize {
+    rows.next_multiple_of(S::MR) * padded(cols)
+}

@@ -1,0 +1,89 @@
+//! Vectors of floats as the kernels see them: one trait, implemented for each instruction set.
+#![expect(unsafe_code, reason = "vector instructions")]
+
+/// An instruction set.
+///
+/// # Safety
+/// Implementors' `vectorize` enables the instructions that their other functions use; all others may be
+/// called only from within it. Pointers must be valid for the floats they name and need no alignment.
+pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
+    /// A vector register.
+    type V: Copy;
+    /// Floats in a vector.
+    const LANES: usize;
+    /// Rows of a micro-kernel's tile.
+    const MR: usize;
+    /// Vectors in a row of a micro-kernel's tile.
+    const WIDTH: usize;
+    /// Columns of a micro-kernel's tile.
+    const NR: usize = Self::LANES * Self::WIDTH;
+
+    /// Runs a task compiled for this instruction set.
+    unsafe fn vectorize<T: Task>(task: T);
+
+    unsafe fn splat(x: f32) -> Self::V;
+    unsafe fn load(from: *const f32) -> Self::V;
+    unsafe fn store(to: *mut f32, x: Self::V);
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, fused where the instruction set has it.
+    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+
+    /// The sum of the lanes, by halves.
+    #[inline(always)]
+    unsafe fn sum(x: Self::V) -> f32 {
+        let mut lanes = [0.0_f32; 16];
+        // SAFETY: no vector has more than 16 lanes.
+        unsafe { Self::store(lanes.as_mut_ptr(), x) };
+        let mut half = Self::LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+
+    /// Loads the first `count` lanes, at most [`Simd::LANES`]; the others are zero.
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self::V {
+        let mut lanes = [0.0_f32; 16];
+        // SAFETY: `count` floats are valid, and no vector has more than 16 lanes.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count.min(Self::LANES));
+            Self::load(lanes.as_ptr())
+        }
+    }
+
+    /// Stores the first `count` lanes, at most [`Simd::LANES`].
+    #[inline(always)]
+    unsafe fn store_first(to: *mut f32, x: Self::V, count: usize) {
+        let mut lanes = [0.0_f32; 16];
+        // SAFETY: `count` floats are valid, and no vector has more than 16 lanes.
+        unsafe {
+            Self::store(lanes.as_mut_ptr(), x);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count.min(Self::LANES));
+        }
+    }
+
+    /// Writes the transpose of an 8 by 8 block.
+    #[inline(always)]
+    unsafe fn transpose_8x8(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {
+        for i in 0..8 {
+            for j in 0..8 {
+                // SAFETY: the caller's block.
+                unsafe { *to.add(j * to_stride + i) = *from.offset(i as isize * from_stride).add(j) };
+            }
+        }
+    }
+}
+
+/// Work written over any instruction set.
+pub(crate) trait Task {
+    /// # Safety
+    /// Called by [`Simd::vectorize`] only. Implementations are `#[inline(always)]`, so that they are compiled with
+    /// its instructions.
+    unsafe fn run<S: Simd>(self);
+}

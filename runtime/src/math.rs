@@ -1,0 +1,488 @@
+//! Elementary functions, each defined once for constant folding, the interpreter and generated code.
+//!
+//! A definition is a sequence of operations of [`Arith`]. [`Scalar`] carries them out on `f32`; the compiler
+//! implements the same trait by emitting vector instructions. No product and sum are fused, so that the
+//! results are the same bits on every CPU.
+
+/// The operations that the functions of this module are written in.
+///
+/// `F` and `I` are vectors (or scalars) of `f32` and `i32` with the same number of lanes, `M` a lane mask.
+pub trait Arith {
+    /// Floats.
+    type F: Copy;
+    /// Integers of 32 bits that wrap around.
+    type I: Copy;
+    /// The result of a comparison.
+    type M: Copy;
+
+    /// The float `x` in every lane.
+    fn float(&mut self, x: f32) -> Self::F;
+    /// The integer `x` in every lane.
+    fn int(&mut self, x: i32) -> Self::I;
+
+    /// `a + b`.
+    fn add(&mut self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a - b`.
+    fn sub(&mut self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b`.
+    fn mul(&mut self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a / b`.
+    fn div(&mut self, a: Self::F, b: Self::F) -> Self::F;
+
+    /// `a < b`; false where either is NaN.
+    fn less(&mut self, a: Self::F, b: Self::F) -> Self::M;
+    /// `a == b`; false where either is NaN.
+    fn equal(&mut self, a: Self::F, b: Self::F) -> Self::M;
+    /// `a` where the mask holds, else `b`.
+    fn select(&mut self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F;
+
+    /// The bits of a float.
+    fn bits(&mut self, x: Self::F) -> Self::I;
+    /// The float of these bits.
+    fn float_of_bits(&mut self, x: Self::I) -> Self::F;
+    /// The float nearest to a signed integer.
+    fn to_float(&mut self, x: Self::I) -> Self::F;
+
+    /// `a + b`, wrapping.
+    fn iadd(&mut self, a: Self::I, b: Self::I) -> Self::I;
+    /// `a - b`, wrapping.
+    fn isub(&mut self, a: Self::I, b: Self::I) -> Self::I;
+    /// `a * b`, wrapping.
+    fn imul(&mut self, a: Self::I, b: Self::I) -> Self::I;
+    /// Bitwise and.
+    fn iand(&mut self, a: Self::I, b: Self::I) -> Self::I;
+    /// Bitwise or.
+    fn ior(&mut self, a: Self::I, b: Self::I) -> Self::I;
+    /// Bitwise exclusive or.
+    fn ixor(&mut self, a: Self::I, b: Self::I) -> Self::I;
+    /// `a` shifted left by `by < 32`.
+    fn shl(&mut self, a: Self::I, by: u32) -> Self::I;
+    /// `a` shifted right by `by < 32`, zeros entering.
+    fn ushr(&mut self, a: Self::I, by: u32) -> Self::I;
+    /// `a` shifted right by `by < 32`, copies of the sign entering.
+    fn sshr(&mut self, a: Self::I, by: u32) -> Self::I;
+
+    /// `a < b ? a : b`, which is `b` where either is NaN (x86's `minps`).
+    fn min(&mut self, a: Self::F, b: Self::F) -> Self::F {
+        let mask = self.less(a, b);
+        self.select(mask, a, b)
+    }
+    /// `a > b ? a : b`, which is `b` where either is NaN (x86's `maxps`).
+    fn max(&mut self, a: Self::F, b: Self::F) -> Self::F {
+        let mask = self.less(b, a);
+        self.select(mask, a, b)
+    }
+    /// `|x|`.
+    fn abs(&mut self, x: Self::F) -> Self::F {
+        let mask = self.int(0x7fff_ffff);
+        let bits = self.bits(x);
+        let bits = self.iand(bits, mask);
+        self.float_of_bits(bits)
+    }
+    /// The magnitude of `x`, which is not negative, with the sign of `sign`.
+    fn with_sign(&mut self, x: Self::F, sign: Self::F) -> Self::F {
+        let mask = self.int(i32::MIN);
+        let sign = self.bits(sign);
+        let sign = self.iand(sign, mask);
+        let bits = self.bits(x);
+        let bits = self.ior(bits, sign);
+        self.float_of_bits(bits)
+    }
+}
+
+/// Evaluates a polynomial by Horner's rule, the highest coefficient first.
+fn polynomial<A: Arith>(a: &mut A, x: A::F, coefficients: &[f32]) -> A::F {
+    let mut sum = a.float(coefficients[0]);
+    for &coefficient in &coefficients[1..] {
+        let product = a.mul(sum, x);
+        let coefficient = a.float(coefficient);
+        sum = a.add(product, coefficient);
+    }
+    sum
+}
+
+/// `e^x`, at most 1 ulp from the true value (measured 0.96), subnormal results included.
+///
+/// Cody and Waite: `x = n·ln 2 + r`, `e^r` by a polynomial, then two multiplications by powers of two whose
+/// exponents add up to `n`, so that results overflow and underflow as they should.
+pub fn exp<A: Arith>(a: &mut A, x: A::F) -> A::F {
+    let highest = a.float(89.0);
+    let lowest = a.float(-105.0);
+    // `x` stands second, so that NaN stays.
+    let x = a.min(highest, x);
+    let x = a.max(lowest, x);
+
+    // Adding 1.5·2^23 rounds to the nearest integer and leaves it in the low bits.
+    let log2_e = a.float(std::f32::consts::LOG2_E);
+    let shift = a.float(12_582_912.0);
+    let n = a.mul(x, log2_e);
+    let n = a.add(n, shift);
+    let n_bits = a.bits(n);
+    let n = a.sub(n, shift);
+
+    // ln 2 in two parts, the first so short that its product with n is exact.
+    let ln2_high = a.float(0.693_359_375);
+    let ln2_low = a.float(-2.121_944_4e-4);
+    let high = a.mul(n, ln2_high);
+    let r = a.sub(x, high);
+    let low = a.mul(n, ln2_low);
+    let r = a.sub(r, low);
+
+    // The coefficients of Cephes' `expf`: e^r = 1 + r + r²·p(r) for |r| <= ln(2)/2.
+    let p = polynomial(
+        a,
+        r,
+        &[1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1],
+    );
+    let square = a.mul(r, r);
+    let p = a.mul(p, square);
+    let p = a.add(p, r);
+    let one = a.float(1.0);
+    let p = a.add(p, one);
+
+    let shift_bits = a.int(0x4b40_0000);
+    let n = a.isub(n_bits, shift_bits);
+    let half = a.sshr(n, 1);
+    let rest = a.isub(n, half);
+    let half = power_of_two(a, half);
+    let rest = power_of_two(a, rest);
+    let p = a.mul(p, half);
+    a.mul(p, rest)
+}
+
+/// `2^n` for `n` in `-126..=127`.
+fn power_of_two<A: Arith>(a: &mut A, n: A::I) -> A::F {
+    let bias = a.int(127);
+    let biased = a.iadd(n, bias);
+    let bits = a.shl(biased, 23);
+    a.float_of_bits(bits)
+}
+
+/// The natural logarithm, at most 1 ulp from the true value (measured 0.83): `-inf` at 0, NaN below.
+///
+/// FreeBSD's `e_logf.c`: `x = 2^k·m` with `m` in `[√½, √2)`, and `log m` as a series in `s = (m-1)/(m+1)`.
+pub fn log<A: Arith>(a: &mut A, x: A::F) -> A::F {
+    // A subnormal number is first made normal.
+    let smallest = a.float(f32::MIN_POSITIVE);
+    let subnormal = a.less(x, smallest);
+    let scale = a.float(8_388_608.0);
+    let scaled = a.mul(x, scale);
+    let normal = a.select(subnormal, scaled, x);
+
+    let root_half = a.int(0x3f35_04f3);
+    let bits = a.bits(normal);
+    let from_root = a.isub(bits, root_half);
+    let k = a.sshr(from_root, 23);
+    let k = a.to_float(k);
+    let scaled_k = a.float(23.0);
+    let less_k = a.sub(k, scaled_k);
+    let k = a.select(subnormal, less_k, k);
+    let mantissa = a.int(0x007f_ffff);
+    let mantissa = a.iand(from_root, mantissa);
+    let mantissa = a.iadd(mantissa, root_half);
+    let m = a.float_of_bits(mantissa);
+
+    let one = a.float(1.0);
+    let two = a.float(2.0);
+    let half = a.float(0.5);
+    let f = a.sub(m, one);
+    let denominator = a.add(two, f);
+    let s = a.div(f, denominator);
+    let z = a.mul(s, s);
+    let series = polynomial(a, z, &[0.242_790_79, 0.284_987_87, 0.400_009_72, 0.666_666_6]);
+    let series = a.mul(series, z);
+    let square = a.mul(f, f);
+    let half_square = a.mul(half, square);
+    // log x = k·ln2_high - ((half_square - (s·(half_square + series) + k·ln2_low)) - f)
+    let inner = a.add(half_square, series);
+    let inner = a.mul(s, inner);
+    let ln2_low = a.float(9.058_001e-6);
+    let low = a.mul(k, ln2_low);
+    let inner = a.add(inner, low);
+    let inner = a.sub(half_square, inner);
+    let inner = a.sub(inner, f);
+    let ln2_high = a.float(0.693_138_1);
+    let high = a.mul(k, ln2_high);
+    let result = a.sub(high, inner);
+
+    // 0 -> -inf, below -> NaN; inf and NaN stay as they are.
+    let zero = a.float(0.0);
+    let infinity = a.float(f32::INFINITY);
+    let minus_infinity = a.float(f32::NEG_INFINITY);
+    let not_a_number = a.float(f32::NAN);
+    let finite = a.less(x, infinity);
+    let result = a.select(finite, result, x);
+    let negative = a.less(x, zero);
+    let result = a.select(negative, not_a_number, result);
+    let is_zero = a.equal(x, zero);
+    a.select(is_zero, minus_infinity, result)
+}
+
+/// The hyperbolic tangent, at most 2 ulp from the true value (measured 1.28).
+///
+/// Cephes' `tanhf`: an odd polynomial near zero, `1 - 2/(e^2|x| + 1)` elsewhere.
+pub fn tanh<A: Arith>(a: &mut A, x: A::F) -> A::F {
+    let magnitude = a.abs(x);
+    let twice = a.add(magnitude, magnitude);
+    let power = exp(a, twice);
+    let one = a.float(1.0);
+    let two = a.float(2.0);
+    let denominator = a.add(power, one);
+    let rest = a.div(two, denominator);
+    let far = a.sub(one, rest);
+
+    let square = a.mul(x, x);
+    let p = polynomial(a, square, &[-5.704_988_7e-3, 2.063_909e-2, -5.373_971_5e-2, 1.333_144_2e-1, -3.333_328e-1]);
+    let p = a.mul(p, square);
+    let p = a.mul(p, magnitude);
+    let near = a.add(magnitude, p);
+
+    let border = a.float(0.625);
+    let is_near = a.less(magnitude, border);
+    let result = a.select(is_near, near, far);
+    a.with_sign(result, x)
+}
+
+/// The logistic function `1/(1 + e^-x)`, at most 2.5 ulp from the true value (measured 2.18), subnormal results included.
+///
+/// `e^-|x|` never overflows, and serves as the numerator where `x < 0`.
+pub fn sigmoid<A: Arith>(a: &mut A, x: A::F) -> A::F {
+    let zero = a.float(0.0);
+    let one = a.float(1.0);
+    let magnitude = a.abs(x);
+    let opposite = a.sub(zero, magnitude);
+    let power = exp(a, opposite);
+    let negative = a.less(x, zero);
+    let numerator = a.select(negative, power, one);
+    let denominator = a.add(one, power);
+    a.div(numerator, denominator)
+}
+
+/// The error function, at most 2 ulp from the true value (measured 1.07).
+///
+/// N. Juffa's two minimax polynomials: one for `erf` itself near zero, one for `log(1 - erf)` elsewhere.
+pub fn erf<A: Arith>(a: &mut A, x: A::F) -> A::F {
+    let magnitude = a.abs(x);
+    let square = a.mul(x, x);
+
+    // erf(4) rounds to 1.
+    let four = a.float(4.0);
+    let t = a.min(four, magnitude);
+    let p = polynomial(
+        a,
+        t,
+        &[
+            -1.728_534_7e-5,
+            3.831_971_3e-4,
+            -3.883_964_4e-3,
+            2.425_462_2e-2,
+            -1.067_778_8e-1,
+            -6.348_467e-1,
+            -1.287_175_1e-1,
+        ],
+    );
+    let p = a.mul(p, t);
+    let p = a.sub(p, t);
+    let power = exp(a, p);
+    let one = a.float(1.0);
+    let far = a.sub(one, power);
+
+    let p = polynomial(
+        a,
+        square,
+        &[-5.967_617e-4, 4.991_194_2e-3, -2.676_813_5e-2, 1.128_199_25e-1, -3.761_253_4e-1, 1.283_791_7e-1],
+    );
+    let p = a.mul(p, magnitude);
+    let near = a.add(magnitude, p);
+
+    let border = a.float(0.927_734_4);
+    let is_near = a.less(magnitude, border);
+    let result = a.select(is_near, near, far);
+    a.with_sign(result, x)
+}
+
+/// The arithmetic of `f32`, one value at a time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scalar;
+
+macro_rules! scalar_operations {
+    ($($name:ident($a:ident: $left:ty, $b:ident: $right:ty) -> $result:ty = $value:expr;)*) => {
+        $(fn $name(&mut self, $a: $left, $b: $right) -> $result { $value })*
+    };
+}
+
+impl Arith for Scalar {
+    type F = f32;
+    type I = i32;
+    type M = bool;
+
+    fn float(&mut self, x: f32) -> f32 {
+        x
+    }
+    fn int(&mut self, x: i32) -> i32 {
+        x
+    }
+    fn select(&mut self, mask: bool, a: f32, b: f32) -> f32 {
+        if mask { a } else { b }
+    }
+    fn bits(&mut self, x: f32) -> i32 {
+        x.to_bits().cast_signed()
+    }
+    fn float_of_bits(&mut self, x: i32) -> f32 {
+        f32::from_bits(x.cast_unsigned())
+    }
+    fn to_float(&mut self, x: i32) -> f32 {
+        x as f32
+    }
+    scalar_operations! {
+        add(a: f32, b: f32) -> f32 = a + b;
+        sub(a: f32, b: f32) -> f32 = a - b;
+        mul(a: f32, b: f32) -> f32 = a * b;
+        div(a: f32, b: f32) -> f32 = a / b;
+        less(a: f32, b: f32) -> bool = a < b;
+        equal(a: f32, b: f32) -> bool = a == b;
+        iadd(a: i32, b: i32) -> i32 = a.wrapping_add(b);
+        isub(a: i32, b: i32) -> i32 = a.wrapping_sub(b);
+        imul(a: i32, b: i32) -> i32 = a.wrapping_mul(b);
+        iand(a: i32, b: i32) -> i32 = a & b;
+        ior(a: i32, b: i32) -> i32 = a | b;
+        ixor(a: i32, b: i32) -> i32 = a ^ b;
+        shl(a: i32, by: u32) -> i32 = a << by;
+        ushr(a: i32, by: u32) -> i32 = (a.cast_unsigned() >> by).cast_signed();
+        sshr(a: i32, by: u32) -> i32 = a >> by;
+    }
+}
+
+/// The functions of this module on one `f32`.
+pub mod scalar {
+    use super::Scalar;
+
+    /// See [`super::exp`].
+    pub fn exp(x: f32) -> f32 {
+        super::exp(&mut Scalar, x)
+    }
+    /// See [`super::log`].
+    pub fn log(x: f32) -> f32 {
+        super::log(&mut Scalar, x)
+    }
+    /// See [`super::tanh`].
+    pub fn tanh(x: f32) -> f32 {
+        super::tanh(&mut Scalar, x)
+    }
+    /// See [`super::sigmoid`].
+    pub fn sigmoid(x: f32) -> f32 {
+        super::sigmoid(&mut Scalar, x)
+    }
+    /// See [`super::erf`].
+    pub fn erf(x: f32) -> f32 {
+        super::erf(&mut Scalar, x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scalar::{erf, exp, log, sigmoid, tanh};
+
+    /// The distance of `x` from the true value in units of the last place of the latter.
+    fn ulps(x: f32, truth: f64) -> f64 {
+        let rounded = truth as f32;
+        if x == rounded || (x.is_nan() && rounded.is_nan()) {
+            return 0.0;
+        }
+        let exponent = truth.abs().log2().floor().max(-126.0);
+        (f64::from(x) - truth).abs() / (exponent - 23.0).exp2()
+    }
+
+    /// The largest error over a dense sample of all floats in `[low, high]`.
+    fn check(name: &str, f: fn(f32) -> f32, truth: fn(f64) -> f64, low: f32, high: f32, bound: f64) {
+        let mut worst = (0.0, 0.0);
+        let mut visit = |x: f32| {
+            if x >= low && x <= high {
+                let error = ulps(f(x), truth(f64::from(x)));
+                if error > worst.0 {
+                    worst = (error, x);
+                }
+            }
+        };
+        // All magnitudes of both signs, and the interval itself evenly.
+        for bits in (0..0x7f80_0000_u32).step_by(3001) {
+            visit(f32::from_bits(bits));
+            visit(-f32::from_bits(bits));
+        }
+        for i in 0..=400_000 {
+            visit(low + (high - low) * (i as f32 / 400_000.0));
+        }
+        assert!(worst.0 <= bound, "{name}: {} ulp at {:e}", worst.0, worst.1);
+    }
+
+    fn erf_f64(x: f64) -> f64 {
+        let t = x.abs();
+        if t > 6.0 {
+            return x.signum();
+        }
+        if t < 3.0 {
+            let (mut term, mut sum) = (x, x);
+            for n in 1..100 {
+                let n = f64::from(n);
+                term *= -x * x / n;
+                sum += term / (2.0 * n + 1.0);
+            }
+            return sum * std::f64::consts::FRAC_2_SQRT_PI;
+        }
+        // The continued fraction of erfc.
+        let mut fraction = t;
+        for n in (1..200).rev() {
+            fraction = t + f64::from(n) / 2.0 / fraction;
+        }
+        (1.0 - (-t * t).exp() / (fraction * std::f64::consts::PI.sqrt())).copysign(x)
+    }
+
+    #[test]
+    fn errors_are_small() {
+        check("exp", exp, f64::exp, -106.0, 89.0, 1.0);
+        check("log", log, f64::ln, 0.0, f32::MAX, 1.0);
+        check("log near one", log, f64::ln, 0.5, 2.0, 1.0);
+        check("tanh", tanh, f64::tanh, -12.0, 12.0, 2.0);
+        check("sigmoid", sigmoid, |x| 1.0 / (1.0 + (-x).exp()), -105.0, 30.0, 2.5);
+        check("erf", erf, erf_f64, -6.0, 6.0, 2.0);
+    }
+
+    #[test]
+    fn special_values() {
+        let infinity = f32::INFINITY;
+        let cases: [(f32, f32); 27] = [
+            (exp(0.0), 1.0),
+            (exp(-0.0), 1.0),
+            (exp(infinity), infinity),
+            (exp(-infinity), 0.0),
+            (exp(1e30), infinity),
+            (exp(-1e30), 0.0),
+            (exp(88.0), 1.651_636_3e38),
+            (exp(f32::NAN), f32::NAN),
+            (log(0.0), -infinity),
+            (log(-0.0), -infinity),
+            (log(1.0), 0.0),
+            (log(infinity), infinity),
+            (log(-1.0), f32::NAN),
+            (log(-infinity), f32::NAN),
+            (log(f32::NAN), f32::NAN),
+            (tanh(0.0), 0.0),
+            (tanh(infinity), 1.0),
+            (tanh(-infinity), -1.0),
+            (tanh(f32::NAN), f32::NAN),
+            (sigmoid(0.0), 0.5),
+            (sigmoid(infinity), 1.0),
+            (sigmoid(-infinity), 0.0),
+            (sigmoid(f32::NAN), f32::NAN),
+            (erf(0.0), 0.0),
+            (erf(infinity), 1.0),
+            (erf(-infinity), -1.0),
+            (erf(f32::NAN), f32::NAN),
+        ];
+        for (index, (found, expected)) in cases.into_iter().enumerate() {
+            let both_nan = found.is_nan() && expected.is_nan();
+            assert!(both_nan || ulps(found, f64::from(expected)) <= 2.0, "case {index}: {found} is not {expected}");
+        }
+        assert!(tanh(-0.0).is_sign_negative() && erf(-0.0).is_sign_negative());
+    }
+}

@@ -1,0 +1,1 @@
+//! Its place; made with code generation.
