@@ -149,17 +149,8 @@ fn product(threads: usize, m: usize, n: usize, k: usize, transposes: &str) {
     );
 }
 
-/// The rates of the three directions of a 3x3 convolution, or of another kernel, on one image of `size` squared.
-fn convolution(
-    threads: usize,
-    n: i64,
-    c: i64,
-    oc: i64,
-    size: i64,
-    kernel: i64,
-    stride: i64,
-    algorithm: i64,
-) {
+/// The rates of the three directions of a convolution on `n` images of `size` squared.
+fn convolution(threads: usize, [n, c, oc, size, kernel, stride]: [i64; 6], algorithm: i64) {
     let pool = Pool::new(threads);
     let frame = [(&raw const pool) as u64];
     let pad = kernel / 2;
@@ -257,14 +248,15 @@ fn convolutions(threads: usize) {
         (512, 512, 7),
     ] {
         for algorithm in [conv::DIRECT, conv::WINOGRAD] {
-            convolution(threads, 1, c, oc, size, 3, 1, algorithm);
+            convolution(threads, [1, c, oc, size, 3, 1], algorithm);
         }
     }
-    convolution(threads, 1, 3, 64, 224, 7, 2, conv::DIRECT);
-    convolution(threads, 1, 64, 128, 56, 3, 2, conv::DIRECT);
-    convolution(threads, 1, 64, 128, 56, 1, 2, conv::DIRECT);
-    convolution(threads, 1, 64, 256, 56, 1, 1, conv::DIRECT);
-    convolution(threads, 8, 256, 256, 14, 3, 1, conv::DIRECT);
+    convolution(threads, [1, 3, 64, 224, 7, 2], conv::DIRECT);
+    convolution(threads, [1, 64, 128, 56, 3, 2], conv::DIRECT);
+    convolution(threads, [1, 64, 128, 56, 1, 2], conv::DIRECT);
+    convolution(threads, [1, 64, 256, 56, 1, 1], conv::DIRECT);
+    convolution(threads, [8, 256, 256, 14, 3, 1], conv::DIRECT);
+    convolution(threads, [8, 256, 256, 14, 3, 1], conv::WINOGRAD);
 }
 
 fn products(threads: usize) {

@@ -136,7 +136,7 @@ impl Pool {
         }
         let closing = Closing(shared);
         INSIDE_CHUNK.set(true);
-        shared.work_through(|chunk| body(chunk));
+        shared.work_through(body);
         drop(closing);
         if shared.panicked.swap(false, Ordering::Relaxed) {
             panic!("a chunk panicked on another thread");

@@ -78,15 +78,3 @@ pub(crate) fn run_on<T: Task>(cpu: Cpu, task: T) {
         }
     }
 }
-
-/// Columns of a panel of packed weights.
-pub(crate) fn panel_width(cpu: Cpu) -> usize {
-    match cpu {
-        Cpu::Portable => super::portable::Portable::NR,
-        #[cfg(target_arch = "x86_64")]
-        Cpu::Avx512 => super::avx512::Avx512::NR,
-        Cpu::Avx2 | Cpu::Neon => 16,
-        #[cfg(not(target_arch = "x86_64"))]
-        Cpu::Avx512 => 32,
-    }
-}

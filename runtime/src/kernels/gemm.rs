@@ -148,7 +148,7 @@ unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize) {
                 first,
                 last,
                 to,
-            })
+            });
         };
     });
     let right = if direct {
@@ -241,7 +241,7 @@ unsafe fn reduce(g: &Gemm<'_>, first_col: usize, partial: *const f32, parts: usi
         // SAFETY: these rows are complete.
         unsafe {
             g.frame
-                .finish(g.epilogue, [first, last], [first_col, first_col + n])
+                .finish(g.epilogue, [first, last], [first_col, first_col + n]);
         };
     });
 }

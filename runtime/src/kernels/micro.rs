@@ -70,25 +70,25 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
             rows = rows.add(block.left_rows);
         }
         let column = panel * S::NR;
-        for i in 0..R {
+        for (i, sums) in sums.into_iter().enumerate() {
             let to = (*block.result.add(row + i)).add(column);
-            for j in 0..W {
+            for (j, sum) in sums.into_iter().enumerate() {
                 let kept = cols.saturating_sub(j * S::LANES).min(S::LANES);
                 let to = to.wrapping_add(j * S::LANES);
                 if kept == S::LANES {
-                    let sum = if block.accumulate {
-                        S::add(S::load(to), sums[i][j])
+                    let before = if block.accumulate {
+                        S::load(to)
                     } else {
-                        sums[i][j]
+                        S::splat(0.0)
                     };
-                    S::store(to, sum);
+                    S::store(to, S::add(before, sum));
                 } else if kept > 0 {
-                    let sum = if block.accumulate {
-                        S::add(S::load_first(to, kept), sums[i][j])
+                    let before = if block.accumulate {
+                        S::load_first(to, kept)
                     } else {
-                        sums[i][j]
+                        S::splat(0.0)
                     };
-                    S::store_first(to, sum, kept);
+                    S::store_first(to, S::add(before, sum), kept);
                 }
             }
         }

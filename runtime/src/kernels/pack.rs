@@ -111,9 +111,9 @@ pub(crate) unsafe fn left<S: Simd>(a: &Matrix, to: *mut f32, table: &mut [*const
             return S::MR as isize;
         }
         let stride = padded(a.cols);
-        for row in 0..a.rows {
+        for (row, entry) in table[..a.rows].iter_mut().enumerate() {
             let to = to.add(row * stride);
-            table[row] = to;
+            *entry = to;
             if a.col_stride == 1 {
                 std::ptr::copy_nonoverlapping(a.at(row, 0), to, a.cols);
             } else {

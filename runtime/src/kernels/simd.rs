@@ -75,7 +75,7 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
             for j in 0..8 {
                 // SAFETY: the caller's block.
                 unsafe {
-                    *to.add(j * to_stride + i) = *from.offset(i as isize * from_stride).add(j)
+                    *to.add(j * to_stride + i) = *from.offset(i as isize * from_stride).add(j);
                 };
             }
         }

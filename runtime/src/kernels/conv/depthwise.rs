@@ -25,7 +25,7 @@ pub(crate) unsafe fn pack(g: &Correlation, packed: *mut f32) {
         for tap in 0..g.taps {
             // SAFETY: promised by the caller.
             unsafe {
-                *packed.add(tap * g.groups + channel) = *g.weight.add(channel * g.taps + tap)
+                *packed.add(tap * g.groups + channel) = *g.weight.add(channel * g.taps + tap);
             };
         }
     }

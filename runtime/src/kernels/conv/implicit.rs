@@ -66,7 +66,7 @@ impl Task for Implicit<'_> {
                     group,
                     pixels,
                     panels,
-                })
+                });
             };
         });
     }

@@ -451,3 +451,42 @@ fn winograd() {
         ..case
     });
 }
+
+/// The largest error over the largest value, the measure in which oneDNN states its bound of 2e-5.
+#[test]
+fn winograd_is_accurate() {
+    let case = Case {
+        n: 1,
+        size: [12, 12],
+        c: 256,
+        oc: 32,
+        algorithm: WINOGRAD,
+        ..CASE
+    };
+    let d = Conv {
+        epilogue: None,
+        ..case.descriptor()
+    };
+    let x = random((d.n * d.x_n) as usize, 0);
+    let w = random((d.oc * d.c * 9) as usize, 1);
+    let mut truth = vec![0.0; (d.n * d.y_n) as usize];
+    visit(&d, |xi, yi, wi| {
+        truth[yi] += f64::from(x[xi]) * f64::from(w[wi]);
+    });
+    let largest = truth.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+    for cpu in cpus() {
+        let y = run(
+            cpu,
+            1,
+            What::Forward,
+            true,
+            &d,
+            [&x, &vec![0.0; truth.len()], &w],
+        );
+        let error = y
+            .iter()
+            .zip(&truth)
+            .fold(0.0_f64, |most, (&x, y)| most.max((f64::from(x) - y).abs()));
+        assert!(error / largest < 4e-6, "{cpu:?}: {:e}", error / largest);
+    }
+}

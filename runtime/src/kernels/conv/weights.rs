@@ -26,7 +26,7 @@ impl Task for Pack<'_> {
             let (group, panel) = (chunk / panels, chunk % panels);
             // SAFETY: each chunk has its own place.
             unsafe {
-                pack_panel::<S>(g, group, panel, packed.get().add(chunk * g.depth() * S::NR))
+                pack_panel::<S>(g, group, panel, packed.get().add(chunk * g.depth() * S::NR));
             };
         });
     }
@@ -51,7 +51,7 @@ unsafe fn pack_panel<S: Simd>(g: &Correlation, group: usize, panel: usize, to: *
                     // SAFETY: indices within the weights and the panel.
                     unsafe {
                         *to.add((position * channels + channel) * S::NR + lane) =
-                            *g.weight.add(from + tap)
+                            *g.weight.add(from + tap);
                     };
                 }
             }

@@ -75,7 +75,7 @@ impl Task for Pack<'_> {
                     panel,
                     panels,
                     packed: packed.get(),
-                })
+                });
             };
         });
     }
@@ -223,7 +223,7 @@ impl Task for Winograd<'_> {
                         tiles,
                         layout,
                         to,
-                    })
+                    });
                 };
             });
             // Neighboring chunks read the same weights.
@@ -243,7 +243,7 @@ impl Task for Winograd<'_> {
                         tiles,
                         panels,
                         from,
-                    })
+                    });
                 };
             });
         }
@@ -291,7 +291,7 @@ impl Task for TransformTiles<'_> {
             while channel + S::LANES <= channels {
                 // SAFETY: pixels of the image or zeros, and a place within the scratch memory.
                 unsafe {
-                    transform_tile::<S, true>(&pixels, channel, 0, to.add(channel), layout.point)
+                    transform_tile::<S, true>(&pixels, channel, 0, to.add(channel), layout.point);
                 };
                 channel += S::LANES;
             }
@@ -304,7 +304,7 @@ impl Task for TransformTiles<'_> {
                         channels - channel,
                         to.add(channel),
                         layout.point,
-                    )
+                    );
                 };
             }
         }
@@ -331,9 +331,8 @@ unsafe fn transform_tile<S: Simd, const WHOLE: bool>(
                     S::load_first(from, lanes)
                 }
             });
-            let column = transforms::image::<S>(column);
-            for i in 0..6 {
-                half[i][j] = column[i];
+            for (half, x) in half.iter_mut().zip(transforms::image::<S>(column)) {
+                half[j] = x;
             }
         }
         for (i, row) in half.into_iter().enumerate() {
@@ -403,7 +402,7 @@ impl Task for Chunk<'_> {
         for row in 0..rows {
             // SAFETY: all products of the tile are complete.
             unsafe {
-                self.transform_result::<S>(self.tiles[0] + row, products.add(row * cols), stride)
+                self.transform_result::<S>(self.tiles[0] + row, products.add(row * cols), stride);
             };
         }
         // SAFETY: these tiles are complete.
@@ -431,9 +430,8 @@ impl Chunk<'_> {
                     let column: [S::V; 6] = std::array::from_fn(|i| {
                         S::load(products.add((i * 6 + j) * stride + channel))
                     });
-                    let column = transforms::result::<S>(column);
-                    for i in 0..4 {
-                        half[i][j] = column[i];
+                    for (half, x) in half.iter_mut().zip(transforms::result::<S>(column)) {
+                        half[j] = x;
                     }
                 }
                 for (i, row) in half.into_iter().enumerate().take(height) {
@@ -471,7 +469,7 @@ impl Chunk<'_> {
                 unsafe {
                     self.all
                         .frame
-                        .finish(self.all.epilogue, [pixel + col, pixel + until], cols)
+                        .finish(self.all.epilogue, [pixel + col, pixel + until], cols);
                 };
             }
             tile = run;
