@@ -8,7 +8,7 @@ use super::pack::Matrix;
 use super::simd::{Simd, Task};
 
 /// The most rows of the left operand for which dot products beat packing.
-pub(crate) const ROWS: usize = 16;
+pub(crate) const ROWS: usize = 8;
 /// Floats of the right operand that one chunk reads.
 const CHUNK: usize = 1 << 16;
 

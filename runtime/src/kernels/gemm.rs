@@ -93,7 +93,7 @@ impl Task for Gemm<'_> {
 unsafe fn product<S: Simd>(g: &Gemm<'_>) {
     let k = g.b.rows;
     let division = Division::new::<S>(g.a.rows, g.b.cols.div_ceil(S::NR), k);
-    if division.parts > 1 || (division.row_blocks == 1 && g.b.row_stride == 1) {
+    if division.parts > 1 || division.row_blocks == 1 {
         // SAFETY: promised by the caller.
         unsafe { columns::<S>(g, 0) };
         return;
@@ -125,7 +125,7 @@ unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize) {
     let direct = g.b.col_stride == 1 && m <= 2 * S::MR && k < 4 * KC;
     let division = Division::new::<S>(m, panels, k);
     // Where chunks have no panel in common, each packs its own just before it is used.
-    let local = division.parts > 1 || (division.row_blocks == 1 && g.b.row_stride == 1);
+    let local = division.parts > 1 || (division.row_blocks == 1 && !direct);
     let first_packed = match (local, direct) {
         (true, _) => panels,
         (_, true) => n / S::NR,

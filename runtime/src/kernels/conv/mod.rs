@@ -5,6 +5,8 @@
 //! where channels are too few or not adjacent, a block of patches is copied at a time.
 #![expect(unsafe_code, reason = "raw images of generated code")]
 
+#[cfg(test)]
+mod cases;
 mod depthwise;
 mod geometry;
 mod implicit;

@@ -1,118 +1,8 @@
 //! Each direction against sums in `f64`, on every instruction set, with one and two threads.
 
-use super::super::testing::{MARK, Marked, assert_near, cpus, random};
+use super::super::testing::{Marked, assert_near, cpus, random};
+use super::cases::{CASE, Case, visit};
 use super::*;
-
-/// Sizes as a test writes them.
-#[derive(Clone, Copy, Debug)]
-struct Case {
-    n: i64,
-    size: [i64; 2],
-    c: i64,
-    oc: i64,
-    kernel: [i64; 2],
-    stride: [i64; 2],
-    pad: [i64; 2],
-    dilation: [i64; 2],
-    groups: i64,
-    /// Whether `x` is `[n, c, h, w]` in memory.
-    channels_first: bool,
-    algorithm: i64,
-}
-
-const CASE: Case = Case {
-    n: 2,
-    size: [7, 9],
-    c: 5,
-    oc: 6,
-    kernel: [3, 3],
-    stride: [1, 1],
-    pad: [1, 1],
-    dilation: [1, 1],
-    groups: 1,
-    channels_first: false,
-    algorithm: DIRECT,
-};
-
-impl Case {
-    fn descriptor(&self) -> Conv {
-        let out = |axis: usize| {
-            let reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
-            (self.size[axis] + 2 * self.pad[axis] - reach) / self.stride[axis] + 1
-        };
-        let ([h, w], [oh, ow]) = (self.size, [out(0), out(1)]);
-        // A gap after each pixel and each row shows whether strides are obeyed.
-        let (x_h, x_w, x_c, x_n) = if self.channels_first {
-            (w, 1, h * w, self.c * h * w)
-        } else {
-            let pixel = self.c + 2;
-            (w * pixel + 3, pixel, 1, h * (w * pixel + 3))
-        };
-        let (y_w, y_h) = (self.oc + 1, ow * (self.oc + 1) + 2);
-        Conv {
-            n: self.n,
-            h,
-            w,
-            c: self.c,
-            oh,
-            ow,
-            oc: self.oc,
-            kh: self.kernel[0],
-            kw: self.kernel[1],
-            stride_h: self.stride[0],
-            stride_w: self.stride[1],
-            pad_h: self.pad[0],
-            pad_w: self.pad[1],
-            dilation_h: self.dilation[0],
-            dilation_w: self.dilation[1],
-            groups: self.groups,
-            x: std::ptr::null_mut(),
-            x_n,
-            x_h,
-            x_w,
-            x_c,
-            y: std::ptr::null_mut(),
-            y_n: oh * y_h,
-            y_h,
-            y_w,
-            weight: std::ptr::null_mut(),
-            packed: std::ptr::null(),
-            algorithm: self.algorithm,
-            epilogue: MARK,
-        }
-    }
-}
-
-/// Visits the offsets of every pair of elements of `x`, `y` and `weight` that belong together.
-fn visit(d: &Conv, mut f: impl FnMut(usize, usize, usize)) {
-    let (c, oc) = (d.c / d.groups, d.oc / d.groups);
-    for n in 0..d.n {
-        for i in 0..d.oh {
-            for j in 0..d.ow {
-                for tap in 0..d.kh * d.kw {
-                    let (a, b) = (tap / d.kw, tap % d.kw);
-                    let row = i * d.stride_h + a * d.dilation_h - d.pad_h;
-                    let col = j * d.stride_w + b * d.dilation_w - d.pad_w;
-                    if row < 0 || row >= d.h || col < 0 || col >= d.w {
-                        continue;
-                    }
-                    for o in 0..d.oc {
-                        for ci in 0..c {
-                            let x =
-                                n * d.x_n + row * d.x_h + col * d.x_w + (o / oc * c + ci) * d.x_c;
-                            let y = n * d.y_n + i * d.y_h + j * d.y_w + o;
-                            f(
-                                x as usize,
-                                y as usize,
-                                ((o * c + ci) * d.kh * d.kw + tap) as usize,
-                            );
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
@@ -489,4 +379,23 @@ fn winograd_is_accurate() {
             .fold(0.0_f64, |most, (&x, y)| most.max((f64::from(x) - y).abs()));
         assert!(error / largest < 4e-6, "{cpu:?}: {:e}", error / largest);
     }
+}
+
+#[test]
+fn an_empty_batch_gives_zero_gradients() {
+    check(Case { n: 0, ..CASE });
+    check(Case {
+        n: 0,
+        c: 20,
+        oc: 20,
+        algorithm: WINOGRAD,
+        ..CASE
+    });
+    check(Case {
+        n: 0,
+        c: 6,
+        oc: 6,
+        groups: 6,
+        ..CASE
+    });
 }
