@@ -80,7 +80,8 @@ fn dense_with_a_fused_tail() {
 fn residual_of_convolutions_in_channels_last() {
     use netc::ops::{Convolution, Direction, Window, WindowReduce};
     graph("convolutions", |b| {
-        let x = b.source(Role::Input, "x", TensorType::f32([Dim::batch(), Dim::fixed(3), Dim::fixed(6), Dim::fixed(5)]));
+        let x =
+            b.source(Role::Input, "x", TensorType::f32([Dim::batch(), Dim::fixed(3), Dim::fixed(6), Dim::fixed(5)]));
         let conv = |x: Var<'_>, name: &str, n: usize, c: usize| {
             let w = b.source(Role::Param, name, TensorType::f32([n, c, 3, 3]));
             let shape = x.shape();

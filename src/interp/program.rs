@@ -8,8 +8,8 @@ use netc_runtime::rng::Key;
 use super::{Precision, Scope, binary, compare, unary};
 use crate::index::IndexVec;
 use crate::kernel::{
-    Address, Axis, Buffer, Condition, ConvCall, Direction, Expr, Int, IntExpr, Kernel, MatMulCall,
-    PackCall, Program, Scalar, ScatterAddCall, Step, View,
+    Address, Axis, Buffer, Condition, ConvCall, Direction, Expr, Int, IntExpr, Kernel, MatMulCall, PackCall, Program,
+    Scalar, ScatterAddCall, Step, View,
 };
 use crate::types::{Dim, Extents};
 
