@@ -68,6 +68,7 @@ fn simplify_preserves_meaning() {
         }
         let graph = builder.finish();
         check_simplify(&graph);
+        check_program(&graph);
         check_program(&simplify(&graph));
     }
 }
