@@ -19,24 +19,29 @@ pub struct Geometry2 {
     pub groups: usize,
 }
 
-/// A convolution with a weight of shape `[out, in / groups, kh, kw]` and, where asked for, a bias; counts and explains.
+/// A convolution with a weight of shape `[out, in / groups, kh, kw]`, or `[out, in / groups, k]` along one axis, and, where asked for, a bias; counts and explains.
 ///
 /// # Errors
 /// When the weight is too large, or a shared one of another shape.
 pub fn convolution<'b>(
     cx: &mut LayerCx<'_, 'b>,
     x: Var<'b>,
-    weight_shape: &[usize; 4],
+    weight_shape: &[usize],
     geometry: Geometry2,
     args: &Args<'b>,
 ) -> Result<Var<'b>, Message> {
-    let [n, per_group, kh, kw] = *weight_shape;
+    let (n, per_group, kh, kw) = match *weight_shape {
+        [n, per_group, k] => (n, per_group, k, 1),
+        [n, per_group, kh, kw] => (n, per_group, kh, kw),
+        _ => panic!("a convolution's weight has three or four axes, not {weight_shape:?}"),
+    };
     let fans = Fans {
         inputs: per_group.saturating_mul(kh).saturating_mul(kw),
         outputs: (n / geometry.groups).saturating_mul(kh).saturating_mul(kw),
     };
     let init = args.find_initial("init").unwrap_or(Init::default_for(args.find_activation("act").as_deref()));
     let weight = cx.parameter("weight", weight_shape, init, fans)?;
+    let weight = weight.reshape(&[n, per_group, kh, kw].map(Dim::fixed));
     let Geometry2 { stride, pad, dilation, groups } = geometry;
 
     // The leading axes of `x` that are no batch and no sequence are the map's three.
