@@ -48,7 +48,9 @@ impl<'a, 'b> Cx<'a, 'b> {
                 let a = Tensor::new(self.builder.scalar(n));
                 self.tensors(op, op_span, (a, left.span), (b, right.span))
             }
-            (Value::Bool(a), Value::Bool(b)) if matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Eq | BinaryOp::Ne) => {
+            (Value::Bool(a), Value::Bool(b))
+                if matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Eq | BinaryOp::Ne) =>
+            {
                 Value::Bool(match op {
                     BinaryOp::And => a && b,
                     BinaryOp::Or => a || b,
@@ -102,7 +104,8 @@ impl<'a, 'b> Cx<'a, 'b> {
     fn tensors(&mut self, op: BinaryOp, op_span: Span, a: (Tensor<'b>, Span), b: (Tensor<'b>, Span)) -> Value<'a, 'b> {
         for (tensor, span) in [&a, &b] {
             if tensor.var.ty().element == ElementType::I32 {
-                let message = Message::new(Code::WrongKind, format!("`{}` works on numbers, not on tokens", symbol(op)));
+                let message =
+                    Message::new(Code::WrongKind, format!("`{}` works on numbers, not on tokens", symbol(op)));
                 return self.error(message.help("give each token a vector: `embed(64)`").at(*span));
             }
         }
@@ -146,7 +149,8 @@ impl<'a, 'b> Cx<'a, 'b> {
             (true, _) => (a.0.var, b.0.var, true),
             (false, true) => (b.0.var, a.0.var, false),
             (false, false) => {
-                let text = format!("`@` takes a matrix from `param` on one side, not {} and {}", a.0.show(), b.0.show());
+                let text =
+                    format!("`@` takes a matrix from `param` on one side, not {} and {}", a.0.show(), b.0.show());
                 return self.error(Message::new(Code::NotSupported, text).at(a.1).also(b.1, b.0.show()));
             }
         };

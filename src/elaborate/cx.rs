@@ -88,17 +88,10 @@ impl<'a, 'b> Cx<'a, 'b> {
         }
         false
     }
-    pub(super) fn is_exhausted(&self) -> bool {
-        self.exhausted
-    }
     /// `line 6`, with the file when it is not the one of `near`.
     pub(super) fn line(&self, span: Span, near: Span) -> String {
         let (line, _) = self.sources.line_column(span.file, span.start);
-        if span.file == near.file {
-            format!("line {line}")
-        } else {
-            format!("{}:{line}", self.sources.name(span.file))
-        }
+        if span.file == near.file { format!("line {line}") } else { format!("{}:{line}", self.sources.name(span.file)) }
     }
     /// Evaluates the constants, each of which may use those before it.
     pub(super) fn evaluate_constants(&mut self) {

@@ -58,13 +58,27 @@ pub(super) enum Function<'a, 'b> {
     /// `a -> b`
     Sequence(Vec<Rc<Function<'a, 'b>>>),
     /// `(…)x3`
-    Repeat { inner: Rc<Function<'a, 'b>>, times: usize, span: Span },
+    Repeat {
+        inner: Rc<Function<'a, 'b>>,
+        times: usize,
+        span: Span,
+    },
     /// `concat { … }`
-    Combine { kind: CombinatorKind, axis: Option<usize>, branches: Vec<(Value<'a, 'b>, Span)>, span: Span },
+    Combine {
+        kind: CombinatorKind,
+        axis: Option<usize>,
+        branches: Vec<(Value<'a, 'b>, Span)>,
+        span: Span,
+    },
     /// `layer encoder = …`: uses of it share their parameters, which lie under `path`.
-    Shared { path: String, inner: Rc<Function<'a, 'b>> },
+    Shared {
+        path: String,
+        inner: Rc<Function<'a, 'b>>,
+    },
     /// `lstm` and its kin, which are not compiled yet.
-    Recurrent { span: Span },
+    Recurrent {
+        span: Span,
+    },
 }
 
 #[derive(Debug, Clone)]

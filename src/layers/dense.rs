@@ -1,7 +1,7 @@
 //! `dense`: every output is a weighted sum of every input.
 
-use super::prelude::*;
 use super::cx::Size;
+use super::prelude::*;
 use super::support::matmul;
 
 pub(super) const LAYER: Layer = Layer::new(
@@ -28,7 +28,8 @@ fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Va
     let n = args.count("n");
     let features = features(x);
     let Some(&inputs) = features.last() else {
-        return Err(Message::new(Code::ShapeMismatch, "`dense` takes a vector, not a number").help("give the value an axis: `reshape([1])`"));
+        return Err(Message::new(Code::ShapeMismatch, "`dense` takes a vector, not a number")
+            .help("give the value an axis: `reshape([1])`"));
     };
     if let [channels, height, width] = features[..] {
         let text = format!("`dense` takes a vector, not a map [{channels}, {height}, {width}]");

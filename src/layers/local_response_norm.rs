@@ -26,7 +26,11 @@ pub(super) const LAYER: Layer = Layer::new(
 fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
     let [channels, _, _] = map_features("local_response_norm", x)?;
     let size = args.count("size");
-    ensure!(!size.is_multiple_of(2), BadValue, "`size` is {size}: only an odd number has as many neighbors on both sides");
+    ensure!(
+        !size.is_multiple_of(2),
+        BadValue,
+        "`size` is {size}: only an odd number has as many neighbors on both sides"
+    );
     let axis = lead(&x.shape());
     // Farther neighbors than there are channels are all zeros.
     let half = (size / 2).min(channels);
