@@ -4,11 +4,12 @@ use super::cx::Cx;
 use super::value::{Tensor, Value};
 use crate::diag::{Code, Message, Span};
 use crate::graph::Var;
+use crate::graph::build::common_shape;
 use crate::kernel::{BinaryFn, CompareFn};
 use crate::layers::{lead, user_shape};
 use crate::ops::MatMul;
 use crate::syntax::ast::{BinaryOp, Expr, UnaryOp};
-use crate::types::{Dim, ElementType};
+use crate::types::{Dim, ElementType, TensorType};
 
 impl<'a, 'b> Cx<'a, 'b> {
     pub(super) fn unary(&mut self, op: UnaryOp, value: Value<'a, 'b>, span: Span) -> Value<'a, 'b> {
@@ -124,6 +125,10 @@ impl<'a, 'b> Cx<'a, 'b> {
             error.message.help = self.repair((&left.0, left.1), (&right.0, right.1));
             return self.error(error.also(right.1, right.0.show()));
         };
+        let ty = TensorType::f32(common_shape(&x.shape(), &y.shape()));
+        if !self.check_type(&ty, op_span) {
+            return Value::Poison;
+        }
         let compare = |function| x.compare(function, y);
         let var = match op {
             BinaryOp::Add => x.binary(BinaryFn::Add, y),
