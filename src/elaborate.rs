@@ -70,8 +70,11 @@ pub fn elaborate(
     }
     let network = match chosen {
         Ok(net) => network(&program, sources, net, &overrides, options, &mut errors),
+        // Which net is meant can wait until the file is right.
         Err(error) => {
-            report(&mut errors, error);
+            if errors.is_empty() {
+                report(&mut errors, error);
+            }
             None
         }
     };

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::cx::{Cx, MAX_DEPTH};
 use super::eval::combinator_name;
-use super::value::{Change, DefinedUse, Function, LibraryUse, Tensor, Value};
+use super::value::{Change, DefinedUse, Function, LibraryUse, Node, Tensor, Value};
 use crate::diag::{Code, Message, Span};
 use crate::layers::{Class, LayerCx, Report, Tokens, user_shape};
 use crate::network::LayerUse;
@@ -15,7 +15,7 @@ impl<'a, 'b> Cx<'a, 'b> {
     /// Applies to whatever `value` is: only values of the network take layers.
     pub(super) fn apply_value(
         &mut self,
-        function: &Rc<Function<'a, 'b>>,
+        function: &Rc<Node<'a, 'b>>,
         value: Value<'a, 'b>,
         name: Option<&'a str>,
         span: Span,
@@ -79,7 +79,7 @@ impl<'a, 'b> Cx<'a, 'b> {
 
     fn repeat(
         &mut self,
-        inner: &Rc<Function<'a, 'b>>,
+        inner: &Rc<Node<'a, 'b>>,
         times: usize,
         x: Tensor<'b>,
         name: Option<&'a str>,
@@ -137,9 +137,9 @@ impl<'a, 'b> Cx<'a, 'b> {
     }
 
     /// An activation belongs to its layer: it has no row, and its path is the layer's.
-    fn activation(&mut self, act: &Rc<Function<'a, 'b>>, x: Tensor<'b>, path: &str) -> Value<'a, 'b> {
+    fn activation(&mut self, act: &Rc<Node<'a, 'b>>, x: Tensor<'b>, path: &str) -> Value<'a, 'b> {
         let n_rows = self.layers.len();
-        let value = match &**act {
+        let value = match &***act {
             Function::Library(used) => self.library(used, x, path.to_owned()),
             function => {
                 let outside = self.scope().enter(format!("{path}."));
@@ -218,6 +218,10 @@ impl<'a, 'b> Cx<'a, 'b> {
             let chain: Vec<String> =
                 self.scopes[start..].iter().map(|scope| format!("`{}`", scope.definition.name.text)).collect();
             let text = format!("`{name}` uses itself: {} uses `{name}`", chain.join(" uses "));
+            // Most circles are seen before anything expands; this one goes through a layer given as an argument.
+            if self.errors.iter().any(|error| error.message.code == Code::BlockCycle) {
+                return Value::Poison;
+            }
             return self.fail(Code::BlockCycle, text, used.span);
         }
         if self.scopes.len() >= MAX_DEPTH {
@@ -226,8 +230,8 @@ impl<'a, 'b> Cx<'a, 'b> {
         self.block(used, x, format!("{path}."))
     }
 
-    fn shared(&mut self, path: &str, inner: &Rc<Function<'a, 'b>>, x: Tensor<'b>) -> Value<'a, 'b> {
-        match &**inner {
+    fn shared(&mut self, path: &str, inner: &Rc<Node<'a, 'b>>, x: Tensor<'b>) -> Value<'a, 'b> {
+        match &***inner {
             Function::Library(used) => self.library(used, x, path.to_owned()),
             Function::Defined(used) if used.definition.kind == DefinitionKind::Block => {
                 self.defined(used, x, path.to_owned())

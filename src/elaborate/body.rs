@@ -246,7 +246,9 @@ impl<'a, 'b> Cx<'a, 'b> {
         let value = match value {
             Value::Layer(function) => {
                 let flow = self.take_flow(expr, &function);
-                let given = is_one_layer(expr).then_some(name.text.as_str());
+                // A name that is defined twice is an error; parameters of both would have one path.
+                let is_new = self.scope().find(&name.text).is_none();
+                let given = (is_new && is_one_layer(expr)).then_some(name.text.as_str());
                 let value = self.apply_value(&function, flow, given, expr.span);
                 self.scope().flow = Flow::At(value.clone());
                 value

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::cx::Cx;
-use super::value::{DefinedUse, Function, LibraryUse, Value};
+use super::value::{DefinedUse, Function, LibraryUse, Node, Value};
 use crate::diag::{Code, Message, Span};
 use crate::layers::initial::{Init, WORDS};
 use crate::layers::{Arg, Args, Argument, Kind, Layer, Preset};
@@ -16,6 +16,8 @@ pub(super) struct Given<'a, 'b> {
     pub(super) span: Span,
 }
 
+/// More arguments than this no layer has.
+pub(super) const MAX_ARGUMENTS: usize = 256;
 /// The largest window, stride or size of a layer that is taken for one.
 const MAX_COUNT: usize = 1 << 31;
 
@@ -43,13 +45,25 @@ impl<'a, 'b> Cx<'a, 'b> {
         Function::Defined(DefinedUse { definition, args: Vec::new(), inputs: Vec::new(), span })
     }
 
+    /// `conv3x3(64)` of `conv3x3(64)x2`
+    fn without_repeat(&self, expr: &Expr, callee: &Ident) -> Span {
+        match &expr.kind {
+            ast::ExprKind::Call { repeat: Some(repeat), .. } => {
+                let before = Span { end: repeat.span.start, ..expr.span };
+                let text = self.sources.slice(before).trim_end_matches(|c: char| c == '(' || c.is_whitespace());
+                let text = text.strip_suffix('x').unwrap_or(text);
+                Span::new(callee.span.file, callee.span.start as usize, callee.span.start as usize + text.len())
+            }
+            _ => expr.span,
+        }
+    }
+
     /// A call: a layer with its arguments, or, when values of the network are among them, its result.
     pub(super) fn call(&mut self, expr: &'a Expr, callee: &'a Ident, args: &'a [ast::Arg]) -> Value<'a, 'b> {
-        let call_span = match &expr.kind {
-            // Without its repeat.
-            ast::ExprKind::Call { args, .. } => args.last().map_or(callee.span, |_| expr.span),
-            _ => expr.span,
-        };
+        let call_span = self.without_repeat(expr, callee);
+        if args.len() > MAX_ARGUMENTS {
+            return self.fail(Code::TooLarge, format!("a call has at most {MAX_ARGUMENTS} arguments"), callee.span);
+        }
         let given: Vec<Given<'a, 'b>> = args
             .iter()
             .map(|arg| Given { name: arg.name.as_ref(), value: self.eval(&arg.value), span: arg.value.span })
@@ -78,14 +92,14 @@ impl<'a, 'b> Cx<'a, 'b> {
     /// The function with more arguments; applied, when the first of them is the value it applies to.
     fn with_arguments(
         &mut self,
-        function: &Rc<Function<'a, 'b>>,
+        function: &Rc<Node<'a, 'b>>,
         mut given: Vec<Given<'a, 'b>>,
         span: Span,
     ) -> Value<'a, 'b> {
         let is_tensor = |given: &Given<'a, 'b>| given.name.is_none() && matches!(given.value, Value::Tensor(_));
         let n_tensors = given.iter().take_while(|given| is_tensor(given)).count();
         // How many values it takes besides the one that flows in.
-        let n_others = match &**function {
+        let n_others = match &***function {
             Function::Library(used) => {
                 used.layer.arguments.iter().filter(|argument| argument.kind == Kind::Value).count()
             }
@@ -93,7 +107,7 @@ impl<'a, 'b> Cx<'a, 'b> {
             _ => 0,
         };
         let flow = (n_tensors > n_others).then(|| given.remove(0));
-        let bound = match &**function {
+        let bound = match &***function {
             Function::Library(used) => self.bind_library(used.clone(), given, span).map(Function::Library),
             Function::Defined(used) => self.bind_defined(used.clone(), given, span).map(Function::Defined),
             Function::Recurrent { .. } => Some(Function::Recurrent { span }),
@@ -105,7 +119,7 @@ impl<'a, 'b> Cx<'a, 'b> {
         };
         let Some(bound) = bound else { return Value::Poison };
         match flow {
-            Some(Given { value, .. }) => self.apply_value(&Rc::new(bound), value, None, span),
+            Some(Given { value, .. }) => self.apply_value(&Node::new(bound), value, None, span),
             None => Value::layer(bound),
         }
     }
@@ -161,7 +175,8 @@ impl<'a, 'b> Cx<'a, 'b> {
                 is_right = false;
                 let first = *first;
                 let text = format!("`{}` of `{}` is given twice", argument.name, used.kind);
-                let error = Message::new(Code::DuplicateArgument, text).at(span).label("again here");
+                let place = name.map_or(span, |name| name.span);
+                let error = Message::new(Code::DuplicateArgument, text).at(place).label("again here");
                 self.error(if first == span { error } else { error.also(first, "first here") });
                 continue;
             }
@@ -281,10 +296,12 @@ impl<'a, 'b> Cx<'a, 'b> {
                     param
                 }
             };
+            let given_name = name;
             let name = param.name.text.as_str();
             if used.args.iter().any(|(given, _)| *given == name) {
                 is_right = false;
-                self.fail(Code::DuplicateArgument, format!("`{name}` of `{kind}` is given twice"), span);
+                let place = given_name.map_or(span, |name| name.span);
+                self.fail(Code::DuplicateArgument, format!("`{name}` of `{kind}` is given twice"), place);
                 continue;
             }
             used.args.push((name, value));

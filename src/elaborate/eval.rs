@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::cx::{Cx, MAX_LIST};
+use super::cx::{Cx, MAX_DEPTH, MAX_LIST};
 use super::value::{Function, Tensor, Value};
 use crate::diag::{Code, Message, Span};
 use crate::graph::Var;
@@ -19,6 +19,14 @@ impl<'a, 'b> Cx<'a, 'b> {
         if !self.step(expr.span) {
             return Value::Poison;
         }
+        match self.eval_kind(expr) {
+            Value::Layer(node) if node.depth > MAX_DEPTH => {
+                self.fail(Code::TooDeep, format!("layers are nested more than {MAX_DEPTH} deep"), expr.span)
+            }
+            value => value,
+        }
+    }
+    fn eval_kind(&mut self, expr: &'a Expr) -> Value<'a, 'b> {
         match &expr.kind {
             ExprKind::Number(number) => {
                 if number.form == NumberForm::Integer && number.value > MAX_WHOLE {

@@ -42,7 +42,12 @@ impl Cx<'_, '_> {
                 true => (right.1, left.1, (&b[i], &a[i]), of_right),
             };
             let direction = Direction::of(i, a);
-            let mut note = compare(self.quoted(subject), self.quoted(object), sizes, direction);
+            // What `residual` adds stands within it: there the other value is its input.
+            let object = match object.start <= subject.start && subject.end <= object.end && object != subject {
+                true => "the input".to_owned(),
+                false => self.quoted(object),
+            };
+            let mut note = compare(self.quoted(subject), object, sizes, direction);
             if let Some(change) = change {
                 note += &format!(": {}", self.tell(&change, subject));
             }

@@ -1,6 +1,5 @@
 //! `dense`: every output is a weighted sum of every input.
 
-use super::cx::Size;
 use super::prelude::*;
 use super::support::matmul;
 
@@ -55,6 +54,5 @@ fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Va
     }
     cx.explain(format!("{sum} = {n_parameters} parameters"));
     cx.count(rows, inputs * n);
-    cx.report.sizes.push(Size { from_end: 0, reason: None, formula: format!("dense({n}) = {n}") });
     Ok(y)
 }

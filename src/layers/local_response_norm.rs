@@ -1,8 +1,8 @@
 //! `local_response_norm`: each channel is divided by the size of its neighbors, as in AlexNet.
 
 use super::prelude::*;
-use crate::ops::Pad;
 use super::support::map_features;
+use crate::ops::Pad;
 
 pub(super) const LAYER: Layer = Layer::new(
     "local_response_norm",
