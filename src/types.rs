@@ -77,6 +77,17 @@ impl Dim {
         symbols.sort();
         Dim { factor, symbols }
     }
+    /// The sum, when it is a size again: one of them is 0, or both have the same named sizes.
+    pub fn plus(&self, other: &Dim) -> Option<Dim> {
+        match (self.factor, other.factor) {
+            (0, _) => Some(other.clone()),
+            (_, 0) => Some(self.clone()),
+            (a, b) if self.symbols == other.symbols => {
+                Some(Dim { factor: a.saturating_add(b), symbols: self.symbols.clone() })
+            }
+            _ => None,
+        }
+    }
     /// `self / other` when that is a size again.
     pub fn divided_by(&self, other: &Dim) -> Option<Dim> {
         if other.factor == 0 || !self.factor.is_multiple_of(other.factor) {
@@ -109,7 +120,7 @@ impl Dim {
     /// Whether `start + len <= self` for every value of the named sizes, as far as can be seen;
     /// where `len` is 0, `start` does not matter.
     pub fn holds(&self, start: usize, len: &Dim) -> bool {
-        if start == 0 && (self == len || len.as_fixed() == Some(0)) {
+        if (start == 0 && self == len) || len.as_fixed() == Some(0) {
             return true;
         }
         let ((of, end), (len_of, len_add)) = (self.offset_form(), len.offset_form());

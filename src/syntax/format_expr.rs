@@ -4,15 +4,13 @@ use std::fmt::{Display, Formatter};
 
 use super::ast::{Arg, Expr, ExprKind, NumberForm, UnaryOp};
 use super::format::Printer;
-use super::format_line::Lines;
+use super::format_line::{Lines, Source};
 use crate::diag::Span;
 
 /// The expression in canonical form, on one line except for combinators.
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let mut printer = Printer {
-            out: Lines::without_source(),
-        };
+        let mut printer = Printer { out: Lines::new(Source::default()) };
         printer.expr(self);
         f.write_str(printer.out.finish().trim_end())
     }
@@ -51,18 +49,12 @@ impl Printer<'_> {
                 });
                 self.expr(operand);
             }
-            ExprKind::Binary {
-                op, left, right, ..
-            } => {
+            ExprKind::Binary { op, left, right, .. } => {
                 self.expr(left);
                 self.out.push(&format!(" {op} "));
                 self.expr(right);
             }
-            ExprKind::Call {
-                callee,
-                args,
-                repeat,
-            } => {
+            ExprKind::Call { callee, args, repeat } => {
                 self.out.push(&callee.text);
                 self.args(args);
                 self.repeat(repeat.as_deref());
@@ -74,15 +66,12 @@ impl Printer<'_> {
                 self.repeat(repeat.as_deref());
             }
             ExprKind::Chain(stages) => self.chain(stages),
-            ExprKind::If {
-                branches,
-                otherwise,
-            } => {
+            ExprKind::If { branches, otherwise } => {
                 let column = self.out.column();
                 let mut end = None;
                 for (condition, value) in branches {
                     self.else_word(end, condition.span.start, column);
-                    self.out.push("if ");
+                    self.out.push(if end.is_some() { " if " } else { "if " });
                     self.expr(condition);
                     self.value_in_braces(value);
                     end = Some(value.span.end);
@@ -90,12 +79,7 @@ impl Printer<'_> {
                 self.else_word(end, otherwise.span.start, column);
                 self.value_in_braces(otherwise);
             }
-            ExprKind::Combinator {
-                kind,
-                args,
-                branches,
-                repeat,
-            } => {
+            ExprKind::Combinator { kind, args, branches, repeat } => {
                 self.out.push(&kind.to_string());
                 if !args.is_empty() {
                     self.args(args);
@@ -181,7 +165,7 @@ impl Printer<'_> {
         self.out.push("x");
         match &repeat.kind {
             ExprKind::Number(number) if number.form == NumberForm::Integer => {
-                self.out.push(&number.text)
+                self.out.push(&number.text);
             }
             _ => {
                 self.out.push("(");
@@ -213,10 +197,7 @@ impl Printer<'_> {
             print(self, item);
         }
         self.out.dedent(0);
-        if items
-            .first()
-            .is_some_and(|item| self.out.starts_line(span(item).start))
-        {
+        if items.first().is_some_and(|item| self.out.starts_line(span(item).start)) {
             self.out.close_line();
         }
         self.out.push(close);

@@ -6,14 +6,21 @@ use super::ast::{Comment, Expr};
 use crate::diag::Span;
 
 pub(super) struct Lines<'a> {
-    /// The source with its comments as spaces; empty when an expression is printed by itself.
-    source: String,
-    comments: &'a [Comment],
+    source: Source<'a>,
     /// How many comments are printed.
     printed: usize,
     done: Vec<Line>,
     current: Line,
     level: usize,
+}
+
+/// What was written; empty when an expression is printed by itself.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Source<'a> {
+    pub(super) text: &'a str,
+    /// The text with its comments as spaces, byte for byte.
+    pub(super) code: &'a str,
+    pub(super) comments: &'a [Comment],
 }
 
 #[derive(Default)]
@@ -24,31 +31,13 @@ struct Line {
 }
 
 impl<'a> Lines<'a> {
-    pub(super) fn new(source: &str, comments: &'a [Comment]) -> Self {
-        let mut masked = source.to_owned();
-        for comment in comments {
-            masked.replace_range(
-                comment.span.range(),
-                &" ".repeat(comment.span.range().len()),
-            );
-        }
-        Lines {
-            source: masked,
-            comments,
-            printed: 0,
-            done: Vec::new(),
-            current: Line::default(),
-            level: 0,
-        }
-    }
-
-    pub(super) fn without_source() -> Self {
-        Lines::new("", &[])
+    pub(super) fn new(source: Source<'a>) -> Self {
+        Lines { source, printed: 0, done: Vec::new(), current: Line::default(), level: 0 }
     }
 
     /// For printing a part aside, without its comments, to see how long it gets.
     pub(super) fn aside(&self) -> Self {
-        Lines::new(&self.source, &[])
+        Lines::new(Source { comments: &[], ..self.source })
     }
 
     pub(super) fn push(&mut self, text: &str) {
@@ -103,15 +92,8 @@ impl<'a> Lines<'a> {
         self.print_comments(u32::MAX);
         self.new_line(0);
         let mut text = String::new();
-        for run in self
-            .done
-            .chunk_by(|a, b| a.comment.is_some() == b.comment.is_some())
-        {
-            let widest = run
-                .iter()
-                .map(|line| line.code.chars().count())
-                .max()
-                .unwrap_or(0);
+        for run in self.done.chunk_by(|a, b| a.comment.is_some() == b.comment.is_some()) {
+            let widest = run.iter().map(|line| line.code.chars().count()).max().unwrap_or(0);
             for line in run {
                 match &line.comment {
                     Some(comment) => text += &format!("{:widest$}  {comment}\n", line.code),
@@ -127,55 +109,29 @@ impl<'a> Lines<'a> {
         let code = line.code.trim_end().to_owned();
         // The first line has none before it.
         if !code.is_empty() || line.comment.is_some() {
-            self.done.push(Line {
-                code,
-                comment: line.comment,
-            });
+            self.done.push(Line { code, comment: line.comment });
         }
         self.current.code = " ".repeat(column);
     }
 
     /// Keeps one blank line where the source has some, but for those at the beginning of a file or of a body.
     fn blank_line(&mut self, at: u32) {
-        let before = self.source_before(at);
-        let blanks = before[before.trim_end_matches([' ', '\t', '\r', '\n']).len()..].split('\n');
-        let blank = self.has_blank(at, blanks.count());
+        let before = self.source.text.get(..at as usize).unwrap_or_default();
+        let blanks = &before[before.trim_end().len()..];
         let opened = self.current.code.ends_with('{') || self.current.code.trim().is_empty();
-        if blank && !opened {
+        if blanks.matches('\n').count() > 1 && !opened {
             self.new_line(0);
             self.done.push(Line::default());
         }
     }
 
-    /// Whether a blank line stands right before `at`; a comment's line is not blank though its text is masked.
-    fn has_blank(&self, at: u32, lines_before: usize) -> bool {
-        let mut lines = self.source_before(at).rsplit('\n');
-        let own = lines.next().unwrap_or_default();
-        if lines_before < 3 || !own.trim().is_empty() {
-            return false;
-        }
-        let end = at as usize - own.len();
-        let Some(previous) = lines.next() else {
-            return false;
-        };
-        let start = end - 1 - previous.len();
-        let holds_comment = self
-            .comments
-            .iter()
-            .any(|comment| (start..end).contains(&(comment.span.start as usize)));
-        previous.trim().is_empty() && !holds_comment
-    }
-
     /// Prints the comments that stand before `at` in the source.
     fn print_comments(&mut self, at: u32) {
-        while let Some(comment) = self.comments.get(self.printed)
+        while let Some(comment) = self.source.comments.get(self.printed)
             && comment.span.start < at
         {
             self.printed += 1;
-            if self.is_trailing(comment)
-                && self.current.comment.is_none()
-                && !self.current.code.trim().is_empty()
-            {
+            if self.is_trailing(comment) && self.current.comment.is_none() && !self.current.code.trim().is_empty() {
                 self.current.comment = Some(comment.text.clone());
                 continue;
             }
@@ -193,52 +149,36 @@ impl<'a> Lines<'a> {
     /// Whether nothing stands before `at` on its line.
     pub(super) fn starts_line(&self, at: u32) -> bool {
         let before = self.source_before(at).trim_end_matches([' ', '\t', '\r']);
-        before.is_empty() && !self.source.is_empty() || before.ends_with('\n')
+        before.is_empty() && !self.source.code.is_empty() || before.ends_with('\n')
     }
 
     /// Whether the line breaks before the `->` that stands before a stage of a chain.
     pub(super) fn breaks_before_arrow(&self, stage: &Expr) -> bool {
         let before = self.source_before(stage.span.start).trim_end();
-        before
-            .strip_suffix("->")
-            .is_some_and(|before| self.starts_line(before.len() as u32))
+        before.strip_suffix("->").is_some_and(|before| self.starts_line(before.len() as u32))
     }
 
     /// Whether the line breaks before the `else` between two places.
     pub(super) fn breaks_before_else(&self, start: u32, end: u32) -> bool {
-        let between = self
-            .source
-            .get(start as usize..end as usize)
-            .unwrap_or_default();
-        between
-            .find("else")
-            .is_some_and(|word| self.starts_line(start + word as u32))
+        let between = self.source.code.get(start as usize..end as usize).unwrap_or_default();
+        between.find("else").is_some_and(|word| self.starts_line(start + word as u32))
     }
 
     /// Whether a line ends between two places.
     pub(super) fn breaks_between(&self, start: u32, end: u32) -> bool {
-        self.source
-            .get(start as usize..end as usize)
-            .is_some_and(|between| between.contains('\n'))
+        self.source.code.get(start as usize..end as usize).is_some_and(|between| between.contains('\n'))
     }
 
     /// Whether one statement stands in the line after the other, once both are formatted.
     pub(super) fn are_neighbors(&self, first: Span, second: Span) -> bool {
-        let between = self
-            .source
-            .get(first.end as usize..second.start as usize)
-            .unwrap_or_default();
-        let mut comments = self
-            .comments
-            .iter()
-            .filter(|comment| (first.start..second.start).contains(&comment.span.start));
-        let only_trailing = comments
-            .next()
-            .is_none_or(|comment| self.is_trailing(comment));
+        let between = self.source.code.get(first.end as usize..second.start as usize).unwrap_or_default();
+        let from = self.source.comments.partition_point(|comment| comment.span.start < first.start);
+        let mut comments = self.source.comments[from..].iter().take_while(|comment| comment.span.start < second.start);
+        let only_trailing = comments.next().is_none_or(|comment| self.is_trailing(comment));
         between.matches('\n').count() == 1 && only_trailing && comments.next().is_none()
     }
 
     fn source_before(&self, at: u32) -> &str {
-        self.source.get(..at as usize).unwrap_or_default()
+        self.source.code.get(..at as usize).unwrap_or_default()
     }
 }

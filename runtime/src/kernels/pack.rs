@@ -19,12 +19,19 @@ unsafe impl Sync for Matrix {}
 impl Matrix {
     /// The address of an element, which may lie one past the end.
     pub(crate) fn at(&self, row: usize, col: usize) -> *const f32 {
-        self.data.wrapping_offset(row as isize * self.row_stride + col as isize * self.col_stride)
+        self.data
+            .wrapping_offset(row as isize * self.row_stride + col as isize * self.col_stride)
     }
 
     /// The same matrix with rows and columns exchanged.
     pub(crate) fn transposed(self) -> Matrix {
-        Matrix { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
+        Matrix {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
     }
 }
 
@@ -33,7 +40,13 @@ impl Matrix {
 /// # Safety
 /// `to` has room for `last - first` rows of `NR` floats; called with the instructions of `S` enabled.
 #[inline(always)]
-pub(crate) unsafe fn panel<S: Simd>(b: &Matrix, panel: usize, first: usize, last: usize, to: *mut f32) {
+pub(crate) unsafe fn panel<S: Simd>(
+    b: &Matrix,
+    panel: usize,
+    first: usize,
+    last: usize,
+    to: *mut f32,
+) {
     let col = panel * S::NR;
     let cols = S::NR.min(b.cols - col);
     // SAFETY: indices within the matrix, and the caller's room.
@@ -86,25 +99,21 @@ pub(crate) unsafe fn left<S: Simd>(a: &Matrix, to: *mut f32, table: &mut [*const
                 for (i, entry) in table[row..row + rows].iter_mut().enumerate() {
                     *entry = to.add(i);
                 }
-                if rows == S::MR {
-                    for col in 0..a.cols {
-                        let (from, to) = (a.at(row, col), to.add(col * S::MR));
-                        for i in 0..S::MR {
-                            *to.add(i) = *from.add(i);
-                        }
-                    }
-                } else {
-                    for col in 0..a.cols {
-                        std::ptr::copy_nonoverlapping(a.at(row, col), to.add(col * S::MR), rows);
+                // Whole vectors are stored: what is too much is overwritten by the next columns and groups.
+                for col in 0..a.cols {
+                    let (from, to) = (a.at(row, col), to.add(col * S::MR));
+                    for first in (0..rows).step_by(S::LANES) {
+                        let x = S::load_first(from.add(first), rows - first);
+                        S::store(to.add(first), x);
                     }
                 }
             }
             return S::MR as isize;
         }
         let stride = padded(a.cols);
-        for row in 0..a.rows {
+        for (row, entry) in table[..a.rows].iter_mut().enumerate() {
             let to = to.add(row * stride);
-            table[row] = to;
+            *entry = to;
             if a.col_stride == 1 {
                 std::ptr::copy_nonoverlapping(a.at(row, 0), to, a.cols);
             } else {

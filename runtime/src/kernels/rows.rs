@@ -5,7 +5,7 @@ use super::gemm::Gemm;
 use super::simd::{Simd, Task};
 
 /// Columns of a chunk: its part of the result stays in the first cache.
-const COLS: usize = 512;
+const COLS: usize = 1024;
 /// Rows of the right operand that are added at once.
 const UNROLL: usize = 8;
 
@@ -18,7 +18,7 @@ impl Task for Rows<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let g = &self.g;
-        let cols = if g.b.cols >= 8 * COLS { COLS } else { 128 };
+        let cols = if g.b.cols >= 4 * COLS { COLS } else { 128 };
         g.pool.run(g.b.cols.div_ceil(cols), |chunk| {
             let (first, last) = (chunk * cols, g.b.cols.min(chunk * cols + cols));
             // SAFETY: chunks write to disjoint columns.
@@ -64,7 +64,13 @@ impl Task for Chunk<'_> {
 
 /// Adds `P` rows of `b` to a row of the result, which the first of them sets; no rows at all set it to zero.
 #[inline(always)]
-unsafe fn add<S: Simd, const P: usize>(g: &Gemm<'_>, row: usize, p: usize, first: usize, last: usize) {
+unsafe fn add<S: Simd, const P: usize>(
+    g: &Gemm<'_>,
+    row: usize,
+    p: usize,
+    first: usize,
+    last: usize,
+) {
     if P == 0 && p > 0 {
         return;
     }
@@ -88,7 +94,11 @@ unsafe fn add<S: Simd, const P: usize>(g: &Gemm<'_>, row: usize, p: usize, first
             };
             for i in 0..P {
                 let from = rows[i].add(col);
-                let x = if whole { S::load(from) } else { S::load_first(from, count) };
+                let x = if whole {
+                    S::load(from)
+                } else {
+                    S::load_first(from, count)
+                };
                 sum = S::mul_add(factors[i], x, sum);
             }
             if whole {

@@ -1,0 +1,401 @@
+//! Each direction against sums in `f64`, on every instruction set, with one and two threads.
+
+use super::super::testing::{Marked, assert_near, cpus, random};
+use super::cases::{CASE, Case, visit};
+use super::*;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Forward,
+    DataGrad,
+    WeightGrad,
+}
+
+fn check(case: Case) {
+    let d = case.descriptor();
+    let x_len = (d.n * d.x_n) as usize;
+    let y_len = (d.n * d.y_n) as usize;
+    let w_len = (d.oc * d.c / d.groups * d.kh * d.kw) as usize;
+    let [x, y, w] = [random(x_len, 0), random(y_len, 1), random(w_len, 2)];
+    for what in [What::Forward, What::DataGrad, What::WeightGrad] {
+        if what == What::DataGrad && case.channels_first {
+            continue;
+        }
+        // Elements that the kernel must not touch keep their values.
+        let (before, mut mine) = match what {
+            What::Forward => (
+                &y,
+                pixels(y_len, [d.n, d.oh, d.ow, d.oc], [d.y_n, d.y_h, d.y_w, 1]),
+            ),
+            What::DataGrad => (
+                &x,
+                pixels(x_len, [d.n, d.h, d.w, d.c], [d.x_n, d.x_h, d.x_w, d.x_c]),
+            ),
+            What::WeightGrad => (&w, vec![true; w_len]),
+        };
+        let mut truth: Vec<f64> = before
+            .iter()
+            .zip(&mine)
+            .map(|(&x, &mine)| if mine { 0.0 } else { f64::from(x) })
+            .collect();
+        let mut terms = 1;
+        visit(&d, |xi, yi, wi| match what {
+            What::Forward => truth[yi] += f64::from(x[xi]) * f64::from(w[wi]),
+            What::DataGrad => truth[xi] += f64::from(y[yi]) * f64::from(w[wi]),
+            What::WeightGrad => truth[wi] += f64::from(x[xi]) * f64::from(y[yi]),
+        });
+        terms = terms.max((d.kh * d.kw * d.c.max(d.oc)).max(d.n * d.oh * d.ow) as usize);
+        for (x, mine) in truth.iter_mut().zip(&mut mine) {
+            if *mine {
+                *x = *x * 2.0 + 1.0;
+            }
+        }
+        for cpu in cpus() {
+            for packed in [false, true] {
+                let results =
+                    [1, 2].map(|threads| run(cpu, threads, what, packed, &d, [&x, &y, &w]));
+                assert_near(
+                    &results[0],
+                    &truth,
+                    terms,
+                    &format!("{what:?} {cpu:?} packed {packed} {case:?}"),
+                );
+                assert_eq!(
+                    results[0], results[1],
+                    "threads matter: {what:?} {cpu:?} {case:?}"
+                );
+            }
+        }
+    }
+}
+
+/// Which elements belong to an image.
+fn pixels(len: usize, sizes: [i64; 4], strides: [i64; 4]) -> Vec<bool> {
+    let mut mine = vec![false; len];
+    for n in 0..sizes[0] {
+        for i in 0..sizes[1] {
+            for j in 0..sizes[2] {
+                for c in 0..sizes[3] {
+                    mine[(n * strides[0] + i * strides[1] + j * strides[2] + c * strides[3])
+                        as usize] = true;
+                }
+            }
+        }
+    }
+    mine
+}
+
+fn run(
+    cpu: Cpu,
+    threads: usize,
+    what: What,
+    packed: bool,
+    d: &Conv,
+    [x, y, w]: [&[f32]; 3],
+) -> Vec<f32> {
+    let pool = Pool::new(threads);
+    let [mut x, mut y, mut w] = [x, y, w].map(<[f32]>::to_vec);
+    let mut d = Conv {
+        x: x.as_mut_ptr(),
+        y: y.as_mut_ptr(),
+        weight: w.as_mut_ptr(),
+        ..*d
+    };
+    let direction = if what == What::Forward {
+        FORWARD
+    } else {
+        DATA_GRAD
+    };
+    let mut room = vec![f32::NAN; packed_len(&d, direction)];
+    if packed {
+        // SAFETY: the descriptor is that of the vectors.
+        unsafe { pack_on(cpu, &pool, &d, direction, room.as_mut_ptr()) };
+        d.packed = room.as_ptr();
+    }
+    let columns = (d.c / d.groups * d.kh * d.kw) as usize;
+    let marked = match what {
+        What::Forward => Marked::new(&pool, d.y, d.y_w as usize, d.ow as usize, d.y_h as usize),
+        What::DataGrad => Marked::new(&pool, d.x, d.x_w as usize, d.w as usize, d.x_h as usize),
+        What::WeightGrad => Marked::new(&pool, d.weight, columns, 0, 0),
+    };
+    // SAFETY: the descriptor is that of the vectors.
+    unsafe {
+        match what {
+            What::Forward => correlate(cpu, &pool, marked.frame(), &d, FORWARD),
+            What::DataGrad => correlate(cpu, &pool, marked.frame(), &d, DATA_GRAD),
+            What::WeightGrad => weight_grad_on(cpu, &pool, marked.frame(), &d),
+        }
+    }
+    match what {
+        What::Forward => y,
+        What::DataGrad => x,
+        What::WeightGrad => w,
+    }
+}
+
+#[test]
+fn channels() {
+    for (c, oc) in [
+        (1, 1),
+        (2, 3),
+        (3, 17),
+        (5, 16),
+        (16, 5),
+        (17, 33),
+        (33, 70),
+    ] {
+        for channels_first in [false, true] {
+            check(Case {
+                c,
+                oc,
+                channels_first,
+                ..CASE
+            });
+        }
+    }
+}
+
+#[test]
+fn kernels_strides_paddings_and_dilations() {
+    for kernel in [[1, 1], [2, 3], [3, 3], [5, 1]] {
+        for stride in [[1, 1], [2, 2], [3, 1], [2, 3]] {
+            for (pad, dilation) in [
+                ([0, 0], [1, 1]),
+                ([1, 1], [1, 1]),
+                ([2, 1], [1, 2]),
+                ([0, 2], [1, 3]),
+            ] {
+                if dilation[0] * (kernel[0] - 1) < 7 + 2 * pad[0]
+                    && dilation[1] * (kernel[1] - 1) < 9 + 2 * pad[1]
+                {
+                    for (c, oc) in [(3, 5), (18, 20)] {
+                        check(Case {
+                            c,
+                            oc,
+                            kernel,
+                            stride,
+                            pad,
+                            dilation,
+                            ..CASE
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn groups() {
+    for (c, oc, groups) in [(4, 6, 2), (34, 36, 2), (9, 9, 3), (6, 12, 6)] {
+        check(Case {
+            c,
+            oc,
+            groups,
+            ..CASE
+        });
+        check(Case {
+            c,
+            oc,
+            groups,
+            stride: [2, 2],
+            channels_first: true,
+            ..CASE
+        });
+    }
+}
+
+#[test]
+fn depthwise() {
+    for c in [2, 3, 8, 19, 70] {
+        for (stride, pad, kernel) in [
+            ([1, 1], [1, 1], [3, 3]),
+            ([2, 2], [1, 1], [3, 3]),
+            ([1, 2], [0, 2], [2, 5]),
+        ] {
+            check(Case {
+                c,
+                oc: c,
+                groups: c,
+                stride,
+                pad,
+                kernel,
+                ..CASE
+            });
+        }
+        check(Case {
+            c,
+            oc: c,
+            groups: c,
+            dilation: [2, 2],
+            pad: [2, 2],
+            ..CASE
+        });
+    }
+}
+
+#[test]
+fn blocks_and_their_ends() {
+    check(Case {
+        n: 1,
+        size: [23, 31],
+        c: 20,
+        oc: 18,
+        ..CASE
+    });
+    check(Case {
+        n: 1,
+        size: [5, 5],
+        c: 400,
+        oc: 40,
+        ..CASE
+    });
+    check(Case {
+        n: 1,
+        size: [4, 4],
+        c: 40,
+        oc: 400,
+        kernel: [1, 1],
+        pad: [0, 0],
+        ..CASE
+    });
+    check(Case {
+        n: 3,
+        size: [1, 1],
+        c: 40,
+        oc: 24,
+        ..CASE
+    });
+    check(Case {
+        n: 1,
+        size: [30, 30],
+        c: 3,
+        oc: 20,
+        kernel: [7, 7],
+        stride: [2, 2],
+        pad: [3, 3],
+        channels_first: true,
+        ..CASE
+    });
+    check(Case {
+        n: 1,
+        size: [300, 3],
+        c: 17,
+        oc: 3,
+        ..CASE
+    });
+    check(Case {
+        n: 1,
+        size: [3, 700],
+        c: 17,
+        oc: 3,
+        ..CASE
+    });
+}
+
+#[test]
+fn winograd() {
+    let case = Case {
+        algorithm: WINOGRAD,
+        ..CASE
+    };
+    for (c, oc) in [(16, 16), (17, 33), (40, 70), (5, 20)] {
+        for (size, pad) in [
+            ([7, 9], [1, 1]),
+            ([3, 4], [0, 0]),
+            ([5, 5], [2, 2]),
+            ([8, 12], [0, 1]),
+        ] {
+            check(Case {
+                c,
+                oc,
+                size,
+                pad,
+                ..case
+            });
+        }
+    }
+    check(Case {
+        n: 3,
+        size: [37, 21],
+        c: 20,
+        oc: 100,
+        ..case
+    });
+    check(Case {
+        c: 16,
+        oc: 16,
+        stride: [2, 1],
+        ..case
+    });
+    check(Case {
+        c: 16,
+        oc: 16,
+        dilation: [2, 2],
+        ..case
+    });
+    check(Case {
+        c: 32,
+        oc: 32,
+        groups: 2,
+        ..case
+    });
+}
+
+/// The largest error over the largest value, the measure in which oneDNN states its bound of 2e-5.
+#[test]
+fn winograd_is_accurate() {
+    let case = Case {
+        n: 1,
+        size: [12, 12],
+        c: 256,
+        oc: 32,
+        algorithm: WINOGRAD,
+        ..CASE
+    };
+    let d = Conv {
+        epilogue: None,
+        ..case.descriptor()
+    };
+    let x = random((d.n * d.x_n) as usize, 0);
+    let w = random((d.oc * d.c * 9) as usize, 1);
+    let mut truth = vec![0.0; (d.n * d.y_n) as usize];
+    visit(&d, |xi, yi, wi| {
+        truth[yi] += f64::from(x[xi]) * f64::from(w[wi]);
+    });
+    let largest = truth.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+    for cpu in cpus() {
+        let y = run(
+            cpu,
+            1,
+            What::Forward,
+            true,
+            &d,
+            [&x, &vec![0.0; truth.len()], &w],
+        );
+        let error = y
+            .iter()
+            .zip(&truth)
+            .fold(0.0_f64, |most, (&x, y)| most.max((f64::from(x) - y).abs()));
+        assert!(error / largest < 4e-6, "{cpu:?}: {:e}", error / largest);
+    }
+}
+
+#[test]
+fn an_empty_batch_gives_zero_gradients() {
+    check(Case { n: 0, ..CASE });
+    check(Case {
+        n: 0,
+        c: 20,
+        oc: 20,
+        algorithm: WINOGRAD,
+        ..CASE
+    });
+    check(Case {
+        n: 0,
+        c: 6,
+        oc: 6,
+        groups: 6,
+        ..CASE
+    });
+}
