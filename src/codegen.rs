@@ -7,7 +7,6 @@
 //! - [`jit`]: code in memory, and calls of it.
 
 mod address;
-mod collapse;
 mod control;
 mod cx;
 mod driver;

@@ -5,7 +5,7 @@ mod print;
 
 pub use build::{Builder, Var};
 
-use crate::diag::{Code, Message};
+use crate::diag::Message;
 use crate::ensure;
 use crate::index::IndexVec;
 use crate::ops::Op;
@@ -21,7 +21,7 @@ crate::new_id! {
 }
 
 /// Invariants: arguments precede users; `ty` is what the type rule returned.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Graph {
     nodes: IndexVec<Value, Node>,
     origins: IndexVec<Origin, String>,
@@ -30,7 +30,7 @@ pub struct Graph {
 }
 
 /// A primitive applied to earlier values.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Node {
     pub op: Op,
     pub args: Vec<Value>,
@@ -40,7 +40,7 @@ pub struct Node {
 }
 
 /// A value that leaves the graph.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Output {
     pub role: OutputRole,
     /// The output's, metric's or parameter's name.

@@ -39,7 +39,7 @@ macro_rules! new_id {
 }
 
 /// A vector of `T` indexed by the id type `I` alone.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IndexVec<I, T> {
     items: Vec<T>,
     marker: PhantomData<fn(I) -> I>,

@@ -2,8 +2,11 @@
 //!
 //! The only form a back end sees. Nothing here knows layers, primitives or gradients.
 
+mod access;
 mod print;
 mod verify;
+
+pub use access::{Access, Mode};
 
 use crate::index::{Id, IndexVec};
 use crate::types::{Dim, ElementType, Symbol};
@@ -118,7 +121,7 @@ pub struct PackCall {
     pub packed: Buffer,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
     Forward,
     DataGrad,
@@ -177,7 +180,7 @@ pub struct Scan {
 /// At one point all values are computed before any is stored, so that a load sees what was there before.
 ///
 /// Invariants, checked by [`Kernel::verify`]: ids refer to earlier entries; every axis is either in
-/// `domain` or bound by exactly one `Reduce`; a buffer that is both read and stored is read at the index
+/// `domain` or bound by exactly one `Reduce` (or was merged away, and has one step); a buffer that is both read and stored is read at the index
 /// of its store alone (so that points may run in any order).
 ///
 /// As the epilogue of a library call, `domain` is `[row, col]` of the call's result, and loading the

@@ -23,11 +23,12 @@ mod unary;
 mod window;
 
 use crate::diag::Message;
+use crate::ensure;
 use crate::graph::{Value, Var};
 use crate::interp::{Scope, Tensor};
 use crate::kernel::{Expr, Int};
 use crate::schedule::Lowering;
-use crate::types::TensorType;
+use crate::types::{ElementType, TensorType};
 
 /// Everything the compiler knows about a primitive. One implementation (or family) a file.
 pub trait Primitive {
@@ -37,9 +38,9 @@ pub trait Primitive {
     /// Reference semantics: slow, obvious, the oracle of every test. `shape` is the result's.
     fn eval(&self, args: &[&Tensor], shape: &[usize], scope: &Scope) -> Tensor;
 
-    /// The vector-Jacobian product: a cotangent for each argument, from the arguments `x`,
+    /// The vector-Jacobian product: the cotangent of argument number `arg`, from the arguments `x`,
     /// the result `y` and its cotangent `ct`. `None` where no gradient flows.
-    fn vjp<'b>(&self, x: &[Var<'b>], y: Var<'b>, ct: Var<'b>) -> Vec<Option<Var<'b>>>;
+    fn vjp<'b>(&self, arg: usize, x: &[Var<'b>], y: Var<'b>, ct: Var<'b>) -> Option<Var<'b>>;
 
     /// The element of the result at `index`, from elements of the arguments; `None` for what a library
     /// call computes whole (contractions, scatters, scans).
@@ -56,7 +57,7 @@ macro_rules! primitives {
         $(pub use $module::$Name;)*
 
         /// A primitive with its attributes.
-        #[derive(Debug, Clone, PartialEq)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Op {
             $($Name($Name)),*
         }
@@ -110,7 +111,7 @@ primitives! {
     window::WindowSpread,
     scan::Scan,
 }
-pub use convolution::Direction;
+pub use crate::kernel::Direction;
 pub use source::Role;
 pub use window::Window;
 
@@ -121,10 +122,24 @@ impl Op {
     pub fn eval(&self, args: &[&Tensor], shape: &[usize], scope: &Scope) -> Tensor {
         self.primitive().eval(args, shape, scope)
     }
-    pub fn vjp<'b>(&self, x: &[Var<'b>], y: Var<'b>, ct: Var<'b>) -> Vec<Option<Var<'b>>> {
-        self.primitive().vjp(x, y, ct)
+    pub fn vjp<'b>(&self, arg: usize, x: &[Var<'b>], y: Var<'b>, ct: Var<'b>) -> Option<Var<'b>> {
+        self.primitive().vjp(arg, x, y, ct)
     }
     pub fn element(&self, cx: &mut Lowering<'_>, args: &[Value], index: &[Int]) -> Option<Expr> {
         self.primitive().element(cx, args, index)
     }
+}
+
+/// Refuses tokens and other integers where numbers are computed.
+fn require_f32(args: &[&TensorType]) -> Result<(), Message> {
+    let integers = args.iter().find(|ty| ty.element == ElementType::I32);
+    let shown = integers.map(|ty| ty.to_string()).unwrap_or_default();
+    ensure!(integers.is_none(), WrongKind, "numbers are expected, not integers of type {shown}");
+    Ok(())
+}
+
+/// Refuses an axis that `ty` does not have.
+fn require_axis(axis: usize, ty: &TensorType) -> Result<(), Message> {
+    ensure!(axis < ty.rank(), AxisOutOfRange, "there is no axis {axis} in {ty}");
+    Ok(())
 }

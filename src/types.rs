@@ -77,6 +77,17 @@ impl Dim {
         symbols.sort();
         Dim { factor, symbols }
     }
+    /// The sum, when it is a size again: one of them is 0, or both have the same named sizes.
+    pub fn plus(&self, other: &Dim) -> Option<Dim> {
+        match (self.factor, other.factor) {
+            (0, _) => Some(other.clone()),
+            (_, 0) => Some(self.clone()),
+            (a, b) if self.symbols == other.symbols => {
+                Some(Dim { factor: a.saturating_add(b), symbols: self.symbols.clone() })
+            }
+            _ => None,
+        }
+    }
     /// `self / other` when that is a size again.
     pub fn divided_by(&self, other: &Dim) -> Option<Dim> {
         if other.factor == 0 || !self.factor.is_multiple_of(other.factor) {
@@ -95,7 +106,34 @@ impl Dim {
         match self.as_fixed() {
             Some(n) => Dim::fixed(usize::try_from((n as i64 + add).div_euclid(div)).unwrap_or(0)),
             None if add == 0 && div == 1 => self.clone(),
+            // floor((floor((n + a)/d) + add)/div) == floor((n + a + add*d)/(d*div)), and likewise where the inner
+            // one is cut off at 0: it never is when a >= 0, and then makes no difference when add <= 0.
+            None if let [Symbol::Derived(inner)] = self.symbols.as_slice()
+                && self.factor == 1
+                && (inner.add >= 0 || add <= 0) =>
+            {
+                inner.of.window(inner.add + add * inner.div, inner.div * div)
+            }
             None => Dim::from(Symbol::Derived(Arc::new(Derived { of: self.clone(), add, div }))),
+        }
+    }
+    /// Whether `start + len <= self` for every value of the named sizes, as far as can be seen;
+    /// where `len` is 0, `start` does not matter.
+    pub fn holds(&self, start: usize, len: &Dim) -> bool {
+        if (start == 0 && self == len) || len.as_fixed() == Some(0) {
+            return true;
+        }
+        let ((of, end), (len_of, len_add)) = (self.offset_form(), len.offset_form());
+        of == len_of && start as i64 + len_add <= end
+    }
+    /// `self == max(0, of + add)`; a constant counts from 0.
+    fn offset_form(&self) -> (Dim, i64) {
+        match (self.as_fixed(), self.symbols.as_slice()) {
+            (Some(n), _) => (Dim::fixed(0), n as i64),
+            (None, [Symbol::Derived(derived)]) if self.factor == 1 && derived.div == 1 => {
+                (derived.of.clone(), derived.add)
+            }
+            (None, _) => (self.clone(), 0),
         }
     }
     /// The number, when every named size has one.
@@ -183,7 +221,7 @@ impl Extents {
 }
 
 /// Element type and shape.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct TensorType {
     pub element: ElementType,
     pub shape: Vec<Dim>,
@@ -258,6 +296,14 @@ mod tests {
     }
 
     #[test]
+    fn parts_fit() {
+        let t = Dim::axis("T");
+        assert!(Dim::fixed(5).holds(2, &Dim::fixed(3)) && !Dim::fixed(5).holds(3, &Dim::fixed(3)));
+        assert!(t.holds(0, &t) && t.holds(3, &t.window(-3, 1)) && t.window(2, 1).holds(1, &t));
+        assert!(!t.holds(1, &t) && !t.holds(0, &Dim::fixed(1)) && !Dim::fixed(9).holds(0, &t));
+    }
+
+    #[test]
     fn windows_derive_sizes() {
         let t = Dim::axis("T").window(-3, 1);
         let mut extents = Extents::with_batch(2);
@@ -265,6 +311,9 @@ mod tests {
         assert_eq!((t.to_string().as_str(), t.eval(&extents)), ("(T - 3)", 7));
         extents.set(Symbol::Axis("T".into()), 2);
         assert_eq!(t.eval(&extents), 0);
+        assert_eq!(Dim::axis("T").window(3, 1).window(-3, 1), Dim::axis("T"));
+        assert_eq!(Dim::axis("T").window(1, 2).window(-2, 3), Dim::axis("T").window(-3, 6));
+        assert_ne!(Dim::axis("T").window(-3, 1).window(3, 1), Dim::axis("T"));
         assert_eq!(Dim::fixed(224).window(2 - 3 + 2, 2).as_fixed(), Some(112));
     }
 }

@@ -19,9 +19,11 @@ pub(crate) enum Purpose {
     Weights,
     /// Pointers to the pixels that the taps of a convolution read.
     Table,
+    /// Results of one chunk on their way to memory.
+    Result,
 }
 
-const PURPOSES: usize = 6;
+const PURPOSES: usize = 7;
 
 /// One cache line, so that every piece of scratch memory starts on one.
 #[derive(Clone, Copy)]
@@ -42,11 +44,7 @@ pub(crate) fn lend(purpose: Purpose, len: usize) -> Lent {
         lines.reserve_exact(needed);
         lines.resize(needed, Line([0.0; 16]));
     }
-    Lent {
-        purpose,
-        lines,
-        len,
-    }
+    Lent { purpose, lines, len }
 }
 
 /// A piece of scratch memory.

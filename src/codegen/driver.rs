@@ -8,7 +8,6 @@ use cranelift_module::FuncId;
 use netc_runtime::abi;
 use netc_runtime::kernels::conv;
 
-use super::collapse::collapse;
 use super::emit::Emitter;
 use super::lanes::memory;
 use super::nest::Call;
@@ -51,7 +50,6 @@ impl Driver<'_, '_, '_> {
     }
 
     fn kernel(&mut self, kernel: &Kernel) {
-        let kernel = &collapse(self.emitter.program, kernel);
         let id = self.emitter.kernel(kernel, Call::Range, self.role);
         let extents: Vec<Dim> = kernel.domain.iter().map(|&axis| kernel.axes[axis].clone()).collect();
         let total = product(&extents[..kernel.parallel]);

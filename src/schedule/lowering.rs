@@ -103,6 +103,36 @@ impl<'g> Lowering<'g> {
             _ => self.int(IntExpr::Rem(a, divisor)),
         }
     }
+    pub fn int_mul_size(&mut self, a: Int, size: &Dim) -> Int {
+        match (size.as_fixed(), self.const_of(a)) {
+            (Some(n), _) => self.int_mul(a, n as i64),
+            (None, Some(0)) => a,
+            (None, _) => self.int(IntExpr::MulSize(a, size.clone())),
+        }
+    }
+    /// `a / size`, where `a` is not negative and the size not 0.
+    pub fn int_div_size(&mut self, a: Int, size: &Dim) -> Int {
+        match (size.as_fixed(), self.const_of(a)) {
+            (Some(n), _) => self.int_div(a, n as i64),
+            (None, Some(0)) => a,
+            (None, _) => self.int(IntExpr::DivSize(a, size.clone())),
+        }
+    }
+    pub fn int_rem_size(&mut self, a: Int, size: &Dim) -> Int {
+        match (size.as_fixed(), self.const_of(a)) {
+            (Some(n), _) => self.int_rem(a, n as i64),
+            (None, Some(0)) => a,
+            (None, _) => self.int(IntExpr::RemSize(a, size.clone())),
+        }
+    }
+    /// The nearest number of `0..limit`.
+    pub fn int_clamp(&mut self, a: Int, limit: usize) -> Int {
+        assert!(limit > 0, "nothing to clamp {a} to");
+        match self.const_of(a) {
+            Some(a) => self.int_const(a.clamp(0, limit as i64 - 1)),
+            None => self.int(IntExpr::Clamp(a, limit as i64)),
+        }
+    }
     /// The value of an `i32` scalar as an integer.
     pub fn int_value(&mut self, expr: Expr) -> Int {
         self.int(IntExpr::Value(expr))

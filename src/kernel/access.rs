@@ -1,0 +1,153 @@
+//! What a step reads and writes, and which sizes it mentions.
+
+use super::{Address, Buffer, Condition, Geometry, IntExpr, Kernel, Scalar, Step, View};
+use crate::types::Dim;
+
+/// One step's use of one buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    pub buffer: Buffer,
+    pub mode: Mode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Read,
+    Write,
+}
+
+impl Step {
+    /// Calls `visit` with every buffer that the step touches; reads first.
+    pub fn for_each_access(&self, visit: &mut impl FnMut(Access)) {
+        let mut read = |buffer: Buffer| visit(Access { buffer, mode: Mode::Read });
+        match self {
+            Step::Loop(kernel) => kernel.for_each_access(visit),
+            Step::MatMul(call) => {
+                read(call.a.buffer);
+                read(call.b.buffer);
+                visit(Access { buffer: call.c.buffer, mode: Mode::Write });
+                if let Some(epilogue) = &call.epilogue {
+                    epilogue.for_each_access(visit);
+                }
+            }
+            Step::Conv(call) => {
+                use super::Direction;
+                let (reads, write) = match call.direction {
+                    Direction::Forward => ([&call.x, &call.weight], &call.y),
+                    Direction::DataGrad => ([&call.y, &call.weight], &call.x),
+                    Direction::WeightGrad => ([&call.x, &call.y], &call.weight),
+                };
+                reads.into_iter().for_each(|view| read(view.buffer));
+                call.packed.into_iter().for_each(read);
+                visit(Access { buffer: write.buffer, mode: Mode::Write });
+                if let Some(epilogue) = &call.epilogue {
+                    epilogue.for_each_access(visit);
+                }
+            }
+            Step::Pack(call) => {
+                read(call.weight.buffer);
+                visit(Access { buffer: call.packed, mode: Mode::Write });
+            }
+            Step::ScatterAdd(call) => {
+                read(call.index.buffer);
+                read(call.source.buffer);
+                visit(Access { buffer: call.table.buffer, mode: Mode::Write });
+            }
+            Step::Scan(scan) => scan.body.iter().for_each(|step| step.for_each_access(visit)),
+        }
+    }
+
+    /// Calls `visit` with every size that the step mentions.
+    pub fn for_each_dim(&self, visit: &mut impl FnMut(&Dim)) {
+        match self {
+            Step::Loop(kernel) => kernel.for_each_dim(visit),
+            Step::MatMul(call) => {
+                [&call.m, &call.n, &call.k].into_iter().for_each(&mut *visit);
+                [&call.a, &call.b, &call.c].into_iter().for_each(|view| view.for_each_dim(visit));
+                call.epilogue.iter().for_each(|kernel| kernel.for_each_dim(visit));
+            }
+            Step::Conv(call) => {
+                call.geometry.for_each_dim(visit);
+                [&call.x, &call.y, &call.weight].into_iter().for_each(|view| view.for_each_dim(visit));
+                call.epilogue.iter().for_each(|kernel| kernel.for_each_dim(visit));
+            }
+            Step::Pack(call) => {
+                call.geometry.for_each_dim(visit);
+                call.weight.for_each_dim(visit);
+            }
+            Step::ScatterAdd(call) => {
+                visit(&call.rows);
+                [&call.index, &call.source, &call.table].into_iter().for_each(|view| view.for_each_dim(visit));
+            }
+            Step::Scan(scan) => {
+                visit(&scan.length);
+                scan.body.iter().for_each(|step| step.for_each_dim(visit));
+            }
+        }
+    }
+}
+
+impl Kernel {
+    fn for_each_access(&self, visit: &mut impl FnMut(Access)) {
+        for scalar in self.exprs.values() {
+            if let Scalar::Load { buffer, .. } = scalar {
+                visit(Access { buffer: *buffer, mode: Mode::Read });
+            }
+        }
+        for store in &self.stores {
+            visit(Access { buffer: store.buffer, mode: Mode::Write });
+        }
+    }
+    fn for_each_dim(&self, visit: &mut impl FnMut(&Dim)) {
+        self.axes.values().for_each(&mut *visit);
+        for int in self.ints.values() {
+            if let IntExpr::Size(dim) | IntExpr::MulSize(_, dim) | IntExpr::DivSize(_, dim) | IntExpr::RemSize(_, dim) =
+                int
+            {
+                visit(dim);
+            }
+        }
+        for scalar in self.exprs.values() {
+            match scalar {
+                Scalar::Load { at, .. } => at.for_each_dim(visit),
+                Scalar::Guard { conditions, .. } => {
+                    for condition in conditions {
+                        if let Condition::InRange(_, limit) = condition {
+                            visit(limit);
+                        }
+                    }
+                }
+                Scalar::Const(_)
+                | Scalar::Position(_)
+                | Scalar::Convert(_)
+                | Scalar::Unary(..)
+                | Scalar::Binary(..)
+                | Scalar::Compare(..)
+                | Scalar::Select(..)
+                | Scalar::Reduce { .. }
+                | Scalar::Random { .. } => {}
+            }
+        }
+        self.stores.iter().for_each(|store| store.at.for_each_dim(visit));
+    }
+}
+
+impl Address {
+    fn for_each_dim(&self, visit: &mut impl FnMut(&Dim)) {
+        visit(&self.offset);
+        self.terms.iter().for_each(|(_, stride)| visit(stride));
+    }
+}
+
+impl View {
+    fn for_each_dim(&self, visit: &mut impl FnMut(&Dim)) {
+        visit(&self.offset);
+        self.strides.iter().for_each(visit);
+    }
+}
+
+impl Geometry {
+    fn for_each_dim(&self, visit: &mut impl FnMut(&Dim)) {
+        [&self.n, &self.h, &self.w, &self.oh, &self.ow].into_iter().for_each(visit);
+    }
+}

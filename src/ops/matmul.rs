@@ -1,0 +1,87 @@
+//! The product of two matrices.
+
+use super::{Primitive, require_f32};
+use crate::diag::Message;
+use crate::ensure;
+use crate::graph::{Value, Var};
+use crate::interp::{Scope, Tensor};
+use crate::kernel::{Expr, Int};
+use crate::schedule::Lowering;
+use crate::types::{Dim, TensorType};
+
+/// `op(a) @ op(b)`, where `op` transposes the arguments for which `transpose` says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MatMul {
+    pub transpose: [bool; 2],
+}
+
+impl MatMul {
+    /// Sizes `[m, k, n]` of the product: `op(a)` is `[m, k]`, `op(b)` is `[k, n]`.
+    pub fn sizes<T: Clone>(&self, a: &[T], b: &[T]) -> [T; 3] {
+        let [ta, tb] = self.transpose.map(usize::from);
+        [a[ta].clone(), a[1 - ta].clone(), b[1 - tb].clone()]
+    }
+}
+
+impl Primitive for MatMul {
+    fn infer(&self, args: &[&TensorType]) -> Result<TensorType, Message> {
+        let [a, b] = args else { panic!("two arguments, not {args:?}") };
+        require_f32(args)?;
+        ensure!(a.rank() == 2 && b.rank() == 2, ShapeMismatch, "only matrices can be multiplied, not {a} and {b}");
+        let [m, k, n] = self.sizes(&a.shape, &b.shape);
+        let inner = &b.shape[usize::from(self.transpose[1])];
+        let shown = |ty: &TensorType, transposed| format!("{ty}{}", if transposed { " transposed" } else { "" });
+        let (left, right) = (shown(a, self.transpose[0]), shown(b, self.transpose[1]));
+        ensure!(k == *inner, ShapeMismatch, "cannot multiply {left} by {right}: the inner sizes are {k} and {inner}");
+        Ok(TensorType::f32([m, n]))
+    }
+
+    fn eval(&self, args: &[&Tensor], shape: &[usize], scope: &Scope) -> Tensor {
+        let [a, b] = args else { panic!("two arguments") };
+        let [m, k, n] = self.sizes(&a.shape, &b.shape);
+        let strides = |x: &Tensor, transposed| if transposed { (1, x.shape[1]) } else { (x.shape[1], 1) };
+        let (a_row, a_col) = strides(a, self.transpose[0]);
+        let (b_row, b_col) = strides(b, self.transpose[1]);
+        let mut c = Tensor::filled(shape, 0.0);
+        for i in 0..m {
+            let c = &mut c.data[i * n..][..n];
+            for l in 0..k {
+                let a = a.data[i * a_row + l * a_col];
+                for (j, c) in c.iter_mut().enumerate() {
+                    *c += a * b.data[l * b_row + j * b_col];
+                }
+            }
+        }
+        c.map(|c| scope.round(c))
+    }
+
+    fn vjp<'b>(&self, arg: usize, x: &[Var<'b>], _: Var<'b>, ct: Var<'b>) -> Option<Var<'b>> {
+        let [ta, tb] = self.transpose;
+        let product = |a, b, transpose| ct.builder.emit(MatMul { transpose }, &[a, b]);
+        // Of C = A B: dA = dC Bᵀ and dB = Aᵀ dC; transposed as a whole where the argument is the transpose.
+        Some(match (arg, self.transpose[arg]) {
+            (0, false) => product(ct, x[1], [false, !tb]),
+            (0, true) => product(x[1], ct, [tb, true]),
+            (_, false) => product(x[0], ct, [!ta, false]),
+            (_, true) => product(ct, x[0], [true, ta]),
+        })
+    }
+
+    fn element(&self, _: &mut Lowering<'_>, _: &[Value], _: &[Int]) -> Option<Expr> {
+        None
+    }
+
+    fn samples() -> Vec<(Self, Vec<TensorType>)> {
+        let (bt, four) = (Dim::batch().times(&Dim::axis("T")), Dim::fixed(4));
+        let ty = |rows: &Dim, cols: &Dim, transposed| {
+            TensorType::f32(if transposed { [cols.clone(), rows.clone()] } else { [rows.clone(), cols.clone()] })
+        };
+        let mut samples = Vec::new();
+        for transpose in [[false, false], [false, true], [true, false], [true, true]] {
+            for (m, k, n) in [(&bt, &four, &Dim::fixed(3)), (&four, &bt, &Dim::fixed(3))] {
+                samples.push((MatMul { transpose }, vec![ty(m, k, transpose[0]), ty(k, n, transpose[1])]));
+            }
+        }
+        samples
+    }
+}

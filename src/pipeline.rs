@@ -1,0 +1,240 @@
+//! The pipeline: text -> Network, and Network -> native code for one entry.
+
+use std::fmt;
+
+use crate::autodiff::gradient;
+use crate::codegen::{self, CompiledProgram};
+use crate::diag::{Code, FileId, Message, Sources};
+use crate::elaborate::{self, Loader, elaborate};
+use crate::error::Error;
+use crate::graph::{Builder, Graph, Output, OutputRole, Value};
+use crate::layers::optimizer::{self, clip};
+use crate::memory::{self, Plan};
+use crate::network::{LEARNING_RATE, Network, STEP};
+use crate::ops::{Op, Role};
+use crate::schedule::{Scheduled, schedule};
+use crate::simplify::simplify;
+use crate::syntax;
+use crate::types::TensorType;
+
+/// What a compiled network can be asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entry {
+    /// Inputs to outputs, as it infers.
+    Forward,
+    /// Inputs and targets to outputs, loss and metrics, as it infers.
+    Evaluate,
+    /// Inputs and targets to the loss and its gradient with respect to every parameter, as it trains.
+    Gradients,
+    /// Inputs and targets to the loss and metrics; parameters, states and moments are replaced.
+    TrainStep,
+}
+
+impl Entry {
+    pub fn name(self) -> &'static str {
+        match self {
+            Entry::Forward => "forward",
+            Entry::Evaluate => "evaluate",
+            Entry::Gradients => "gradients",
+            Entry::TrainStep => "train_step",
+        }
+    }
+}
+
+/// One entry in machine code, with the memory that it expects.
+#[derive(Debug)]
+pub struct CompiledEntry {
+    pub entry: Entry,
+    pub scheduled: Scheduled,
+    pub plan: Plan,
+    pub code: CompiledProgram,
+}
+
+/// The stages between text and code, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Ast,
+    Graph,
+    Backward,
+    Simplified,
+    Kernels,
+    Plan,
+    Clif,
+    Asm,
+}
+
+impl Stage {
+    pub const ALL: [Stage; 8] = [
+        Stage::Ast,
+        Stage::Graph,
+        Stage::Backward,
+        Stage::Simplified,
+        Stage::Kernels,
+        Stage::Plan,
+        Stage::Clif,
+        Stage::Asm,
+    ];
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Ast => "ast",
+            Stage::Graph => "graph",
+            Stage::Backward => "backward",
+            Stage::Simplified => "simplified",
+            Stage::Kernels => "kernels",
+            Stage::Plan => "plan",
+            Stage::Clif => "clif",
+            Stage::Asm => "asm",
+        }
+    }
+}
+
+/// Told after each pass what it made: `--emit` prints it, `--time` looks at the clock.
+pub trait Observer {
+    fn after(&mut self, stage: Stage, product: &dyn fmt::Display);
+}
+
+/// Looks at nothing.
+impl Observer for () {
+    fn after(&mut self, _: Stage, _: &dyn fmt::Display) {}
+}
+
+/// Text to a checked network.
+///
+/// # Errors
+/// Every error of the files, rendered.
+pub fn check(
+    sources: &mut Sources,
+    root: FileId,
+    loader: &mut Loader<'_>,
+    options: &elaborate::Options,
+    observer: &mut dyn Observer,
+) -> Result<Network, Error> {
+    let text = sources.text(root).to_owned();
+    let ast = syntax::parse(root, &text).map_err(|diagnostics| Error::source(sources, diagnostics))?;
+    observer.after(Stage::Ast, &ast);
+    let network =
+        elaborate(sources, root, loader, options).map_err(|diagnostics| Error::source(sources, diagnostics))?;
+    Ok(network)
+}
+
+/// One text that imports nothing to a checked network; `name` is for messages.
+///
+/// # Errors
+/// Every error of the text, rendered.
+///
+/// # Examples
+/// ```
+/// let network = netc::check_source("mlp.net", "net mlp { input x[4]  dense(2, relu) }")?;
+/// assert_eq!(network.parameters.len(), 2);
+/// # Ok::<(), netc::Error>(())
+/// ```
+pub fn check_source(name: &str, text: &str) -> Result<Network, Error> {
+    let mut sources = Sources::default();
+    let root = sources.add(name, text);
+    let mut loader = |path: &str, _: &str| {
+        let message = format!("`{path}` cannot be imported from a text without a folder");
+        Err(Message::new(Code::ImportNotFound, message))
+    };
+    check(&mut sources, root, &mut loader, &elaborate::Options::default(), &mut ())
+}
+
+/// A checked network to machine code. Nothing here fails on a user's input.
+pub fn compile(network: &Network, entry: Entry, observer: &mut dyn Observer) -> CompiledEntry {
+    let graph = entry_graph(network, entry, observer);
+    let graph = simplify(&graph);
+    verify(&graph);
+    observer.after(Stage::Simplified, &graph);
+    let scheduled = schedule(&graph);
+    observer.after(Stage::Kernels, &scheduled.program);
+    let plan = memory::plan(&scheduled.program);
+    observer.after(Stage::Plan, &memory::Show { program: &scheduled.program, plan: &plan });
+    let code = codegen::compile(&scheduled.program, entry.name());
+    let (program, name) = (&scheduled.program, entry.name());
+    observer.after(Stage::Clif, &Lazy(|| codegen::clif(program, name)));
+    observer.after(Stage::Asm, &Lazy(|| codegen::asm(program, name)));
+    CompiledEntry { entry, scheduled, plan, code }
+}
+
+/// A text that is made only when somebody prints it.
+struct Lazy<F>(F);
+
+impl<F: Fn() -> String> fmt::Display for Lazy<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0())
+    }
+}
+
+/// The graph of an entry before simplification: forward, and what training adds.
+fn entry_graph(network: &Network, entry: Entry, observer: &mut dyn Observer) -> Graph {
+    let keeps = |role: OutputRole| match entry {
+        Entry::Forward => role == OutputRole::Output,
+        Entry::Evaluate => matches!(role, OutputRole::Output | OutputRole::Loss | OutputRole::Metric),
+        Entry::Gradients => matches!(role, OutputRole::Loss | OutputRole::Metric),
+        Entry::TrainStep => matches!(role, OutputRole::Loss | OutputRole::Metric | OutputRole::Update),
+    };
+    let mut graph = match entry {
+        Entry::Forward | Entry::Evaluate => network.inference.clone(),
+        Entry::Gradients | Entry::TrainStep => network.training.clone(),
+    };
+    graph.outputs.retain(|output| keeps(output.role));
+    observer.after(Stage::Graph, &graph);
+    let graph = match entry {
+        Entry::Forward | Entry::Evaluate => graph,
+        Entry::Gradients => with_gradients(graph, network, false),
+        Entry::TrainStep => with_gradients(graph, network, true),
+    };
+    verify(&graph);
+    observer.after(Stage::Backward, &graph);
+    graph
+}
+
+/// Appends the backward pass; with `update`, the optimizer's step too, else the gradients as outputs.
+fn with_gradients(graph: Graph, network: &Network, update: bool) -> Graph {
+    let loss = graph.outputs.iter().find(|output| output.role == OutputRole::Loss);
+    let loss = loss.expect("the caller has checked that there is a loss").value;
+    let parameters: Vec<(String, Value)> = graph
+        .nodes()
+        .filter_map(|(value, node)| match &node.op {
+            Op::Source(source) if source.role == Role::Param => Some((source.name.clone(), value)),
+            _ => None,
+        })
+        .collect();
+    let builder = Builder::from_graph(graph);
+    let wrt: Vec<Value> = parameters.iter().map(|(_, value)| *value).collect();
+    let mut gradients = gradient(&builder, builder.var(loss), &wrt);
+    if !update {
+        for ((path, _), gradient) in parameters.iter().zip(&gradients) {
+            let output = Output { role: OutputRole::Gradient, name: path.clone(), value: gradient.id };
+            builder.add_output(output);
+        }
+        return builder.finish();
+    }
+    if let Some(clip) = network.settings.clip {
+        gradients = clip::clip(clip, &gradients);
+    }
+    let lr = builder.source(Role::Rate, LEARNING_RATE, TensorType::scalar());
+    let step = builder.source(Role::Rate, STEP, TensorType::scalar());
+    for ((path, value), gradient) in parameters.iter().zip(gradients) {
+        let parameter = builder.var(*value);
+        let moment = |name: &str| builder.source(Role::Moment, &moment_name(name, path), parameter.ty());
+        let updated = optimizer::update(&network.settings.optimizer, parameter, gradient, moment, lr, step);
+        for (name, value) in updated.moments {
+            let name = moment_name(name, path);
+            builder.add_output(Output { role: OutputRole::Update, name, value: value.id });
+        }
+        let name = path.clone();
+        builder.add_output(Output { role: OutputRole::Update, name, value: updated.parameter.id });
+    }
+    builder.finish()
+}
+
+/// The name of an optimizer's moment of a parameter, in checkpoints too.
+fn moment_name(moment: &str, path: &str) -> String {
+    format!("optimizer.{moment}.{path}")
+}
+
+fn verify(graph: &Graph) {
+    if cfg!(debug_assertions) {
+        graph.verify();
+    }
+}

@@ -1,0 +1,70 @@
+//! Graph -> Program: what is stored, what is inlined, which algorithm runs, how memory is laid out.
+//!
+//! Only this pass decides those. In order: memory layout (`order`), what is stored (`roots`), which
+//! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
+//! for each root (`emit`).
+
+mod call;
+mod collapse;
+mod emit;
+mod fusion;
+mod lowering;
+mod merge;
+mod order;
+mod roots;
+mod storage;
+mod view;
+
+pub use lowering::Lowering;
+
+use crate::graph::{Graph, OutputRole};
+use crate::kernel::{Buffer, Program};
+use crate::ops::Role;
+use crate::types::TensorType;
+
+/// A program and the memory it expects its caller to bring.
+#[derive(Debug, Clone)]
+pub struct Scheduled {
+    pub program: Program,
+    /// By the number in [`Home::External`](crate::kernel::Home::External).
+    pub slots: Vec<Slot>,
+}
+
+/// One buffer of the caller's: row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slot {
+    pub kind: SlotKind,
+    pub name: String,
+    pub ty: TensorType,
+    pub buffer: Buffer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotKind {
+    /// Read; and written in place when the entry updates it.
+    Source(Role),
+    /// Written.
+    Output(OutputRole),
+}
+
+impl Slot {
+    fn updates(&self, name: &str) -> bool {
+        matches!(self.kind, SlotKind::Source(_)) && self.name == name
+    }
+}
+
+/// Schedules one entry.
+pub fn schedule(graph: &Graph) -> Scheduled {
+    let mut roots = roots::choose(graph);
+    let orders = order::choose(graph, &roots.live);
+    let fusion = fusion::choose(graph, &roots, &orders);
+    let mut program = Program::default();
+    let storage = storage::assign(graph, &mut roots, &orders, &fusion, &mut program);
+    emit::steps(graph, &roots, &orders, &fusion, &storage, &mut program);
+    merge::siblings(&mut program);
+    emit::declare_symbols(&mut program);
+    if cfg!(debug_assertions) {
+        program.verify();
+    }
+    Scheduled { program, slots: storage.slots }
+}

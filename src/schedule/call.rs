@@ -1,0 +1,234 @@
+//! Library calls: contractions with their operands' views, packed weights and epilogues.
+
+use netc_runtime::abi;
+use netc_runtime::kernels::conv;
+
+use super::view;
+use crate::graph::{Graph, Value};
+use crate::kernel::{
+    Algorithm, BufferInfo, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, Program, ScatterAddCall,
+    Step, View,
+};
+use crate::ops::{Convolution, Op};
+use crate::types::{Dim, ElementType, product};
+
+/// What a call asks of an operand's strides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Any strides.
+    Strided,
+    /// `[n, c, h, w]` with adjacent channels.
+    ChannelsLast,
+    /// Row-major, without gaps.
+    Dense,
+}
+
+impl Layout {
+    /// Whether a view is laid out so.
+    pub(super) fn accepts(self, shape: &[Dim], view: &View) -> bool {
+        match self {
+            Layout::Strided => true,
+            Layout::ChannelsLast => view.strides[1].is_one() || shape[1].is_one(),
+            Layout::Dense => {
+                let dense = view::strides(shape, &(0..shape.len()).collect::<Vec<_>>());
+                shape.iter().zip(&view.strides).zip(dense).all(|((n, a), b)| n.is_one() || *a == b)
+            }
+        }
+    }
+    /// The order of the axes of a copy that is laid out so.
+    pub(super) fn order(self, rank: usize) -> Vec<usize> {
+        match self {
+            Layout::ChannelsLast => vec![0, 2, 3, 1],
+            Layout::Strided | Layout::Dense => (0..rank).collect(),
+        }
+    }
+}
+
+/// What each argument of a library call must look like.
+pub(super) fn layouts(op: &Op) -> Option<[Layout; 2]> {
+    use Layout::{ChannelsLast, Dense, Strided};
+    match op {
+        Op::MatMul(_) => Some([Strided, Strided]),
+        Op::Convolution(convolution) => Some(match convolution.direction {
+            Direction::Forward => [Strided, Dense],
+            Direction::DataGrad => [ChannelsLast, Dense],
+            Direction::WeightGrad => [Strided, ChannelsLast],
+        }),
+        Op::ScatterAdd(_) => Some([Dense, Dense]),
+        _ => None,
+    }
+}
+
+/// The call that computes a matrix product, a convolution or a scatter, from views of its arguments.
+pub(super) fn call(
+    graph: &Graph,
+    value: Value,
+    operands: [View; 2],
+    result: View,
+    epilogue: Option<Kernel>,
+    program: &mut Program,
+) -> Step {
+    let node = graph.node(value);
+    let [a, b] = node.args[..] else { panic!("a library call takes two arguments: {node:?}") };
+    match &node.op {
+        Op::MatMul(matmul) => {
+            let [m, n] = &node.ty.shape[..] else { panic!("a product is a matrix: {node:?}") };
+            let k = graph.ty(a).shape[usize::from(!matmul.transpose[0])].clone();
+            let [mut a, mut b] = operands;
+            for (view, transpose) in [(&mut a, matmul.transpose[0]), (&mut b, matmul.transpose[1])] {
+                if transpose {
+                    view.strides.swap(0, 1);
+                }
+            }
+            Step::MatMul(MatMulCall { m: m.clone(), n: n.clone(), k, a, b, c: result, epilogue })
+        }
+        Op::Convolution(convolution) => {
+            let direction = convolution.direction;
+            let [first, second] = operands;
+            let ((x, x_view), (y, y_view), weight) = match direction {
+                Direction::Forward => ((a, first), (value, result), second),
+                Direction::DataGrad => ((value, result), (a, first), second),
+                Direction::WeightGrad => ((a, first), (b, second), result),
+            };
+            let geometry = geometry(graph, convolution, x, y);
+            let algorithm = algorithm(&geometry, direction);
+            // Parameters that stay are packed once.
+            let stays = direction != Direction::WeightGrad && is_fixed_parameter(graph, b);
+            let packed = stays.then(|| pack(program, direction, &geometry, algorithm, weight.clone()));
+            let (x, y) = (x_view, y_view);
+            Step::Conv(ConvCall { direction, geometry, algorithm, x, y, weight, packed, epilogue })
+        }
+        Op::ScatterAdd(_) => scatter_add(graph, value, operands, result),
+        op => panic!("no library call: {op:?}"),
+    }
+}
+
+/// Whether a weight is a parameter that this entry never changes.
+fn is_fixed_parameter(graph: &Graph, weight: Value) -> bool {
+    use crate::graph::OutputRole;
+    use crate::ops::Role;
+    let trains = graph.outputs.iter().any(|output| matches!(output.role, OutputRole::Update | OutputRole::Gradient));
+    !trains && matches!(&graph.node(weight).op, Op::Source(source) if source.role == Role::Param)
+}
+
+/// The algorithm with the least cost.
+fn algorithm(_geometry: &Geometry, _direction: Direction) -> Algorithm {
+    Algorithm::Direct
+}
+
+/// The packed weight's buffer; the same weight is packed once.
+fn pack(
+    program: &mut Program,
+    direction: Direction,
+    geometry: &Geometry,
+    algorithm: Algorithm,
+    weight: View,
+) -> crate::kernel::Buffer {
+    // What is packed does not depend on the batch or the size of the map.
+    let key = |geometry: &Geometry| {
+        let Geometry { c, oc, kernel, stride, pad, dilation, groups, .. } = geometry;
+        [vec![*c, *oc, *groups], [*kernel, *stride, *pad, *dilation].concat()].concat()
+    };
+    let known = program.prepare.iter().find_map(|step| match step {
+        Step::Pack(call) => {
+            let same = call.weight == weight && call.direction == direction && call.algorithm == algorithm;
+            (same && key(&call.geometry) == key(geometry)).then_some(call.packed)
+        }
+        _ => None,
+    });
+    if let Some(packed) = known {
+        return packed;
+    }
+    let name = format!("{} (packed)", program.buffers[weight.buffer].name);
+    let len = packed_len(direction, algorithm, geometry);
+    let info = BufferInfo { name, element: ElementType::F32, len: Dim::fixed(len), home: Home::Prepared };
+    let packed = program.buffers.push(info);
+    program.prepare.push(Step::Pack(PackCall { direction, geometry: geometry.clone(), algorithm, weight, packed }));
+    packed
+}
+
+/// How many floats the runtime's packing takes.
+fn packed_len(direction: Direction, algorithm: Algorithm, geometry: &Geometry) -> usize {
+    let of = |n: usize| i64::try_from(n).expect("sizes are below the limit of the graph");
+    let null = std::ptr::null_mut();
+    let [kh, kw] = geometry.kernel.map(of);
+    let conv = abi::Conv {
+        n: 0,
+        h: 0,
+        w: 0,
+        c: of(geometry.c),
+        oh: 0,
+        ow: 0,
+        oc: of(geometry.oc),
+        kh,
+        kw,
+        stride_h: of(geometry.stride[0]),
+        stride_w: of(geometry.stride[1]),
+        pad_h: of(geometry.pad[0]),
+        pad_w: of(geometry.pad[1]),
+        dilation_h: of(geometry.dilation[0]),
+        dilation_w: of(geometry.dilation[1]),
+        groups: of(geometry.groups),
+        x: null,
+        x_n: 0,
+        x_h: 0,
+        x_w: 0,
+        x_c: 1,
+        y: null,
+        y_n: 0,
+        y_h: 0,
+        y_w: 0,
+        weight: null,
+        packed: null,
+        algorithm: match algorithm {
+            Algorithm::Direct => conv::DIRECT,
+            Algorithm::Winograd => conv::WINOGRAD,
+        },
+        epilogue: None,
+    };
+    let direction = match direction {
+        Direction::Forward => conv::FORWARD,
+        Direction::DataGrad => conv::DATA_GRAD,
+        Direction::WeightGrad => unreachable!("no weight is read in this direction"),
+    };
+    conv::packed_len(&conv, direction)
+}
+
+fn geometry(graph: &Graph, convolution: &Convolution, x: Value, y: Value) -> Geometry {
+    let ([n, c, h, w], [_, oc, oh, ow]) = (&graph.ty(x).shape[..], &graph.ty(y).shape[..]) else {
+        panic!("maps have four axes: {convolution:?}")
+    };
+    let fixed = |dim: &Dim| dim.as_fixed().unwrap_or_else(|| panic!("channels are a constant, not {dim}"));
+    Geometry {
+        n: n.clone(),
+        c: fixed(c),
+        h: h.clone(),
+        w: w.clone(),
+        oc: fixed(oc),
+        oh: oh.clone(),
+        ow: ow.clone(),
+        kernel: convolution.kernel,
+        stride: convolution.stride,
+        pad: convolution.pad,
+        dilation: convolution.dilation,
+        groups: convolution.groups,
+    }
+}
+
+/// The call that adds rows into a table.
+fn scatter_add(graph: &Graph, value: Value, [index, source]: [View; 2], table: View) -> Step {
+    let node = graph.node(value);
+    let fixed = |dim: &Dim| dim.as_fixed().unwrap_or_else(|| panic!("tables have fixed sizes, not {dim}"));
+    let (table_rows, columns) = node.ty.shape.split_first().expect("tables have rows");
+    let cols = fixed(&product(columns));
+    let rows = graph.ty(node.args[0]).n_elements();
+    let matrix = vec![Dim::fixed(cols), Dim::ONE];
+    Step::ScatterAdd(ScatterAddCall {
+        rows,
+        cols,
+        table_rows: fixed(table_rows),
+        index: View { strides: vec![Dim::ONE], ..index },
+        source: View { strides: matrix.clone(), ..source },
+        table: View { strides: matrix, ..table },
+    })
+}

@@ -1,0 +1,148 @@
+//! Merges neighboring loop nests over the same domain that share memory traffic, such as an optimizer's
+//! moments and the parameter that they update: one pass over memory instead of three.
+
+use crate::index::{Id, IndexVec};
+use crate::kernel::{Address, Axis, Buffer, Condition, Expr, Int, IntExpr, Kernel, Program, Scalar, Step, Store};
+
+/// A merged kernel has at most this many expressions.
+const LARGE: usize = 96;
+
+/// Merges each loop nest into the one before it where that is sound and saves a load.
+pub(super) fn siblings(program: &mut Program) {
+    for steps in [&mut program.prepare, &mut program.steps] {
+        let mut merged: Vec<Step> = Vec::with_capacity(steps.len());
+        for step in steps.drain(..) {
+            if let (Some(Step::Loop(first)), Step::Loop(second)) = (merged.last_mut(), &step)
+                && let Some(both) = merge(first, second)
+            {
+                *first = both;
+                continue;
+            }
+            merged.push(step);
+        }
+        *steps = merged;
+    }
+}
+
+fn merge(first: &Kernel, second: &Kernel) -> Option<Kernel> {
+    let extents = |kernel: &Kernel| kernel.domain.iter().map(|axis| kernel.axes[*axis].clone()).collect::<Vec<_>>();
+    let same_domain = extents(first) == extents(second) && first.parallel == second.parallel;
+    let small = first.exprs.len() + second.exprs.len() <= LARGE;
+    if !same_domain || !small || has_reduction(first) || has_reduction(second) {
+        return None;
+    }
+    let mut cx = Merger {
+        merged: first.clone(),
+        ints: IndexVec::new(),
+        exprs: IndexVec::new(),
+        axes: second.domain.iter().copied().zip(first.domain.iter().copied()).collect(),
+    };
+    for (_, int) in second.ints.iter() {
+        let int = cx.int(int)?;
+        let id = intern(&mut cx.merged.ints, int);
+        cx.ints.push(id);
+    }
+    let mut shares = false;
+    for (_, scalar) in second.exprs.iter() {
+        let id = match cx.scalar(scalar)? {
+            Scalar::Load { buffer, at } => match cx.stored(buffer) {
+                // What the first has just computed is still in a register.
+                Some(store) if store.at == at => {
+                    shares = true;
+                    store.value
+                }
+                Some(_) => return None,
+                None => {
+                    let n = cx.merged.exprs.len();
+                    let id = intern(&mut cx.merged.exprs, Scalar::Load { buffer, at });
+                    shares |= id.index() < n;
+                    id
+                }
+            },
+            scalar => intern(&mut cx.merged.exprs, scalar),
+        };
+        cx.exprs.push(id);
+    }
+    for store in &second.stores {
+        let at = cx.address(&store.at);
+        // Whoever reads what is stored here reads it at this very point, before.
+        let pointwise = cx.merged.exprs.values().all(|scalar| match scalar {
+            Scalar::Load { buffer, at: read } => *buffer != store.buffer || *read == at,
+            _ => true,
+        });
+        if !pointwise || first.stores.iter().any(|other| other.buffer == store.buffer) {
+            return None;
+        }
+        let value = cx.exprs[store.value];
+        cx.merged.stores.push(Store { buffer: store.buffer, at, value });
+    }
+    shares.then_some(cx.merged)
+}
+
+fn has_reduction(kernel: &Kernel) -> bool {
+    kernel.exprs.values().any(|scalar| matches!(scalar, Scalar::Reduce { .. }))
+}
+
+fn intern<I: Id, T: PartialEq>(items: &mut IndexVec<I, T>, item: T) -> I {
+    let known = items.iter().find(|(_, known)| **known == item).map(|(id, _)| id);
+    known.unwrap_or_else(|| items.push(item))
+}
+
+/// Translates the second kernel's ids into the merged kernel's.
+struct Merger {
+    merged: Kernel,
+    ints: IndexVec<Int, Int>,
+    exprs: IndexVec<Expr, Expr>,
+    axes: Vec<(Axis, Axis)>,
+}
+
+impl Merger {
+    fn stored(&self, buffer: Buffer) -> Option<Store> {
+        self.merged.stores.iter().find(|store| store.buffer == buffer).cloned()
+    }
+    fn int(&self, int: &IntExpr) -> Option<IntExpr> {
+        Some(match int {
+            IntExpr::Const(_) | IntExpr::Size(_) => int.clone(),
+            IntExpr::Axis(axis) => IntExpr::Axis(self.axes.iter().find(|(from, _)| from == axis)?.1),
+            IntExpr::Add(a, b) => IntExpr::Add(self.ints[*a], self.ints[*b]),
+            IntExpr::Mul(a, factor) => IntExpr::Mul(self.ints[*a], *factor),
+            IntExpr::Div(a, divisor) => IntExpr::Div(self.ints[*a], *divisor),
+            IntExpr::Rem(a, divisor) => IntExpr::Rem(self.ints[*a], *divisor),
+            IntExpr::MulSize(a, size) => IntExpr::MulSize(self.ints[*a], size.clone()),
+            IntExpr::DivSize(a, size) => IntExpr::DivSize(self.ints[*a], size.clone()),
+            IntExpr::RemSize(a, size) => IntExpr::RemSize(self.ints[*a], size.clone()),
+            IntExpr::Clamp(a, limit) => IntExpr::Clamp(self.ints[*a], *limit),
+            // Integers come before the expressions here; one that reads an expression is left alone.
+            IntExpr::Value(_) => return None,
+        })
+    }
+    fn address(&self, at: &Address) -> Address {
+        let terms = at.terms.iter().map(|(int, stride)| (self.ints[*int], stride.clone())).collect();
+        Address { offset: at.offset.clone(), terms }
+    }
+    fn scalar(&self, scalar: &Scalar) -> Option<Scalar> {
+        let expr = |expr: &Expr| self.exprs[*expr];
+        Some(match scalar {
+            Scalar::Const(value) => Scalar::Const(*value),
+            Scalar::Load { buffer, at } => Scalar::Load { buffer: *buffer, at: self.address(at) },
+            Scalar::Position(int) => Scalar::Position(self.ints[*int]),
+            Scalar::Convert(x) => Scalar::Convert(expr(x)),
+            Scalar::Unary(function, x) => Scalar::Unary(*function, expr(x)),
+            Scalar::Binary(function, a, b) => Scalar::Binary(*function, expr(a), expr(b)),
+            Scalar::Compare(function, a, b) => Scalar::Compare(*function, expr(a), expr(b)),
+            Scalar::Select(c, a, b) => Scalar::Select(expr(c), expr(a), expr(b)),
+            Scalar::Reduce { .. } => return None,
+            Scalar::Guard { conditions, body, otherwise } => {
+                let conditions = conditions.iter().map(|condition| match condition {
+                    Condition::InRange(int, limit) => Condition::InRange(self.ints[*int], limit.clone()),
+                    Condition::Multiple(int, factor) => Condition::Multiple(self.ints[*int], *factor),
+                });
+                Scalar::Guard { conditions: conditions.collect(), body: expr(body), otherwise: *otherwise }
+            }
+            Scalar::Random { key, stream, index } => {
+                let key = [expr(&key[0]), expr(&key[1])];
+                Scalar::Random { key, stream: *stream, index: self.ints[*index] }
+            }
+        })
+    }
+}

@@ -1,0 +1,259 @@
+//! A compiled network with its parameters and states: run it, train it, save and load it.
+
+mod initial;
+mod inputs;
+mod loaded;
+mod memory;
+mod tensor;
+mod weights;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use netc_runtime::Pool;
+
+pub use tensor::TensorView;
+
+use crate::error::Error;
+use crate::graph::OutputRole;
+use crate::network::Network;
+use crate::pipeline::{CompiledEntry, Entry, Observer, compile};
+use loaded::Loaded;
+use memory::Aligned;
+
+/// How a session is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// Threads that share the work. Results never depend on it.
+    pub threads: usize,
+    /// Of initial values and dropout.
+    pub seed: u64,
+}
+
+impl Default for SessionOptions {
+    /// As many threads as the machine has cores, and the seed of the file is taken by [`Session::new`].
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        SessionOptions { threads, seed: 0 }
+    }
+}
+
+/// A network in machine code, its parameters, states and the optimizer's moments.
+///
+/// Entries are compiled when they are first used.
+pub struct Session {
+    network: Network,
+    pool: Pool,
+    seed: u64,
+    /// Training steps done.
+    step: u64,
+    learning_rate: f64,
+    /// Parameters, states and moments, by name.
+    tensors: BTreeMap<String, Stored>,
+    /// Grows whenever a parameter or state changes, so that prepared values are made again.
+    version: u64,
+    entries: BTreeMap<Entry, Loaded>,
+    workspace: Aligned,
+}
+
+#[derive(Debug)]
+struct Stored {
+    shape: Vec<usize>,
+    values: Aligned,
+}
+
+/// What an entry computed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Outputs {
+    values: Vec<(OutputRole, String, ArrayD<f32>)>,
+}
+
+impl Outputs {
+    /// The network's output of that name; its batch axis comes first.
+    pub fn get(&self, name: &str) -> Option<ArrayViewD<'_, f32>> {
+        self.of(OutputRole::Output).find(|(known, _)| *known == name).map(|(_, array)| array)
+    }
+    /// The network's outputs in the order of the file.
+    pub fn outputs(&self) -> impl Iterator<Item = (&str, ArrayViewD<'_, f32>)> {
+        self.of(OutputRole::Output)
+    }
+    /// The mean loss over the batch.
+    pub fn loss(&self) -> Option<f32> {
+        self.of(OutputRole::Loss).next().and_then(|(_, array)| array.first().copied())
+    }
+    /// Metrics by name, each the mean over the batch.
+    pub fn metrics(&self) -> impl Iterator<Item = (&str, f32)> {
+        self.of(OutputRole::Metric).map(|(name, array)| (name, array.first().copied().unwrap_or(f32::NAN)))
+    }
+    /// The loss's gradient with respect to each parameter, by path.
+    pub fn gradients(&self) -> impl Iterator<Item = (&str, ArrayViewD<'_, f32>)> {
+        self.of(OutputRole::Gradient)
+    }
+    fn of(&self, role: OutputRole) -> impl Iterator<Item = (&str, ArrayViewD<'_, f32>)> {
+        let of_role = self.values.iter().filter(move |(known, ..)| *known == role);
+        of_role.map(|(_, name, array)| (name.as_str(), array.view()))
+    }
+}
+
+impl Session {
+    /// Allocates parameters and states and gives them their initial values.
+    pub fn new(network: Network, options: &SessionOptions) -> Self {
+        let mut session = Session {
+            learning_rate: network.settings.optimizer.lr(),
+            pool: Pool::new(options.threads.max(1)),
+            seed: options.seed,
+            step: 0,
+            tensors: BTreeMap::new(),
+            version: 1,
+            entries: BTreeMap::new(),
+            workspace: Aligned::default(),
+            network,
+        };
+        for parameter in &session.network.parameters {
+            let mut values = Aligned::zeroed(parameter.shape.iter().product());
+            initial::fill(parameter, options.seed, values.as_mut_slice(), options.threads);
+            session.tensors.insert(parameter.path.clone(), Stored { shape: parameter.shape.clone(), values });
+        }
+        for state in &session.network.states {
+            let mut values = Aligned::zeroed(state.shape.iter().product());
+            values.as_mut_slice().fill(state.initial as f32);
+            session.tensors.insert(state.path.clone(), Stored { shape: state.shape.clone(), values });
+        }
+        session
+    }
+
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+    /// The seed of the initial values and of dropout.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+    /// Training steps done so far.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+    pub fn learning_rate(&self) -> f64 {
+        self.learning_rate
+    }
+    /// The rate of the next training steps.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.learning_rate = learning_rate;
+    }
+    /// Parameters by path, then states, in the order of the network.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, ArrayViewD<'_, f32>)> {
+        let parameters = self.network.parameters.iter().map(|parameter| parameter.path.as_str());
+        let states = self.network.states.iter().map(|state| state.path.as_str());
+        parameters.chain(states).map(|path| (path, self.tensor(path)))
+    }
+    /// The values of a parameter or state.
+    pub fn parameter(&self, path: &str) -> Option<ArrayViewD<'_, f32>> {
+        self.tensors.contains_key(path).then(|| self.tensor(path))
+    }
+    /// Replaces a parameter or state.
+    ///
+    /// # Errors
+    /// When there is none of that path, or its shape is another.
+    pub fn set_parameter(&mut self, path: &str, values: ArrayViewD<'_, f32>) -> Result<(), Error> {
+        let Some(stored) = self.tensors.get_mut(path) else {
+            return Err(Error::Weights(format!("the network has no parameter `{path}`")));
+        };
+        if stored.shape != values.shape() {
+            let (expected, found) = (&stored.shape, values.shape());
+            return Err(Error::Weights(format!("`{path}` has shape {expected:?}, not {found:?}")));
+        }
+        stored.values.as_mut_slice().iter_mut().zip(&values).for_each(|(to, from)| *to = *from);
+        self.version += 1;
+        Ok(())
+    }
+    fn tensor(&self, path: &str) -> ArrayViewD<'_, f32> {
+        let stored = &self.tensors[path];
+        ArrayViewD::from_shape(IxDyn(&stored.shape), stored.values.as_slice()).expect("as many values as its shape says")
+    }
+
+    /// Compiles an entry now rather than when it is first used.
+    ///
+    /// # Errors
+    /// When the network lacks what the entry needs: a loss, for all but [`Entry::Forward`].
+    pub fn compile(&mut self, entry: Entry, observer: &mut dyn Observer) -> Result<&CompiledEntry, Error> {
+        let has_loss = self.network.inference.outputs.iter().any(|output| output.role == OutputRole::Loss);
+        if entry != Entry::Forward && !has_loss {
+            let name = &self.network.name;
+            return Err(Error::Unsupported(format!("`{name}` has no `loss`, so it cannot be trained or evaluated")));
+        }
+        if !self.entries.contains_key(&entry) {
+            let compiled = compile(&self.network, entry, observer);
+            self.add_moments(&compiled);
+            self.entries.insert(entry, Loaded::new(compiled));
+        }
+        Ok(&self.entries[&entry].compiled)
+    }
+    /// The optimizer's moments start at zero.
+    fn add_moments(&mut self, compiled: &CompiledEntry) {
+        use crate::ops::Role;
+        use crate::schedule::SlotKind;
+        for slot in &compiled.scheduled.slots {
+            if slot.kind == SlotKind::Source(Role::Moment) && !self.tensors.contains_key(&slot.name) {
+                let shape = slot.ty.eval(&crate::types::Extents::default());
+                let values = Aligned::zeroed(shape.iter().product());
+                self.tensors.insert(slot.name.clone(), Stored { shape, values });
+            }
+        }
+    }
+
+    /// Inputs to outputs, as the network infers.
+    ///
+    /// # Errors
+    /// When an input is missing or does not fit.
+    pub fn forward(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs, Error> {
+        self.call(Entry::Forward, inputs)
+    }
+    /// Inputs and targets to outputs, loss and metrics, as the network infers.
+    ///
+    /// # Errors
+    /// When an input or target is missing or does not fit, or there is no loss.
+    pub fn evaluate(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs, Error> {
+        self.call(Entry::Evaluate, inputs)
+    }
+    /// The loss and its gradients, as the network trains; changes nothing.
+    ///
+    /// # Errors
+    /// When an input or target is missing or does not fit, or there is no loss.
+    pub fn gradients(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs, Error> {
+        self.call(Entry::Gradients, inputs)
+    }
+    /// One step of the optimizer; returns the loss and metrics before it.
+    ///
+    /// # Errors
+    /// When an input or target is missing or does not fit, or there is no loss.
+    pub fn train_step(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs, Error> {
+        let outputs = self.call(Entry::TrainStep, inputs)?;
+        self.step += 1;
+        self.version += 1;
+        Ok(outputs)
+    }
+
+    fn call(&mut self, entry: Entry, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs, Error> {
+        self.compile(entry, &mut ())?;
+        let mut loaded = self.entries.remove(&entry).expect("compiled above");
+        let result = loaded.call(self, inputs);
+        self.entries.insert(entry, loaded);
+        result
+    }
+
+    /// Bytes of scratch memory that the entry needs for a batch of this size, as planned.
+    ///
+    /// # Errors
+    /// As [`Session::compile`].
+    pub fn workspace_bytes(&mut self, entry: Entry, extents: &crate::types::Extents) -> Result<usize, Error> {
+        let compiled = self.compile(entry, &mut ())?;
+        Ok(compiled.plan.place(&compiled.scheduled.program, extents).workspace_bytes)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("network", &self.network.name).field("step", &self.step).finish_non_exhaustive()
+    }
+}

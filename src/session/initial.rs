@@ -1,0 +1,123 @@
+//! First values of parameters: a pure function of the seed, the parameter's path and the index.
+
+use std::sync::Mutex;
+use std::thread;
+
+use netc_runtime::rng::Key;
+
+use crate::network::{Initial, Parameter};
+
+/// How many values one thread fills at a time.
+const CHUNK: usize = 1 << 16;
+
+/// Fills `values` with the parameter's initial values; they do not depend on the number of threads.
+pub(super) fn fill(parameter: &Parameter, seed: u64, values: &mut [f32], threads: usize) {
+    let (key, stream) = (Key::new(seed), stream(&parameter.path));
+    if let Initial::Orthogonal { gain } = parameter.initial {
+        return orthogonal(key, stream, parameter, gain, values);
+    }
+    let chunks = values.chunks_mut(CHUNK).enumerate();
+    if threads < 2 || chunks.len() < 2 {
+        return chunks.for_each(|(at, chunk)| fill_chunk(&parameter.initial, key, stream, at * CHUNK, chunk));
+    }
+    let chunks = Mutex::new(chunks);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let next = || chunks.lock().ok()?.next();
+                while let Some((at, chunk)) = next() {
+                    fill_chunk(&parameter.initial, key, stream, at * CHUNK, chunk);
+                }
+            });
+        }
+    });
+}
+
+/// Values `start..` of a tensor.
+fn fill_chunk(initial: &Initial, key: Key, stream: u32, start: usize, values: &mut [f32]) {
+    match initial {
+        Initial::Constant(value) => values.fill(*value as f32),
+        Initial::Values(written) => {
+            values.iter_mut().zip(&written[start..]).for_each(|(value, written)| *value = *written as f32);
+        }
+        Initial::Uniform { low, high } => {
+            let (low, range) = (*low as f32, (high - low) as f32);
+            for (i, value) in values.iter_mut().enumerate() {
+                *value = low + range * key.uniform(stream, (start + i) as u32);
+            }
+        }
+        Initial::Normal { mean, deviation } => {
+            for (i, value) in values.iter_mut().enumerate() {
+                *value = (mean + deviation * f64::from(key.normal(stream, (start + i) as u32))) as f32;
+            }
+        }
+        Initial::Orthogonal { .. } => unreachable!("made whole"),
+    }
+}
+
+/// A stream of random numbers for each path (FNV-1a), so that a new layer changes no other's values.
+fn stream(path: &str) -> u32 {
+    path.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// Orthonormal rows, or columns when there are fewer of them: Gram-Schmidt, twice, of normal values.
+fn orthogonal(key: Key, stream: u32, parameter: &Parameter, gain: f64, values: &mut [f32]) {
+    let rows = parameter.shape.first().copied().unwrap_or(1);
+    let cols = values.len().checked_div(rows).unwrap_or(0);
+    let (n, len) = (rows.min(cols), rows.max(cols));
+    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(n);
+    for i in 0..n {
+        let mut vector: Vec<f64> = (0..len).map(|j| f64::from(key.normal(stream, (i * len + j) as u32))).collect();
+        for _ in 0..2 {
+            for other in &basis {
+                let dot: f64 = vector.iter().zip(other).map(|(a, b)| a * b).sum();
+                vector.iter_mut().zip(other).for_each(|(a, b)| *a -= dot * b);
+            }
+        }
+        let norm = vector.iter().map(|a| a * a).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
+        vector.iter_mut().for_each(|a| *a /= norm);
+        basis.push(vector);
+    }
+    for (at, value) in values.iter_mut().enumerate() {
+        let (row, col) = (at / cols, at % cols);
+        let element = if rows <= cols { basis[row][col] } else { basis[col][row] };
+        *value = (gain * element) as f32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fill;
+    use crate::network::{Initial, Parameter};
+
+    fn filled(path: &str, shape: &[usize], initial: Initial) -> Vec<f32> {
+        let parameter = Parameter { path: path.to_owned(), shape: shape.to_vec(), initial, span: None };
+        let mut values = vec![f32::NAN; shape.iter().product()];
+        fill(&parameter, 7, &mut values, 2);
+        values
+    }
+
+    #[test]
+    fn orthogonal_rows_and_columns() {
+        for (rows, cols) in [(3, 5), (5, 3), (4, 4), (1, 1)] {
+            let w = filled("w", &[rows, cols], Initial::Orthogonal { gain: 2.0 });
+            let n = rows.min(cols);
+            for i in 0..n {
+                for j in 0..n {
+                    let element = |k: usize, i: usize| if rows <= cols { w[i * cols + k] } else { w[k * cols + i] };
+                    let dot: f32 = (0..rows.max(cols)).map(|k| element(k, i) * element(k, j)).sum();
+                    let expected = if i == j { 4.0 } else { 0.0 };
+                    assert!((dot - expected).abs() < 1e-5, "{rows}x{cols}: {i}.{j} = {dot}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn values_depend_on_the_path_alone() {
+        let uniform = || Initial::Uniform { low: -1.0, high: 1.0 };
+        assert_eq!(filled("a", &[64], uniform()), filled("a", &[64], uniform()));
+        assert_ne!(filled("a", &[64], uniform()), filled("b", &[64], uniform()));
+        assert!(filled("a", &[4096], uniform()).iter().all(|x| (-1.0..=1.0).contains(x)));
+    }
+}

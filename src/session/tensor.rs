@@ -1,0 +1,39 @@
+//! Host data: what a caller hands in.
+
+use ndarray::{ArrayView, ArrayViewD, Dimension};
+
+use crate::types::ElementType;
+
+/// A view of a caller's array: features as `f32`, tokens as `i32`. The batch axis comes first.
+#[derive(Debug, Clone)]
+pub enum TensorView<'a> {
+    F32(ArrayViewD<'a, f32>),
+    I32(ArrayViewD<'a, i32>),
+}
+
+impl TensorView<'_> {
+    pub fn shape(&self) -> &[usize] {
+        match self {
+            TensorView::F32(array) => array.shape(),
+            TensorView::I32(array) => array.shape(),
+        }
+    }
+    pub fn element(&self) -> ElementType {
+        match self {
+            TensorView::F32(_) => ElementType::F32,
+            TensorView::I32(_) => ElementType::I32,
+        }
+    }
+}
+
+impl<'a, D: Dimension> From<ArrayView<'a, f32, D>> for TensorView<'a> {
+    fn from(array: ArrayView<'a, f32, D>) -> Self {
+        TensorView::F32(array.into_dyn())
+    }
+}
+
+impl<'a, D: Dimension> From<ArrayView<'a, i32, D>> for TensorView<'a> {
+    fn from(array: ArrayView<'a, i32, D>) -> Self {
+        TensorView::I32(array.into_dyn())
+    }
+}

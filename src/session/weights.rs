@@ -1,0 +1,117 @@
+//! Parameters and states as safetensors, under their paths.
+
+use std::collections::BTreeMap;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use super::Session;
+use crate::diag::suggest;
+use crate::error::Error;
+
+/// The version of the layout of a checkpoint's metadata.
+const FORMAT: &str = "1";
+
+impl Session {
+    /// All parameters and states, and with `training` the optimizer's moments and the step, so that training
+    /// can go on.
+    ///
+    /// # Errors
+    /// When the tensors cannot be written down: more bytes than the format can say.
+    pub fn to_safetensors(&self, training: bool) -> Result<Vec<u8>, Error> {
+        let is_saved = |name: &str| training || !name.starts_with("optimizer.");
+        let saved = self.tensors.iter().filter(|(name, _)| is_saved(name));
+        let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = saved
+            .map(|(name, stored)| {
+                let bytes = stored.values.as_slice().iter().flat_map(|value| value.to_le_bytes()).collect();
+                (name, &stored.shape, bytes)
+            })
+            .collect();
+        let views = bytes.iter().map(|(name, shape, bytes)| {
+            let view = TensorView::new(Dtype::F32, (*shape).clone(), bytes);
+            view.map(|view| (name.as_str(), view)).map_err(damaged)
+        });
+        let views: Vec<(&str, TensorView<'_>)> = views.collect::<Result<_, _>>()?;
+        let mut metadata = BTreeMap::from([
+            ("format".to_owned(), FORMAT.to_owned()),
+            ("network".to_owned(), self.network.name.clone()),
+            ("step".to_owned(), self.step.to_string()),
+            ("seed".to_owned(), self.seed.to_string()),
+        ]);
+        for (name, value) in &self.network.overrides {
+            metadata.insert(format!("set.{name}"), value.clone());
+        }
+        safetensors::serialize(views, Some(metadata.into_iter().collect())).map_err(damaged)
+    }
+
+    /// Replaces all parameters and states, and the optimizer's moments and the step where the bytes have them.
+    /// Nothing is replaced when something does not fit.
+    ///
+    /// # Errors
+    /// When the bytes are damaged, a tensor is missing, unknown, of another shape or not `f32`.
+    pub fn load_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
+        let mut names: Vec<&str> = file.names();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::Weights(format!("`{}` stands twice in the weights", pair[0])));
+        }
+        let known: Vec<&str> = self.parameters().map(|(path, _)| path).collect();
+        for path in &known {
+            let Ok(tensor) = file.tensor(path) else {
+                let near = suggest(path, names.iter().copied().filter(|name| !known.contains(name)));
+                let near = near.first().map_or(String::new(), |near| format!("; they have `{near}`"));
+                return Err(Error::Weights(format!("the weights have no `{path}`{near}")));
+            };
+            check(path, &tensor, &self.tensors[*path].shape)?;
+        }
+        for name in &names {
+            if !known.contains(name) && !name.starts_with("optimizer.") {
+                return Err(Error::Weights(format!("the network has no parameter `{name}`, which the weights have")));
+            }
+        }
+        self.add_saved_moments(&file, &names)?;
+        for name in names {
+            let tensor = file.tensor(name).map_err(damaged)?;
+            let stored = self.tensors.get_mut(name).expect("checked above");
+            let values = tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+            stored.values.as_mut_slice().iter_mut().zip(values).for_each(|(to, from)| *to = from);
+        }
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
+        if let Some(step) = header.metadata().as_ref().and_then(|metadata| metadata.get("step")) {
+            self.step = step.parse().unwrap_or(0);
+        }
+        self.version += 1;
+        Ok(())
+    }
+
+    /// Makes room for moments that a checkpoint brings.
+    fn add_saved_moments(&mut self, file: &SafeTensors<'_>, names: &[&str]) -> Result<(), Error> {
+        for name in names.iter().filter(|name| name.starts_with("optimizer.")) {
+            let tensor = file.tensor(name).map_err(damaged)?;
+            let path = name.splitn(3, '.').nth(2).unwrap_or_default();
+            let Some(parameter) = self.network.parameters.iter().find(|parameter| parameter.path == path) else {
+                return Err(Error::Weights(format!("`{name}` belongs to no parameter of the network")));
+            };
+            check(name, &tensor, &parameter.shape)?;
+            let (shape, n) = (parameter.shape.clone(), parameter.shape.iter().product());
+            let values = super::Aligned::zeroed(n);
+            self.tensors.insert((*name).to_owned(), super::Stored { shape, values });
+        }
+        Ok(())
+    }
+}
+
+fn check(name: &str, tensor: &TensorView<'_>, shape: &[usize]) -> Result<(), Error> {
+    if tensor.dtype() != Dtype::F32 {
+        return Err(Error::Weights(format!("`{name}` is {:?}, not F32", tensor.dtype())));
+    }
+    if tensor.shape() != shape {
+        let found = tensor.shape();
+        return Err(Error::Weights(format!("`{name}` has shape {shape:?} in the network, {found:?} in the weights")));
+    }
+    Ok(())
+}
+
+fn damaged(error: safetensors::SafeTensorError) -> Error {
+    Error::Weights(format!("the weights cannot be read: {error}"))
+}

@@ -1,0 +1,124 @@
+//! The "never" rules of ARCHITECTURE.md, checked: who may name what.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Words, the only places below the root that may use them, and why.
+const RULES: &[(&[&str], &[&str], &str)] = &[
+    (&["pest"], &["src/syntax"], "only the parser knows the parser generator"),
+    (&["cranelift"], &["src/codegen"], "only codegen knows Cranelift"),
+    (&["annotate_snippets"], &["src/diag/render.rs"], "only the renderer knows the renderer's crate"),
+    (&["clap", "indicatif", "anstream", "ctrlc"], &["src/bin/netc"], "only the command line knows its crates"),
+    (
+        &["println!", "eprintln!", "std::io::stdout", "std::io::stderr"],
+        &["src/bin/netc"],
+        "only the command line prints",
+    ),
+    (
+        &["std::fs", "File::open", "std::env"],
+        &["src/bin/netc", "src/data", "runtime/src/kernels/cpu.rs", "runtime/src/cpu.rs"],
+        "the compiler does no input and no output",
+    ),
+    (
+        &["unsafe "],
+        &["src/codegen/jit.rs", "runtime/src"],
+        "generated code is called in one place, SIMD is in the runtime",
+    ),
+    (
+        &["crate::diag::Span", "Span::"],
+        &["src/diag", "src/syntax", "src/elaborate", "src/network.rs"],
+        "rules say what; callers say where",
+    ),
+    (&["crate::graph", "crate::ops", "crate::layers", "crate::autodiff"], &["src"], "the graph stays in the compiler"),
+];
+
+/// What a room must not name: later stages never see earlier ones.
+const BLIND: &[(&str, &[&str], &str)] = &[
+    (
+        "src/codegen",
+        &["crate::graph", "crate::ops", "crate::layers", "crate::autodiff", "crate::elaborate", "crate::syntax"],
+        "a back end never sees the graph",
+    ),
+    ("src/kernel", &["crate::graph", "crate::ops", "crate::layers"], "a program knows no primitives"),
+    (
+        "src/memory",
+        &["crate::graph", "crate::ops", "crate::layers", "crate::codegen"],
+        "the plan knows the program alone",
+    ),
+    (
+        "src/layers",
+        &["crate::kernel::Program", "crate::schedule", "crate::codegen", "crate::syntax"],
+        "a layer never sees a kernel",
+    ),
+    ("runtime/src", &["netc::", "extern crate"], "the runtime never depends on the compiler"),
+];
+
+#[test]
+fn rooms_keep_to_themselves() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files: Vec<PathBuf> = ["src", "runtime/src"].iter().flat_map(|dir| rust_files(&root.join(dir))).collect();
+    assert!(files.len() > 50, "only {} files found", files.len());
+    let mut breaches = Vec::new();
+    for path in files {
+        let relative = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+        for (at, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let uses = |words: &[&str]| words.iter().any(|word| names(code, word));
+            for (words, allowed, because) in RULES {
+                if uses(words) && !allowed.iter().any(|place| relative.starts_with(place)) {
+                    breaches.push(format!("{relative}:{}: {because}", at + 1));
+                }
+            }
+            for (room, words, because) in BLIND {
+                if relative.starts_with(room) && uses(words) {
+                    breaches.push(format!("{relative}:{}: {because}", at + 1));
+                }
+            }
+        }
+    }
+    assert!(breaches.is_empty(), "\n{}", breaches.join("\n"));
+}
+
+/// Whether the line names the word itself, not a longer one that contains it.
+fn names(code: &str, word: &str) -> bool {
+    code.match_indices(word).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        before.is_none_or(|c| !c.is_alphanumeric() && c != '_')
+    })
+}
+
+#[test]
+fn the_runtime_depends_on_std_alone() {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/Cargo.toml")).unwrap();
+    assert!(!manifest.contains("dependencies]"), "{manifest}");
+}
+
+#[test]
+fn files_are_short() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["src", "runtime", "tests", "examples", "benches"];
+    let long: Vec<String> = folders
+        .iter()
+        .flat_map(|dir| rust_files(&root.join(dir)))
+        .filter_map(|path| {
+            let n = fs::read_to_string(&path).unwrap().lines().count();
+            (n > 500).then(|| format!("{}: {n} lines", path.display()))
+        })
+        .collect();
+    assert!(long.is_empty(), "\n{}", long.join("\n"));
+}
+
+fn rust_files(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let mut entries: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    let mut files = Vec::new();
+    for path in entries {
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
