@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Address, Axis, Condition, Expr, Int, IntExpr, Kernel, Program, Scalar, Step};
+use super::{Address, Axis, Expr, Int, IntExpr, Kernel, Program, Scalar, Step};
 use crate::index::IndexVec;
-use crate::types::{Dim, ElementType, Symbol};
+use crate::types::{ElementType, Symbol};
 
 impl Program {
     /// Checks what the types' comments promise; for debug builds and tests.
@@ -21,7 +21,13 @@ impl Program {
                 );
             }
         }
-        self.all_steps().for_each(|step| self.verify_step(step));
+        for step in self.all_steps() {
+            step.for_each_dim(&mut |dim| {
+                let unknown = dim.symbols().iter().find(|symbol| !self.symbols.contains(symbol));
+                assert!(unknown.is_none(), "the size `{dim}` is not declared: {step}");
+            });
+            self.verify_step(step);
+        }
     }
     fn verify_step(&self, step: &Step) {
         match step {
@@ -93,10 +99,6 @@ impl Kernel {
             self.verify_address(&store.at, &mut open);
             self.verify_open(store.value, &mut open, &mut BTreeSet::new());
         }
-        let sizes = self.axes.values().chain(self.sizes());
-        for symbol in sizes.flat_map(Dim::symbols) {
-            program.symbol_word(symbol);
-        }
     }
 
     /// Ids refer to earlier entries, and to axes and buffers that exist.
@@ -107,37 +109,6 @@ impl Kernel {
         for (id, int) in self.ints.iter() {
             assert!(int.operands().iter().all(|&operand| operand < id), "{id} uses what follows it: {int:?}");
         }
-    }
-    /// The sizes within addresses, integers and conditions.
-    fn sizes(&self) -> impl Iterator<Item = &Dim> {
-        let loads = self.exprs.values().filter_map(|scalar| match scalar {
-            Scalar::Load { at, .. } => Some(at),
-            _ => None,
-        });
-        let addresses = loads.chain(self.stores.iter().map(|store| &store.at));
-        let addressed = addresses.flat_map(|at| std::iter::once(&at.offset).chain(at.terms.iter().map(|(_, by)| by)));
-        let computed = self.ints.values().filter_map(|int| match int {
-            IntExpr::Size(dim) | IntExpr::MulSize(_, dim) | IntExpr::DivSize(_, dim) | IntExpr::RemSize(_, dim) => {
-                Some(dim)
-            }
-            IntExpr::Const(_)
-            | IntExpr::Axis(_)
-            | IntExpr::Add(..)
-            | IntExpr::Mul(..)
-            | IntExpr::Div(..)
-            | IntExpr::Rem(..)
-            | IntExpr::Clamp(..)
-            | IntExpr::Value(_) => None,
-        });
-        let conditions = self.exprs.values().flat_map(|scalar| match scalar {
-            Scalar::Guard { conditions, .. } => conditions.as_slice(),
-            _ => &[],
-        });
-        let limits = conditions.filter_map(|condition| match condition {
-            Condition::InRange(_, limit) => Some(limit),
-            Condition::Multiple(..) => None,
-        });
-        addressed.chain(computed).chain(limits)
     }
     /// The element type of every expression.
     fn elements(&self, program: &Program) -> IndexVec<Expr, ElementType> {
@@ -284,6 +255,12 @@ mod tests {
             kernel.domain.clear();
             kernel.parallel = 0;
         });
+    }
+
+    #[test]
+    #[should_panic(expected = "is not declared")]
+    fn sizes_are_declared() {
+        check(|kernel| kernel.axes[Axis::new(0)] = Dim::batch());
     }
 
     #[test]
