@@ -1,6 +1,7 @@
 //! The reference interpreter: the meaning of a graph, with no cleverness, in f32 and in f64.
 
 mod math;
+pub mod program;
 mod tensor;
 
 pub use math::{binary, combine, compare, unary};

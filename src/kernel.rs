@@ -177,6 +177,8 @@ pub struct Scan {
 
 /// A loop nest: for every point of `domain`, every store takes place.
 ///
+/// At one point all values are computed before any is stored, so that a load sees what was there before.
+///
 /// Invariants, checked by [`Kernel::verify`]: ids refer to earlier entries; every axis is either in
 /// `domain` or bound by exactly one `Reduce`; a buffer that is both read and stored is read at the index
 /// of its store alone (so that points may run in any order).
@@ -319,7 +321,7 @@ pub enum CompareFn {
     Ge,
 }
 
-/// How a reduction combines. All are associative up to rounding.
+/// How a reduction combines. All are associative up to rounding; Max and Min pass over NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Combine {
     Sum,
@@ -334,6 +336,14 @@ impl Combine {
             Combine::Sum => 0.0,
             Combine::Max => f64::NEG_INFINITY,
             Combine::Min => f64::INFINITY,
+        }
+    }
+    /// `sum = function(sum, value)`.
+    pub fn function(self) -> BinaryFn {
+        match self {
+            Combine::Sum => BinaryFn::Add,
+            Combine::Max => BinaryFn::Max,
+            Combine::Min => BinaryFn::Min,
         }
     }
 }

@@ -1,4 +1,6 @@
 //! netc
+pub mod autodiff;
+pub mod codegen;
 pub mod diag;
 pub mod error;
 pub mod graph;

@@ -14,11 +14,13 @@ pub(crate) enum Purpose {
     Left,
     /// The right operand of one chunk.
     Right,
-    /// Results of one chunk on their way to memory.
-    Result,
+    /// The packed weights of a convolution.
+    Weights,
+    /// Pointers to the pixels that the taps of a convolution read.
+    Table,
 }
 
-const PURPOSES: usize = 5;
+const PURPOSES: usize = 6;
 
 /// One cache line, so that every piece of scratch memory starts on one.
 #[derive(Clone, Copy)]

@@ -65,6 +65,10 @@ impl Builder {
     pub fn node(&self, id: Value) -> Node {
         self.graph.borrow().node(id).clone()
     }
+    /// What `read` finds in a node, without a copy of the node.
+    pub fn with_node<T>(&self, id: Value, read: impl FnOnce(&Node) -> T) -> T {
+        read(self.graph.borrow().node(id))
+    }
     pub fn len(&self) -> usize {
         self.graph.borrow().len()
     }
@@ -81,6 +85,10 @@ impl Builder {
     pub fn add_output(&self, output: Output) {
         self.graph.borrow_mut().outputs.push(output);
     }
+    /// The graph as it is now.
+    pub fn snapshot(&self) -> Graph {
+        self.graph.borrow().clone()
+    }
     pub fn finish(self) -> Graph {
         self.graph.into_inner()
     }
@@ -88,7 +96,7 @@ impl Builder {
 
 impl<'b> Var<'b> {
     pub fn ty(self) -> TensorType {
-        self.builder.node(self.id).ty
+        self.builder.with_node(self.id, |node| node.ty.clone())
     }
     pub fn shape(self) -> Vec<Dim> {
         self.ty().shape

@@ -1,1 +1,224 @@
-//! Its place; made with code generation.
+//! The invariants of a program. A broken one is our bug: it panics with the kernel printed.
+
+use std::collections::BTreeSet;
+
+use super::{Address, Axis, Buffer, Expr, Int, IntExpr, Kernel, Program, Scalar, Step};
+use crate::index::IndexVec;
+use crate::types::{Dim, ElementType, Symbol};
+
+impl Program {
+    /// Checks what the types' comments promise; for debug builds and tests.
+    ///
+    /// # Panics
+    /// With the offending kernel, when a pass has broken it.
+    pub fn verify(&self) {
+        for (at, symbol) in self.symbols.iter().enumerate() {
+            if let Symbol::Derived(derived) = symbol {
+                let known = |of: &Symbol| self.symbols[..at].contains(of);
+                assert!(
+                    derived.of.symbols().iter().all(known),
+                    "the size `{symbol}` comes before what it derives from"
+                );
+            }
+        }
+        self.all_steps().for_each(|step| self.verify_step(step));
+    }
+    fn verify_step(&self, step: &Step) {
+        match step {
+            Step::Loop(kernel) => kernel.verify(self),
+            Step::MatMul(call) => {
+                for view in [&call.a, &call.b, &call.c] {
+                    assert_eq!(view.strides.len(), 2, "a matrix has two strides: {step}");
+                }
+                assert!(call.c.strides[1].is_one(), "columns of the result are contiguous: {step}");
+                self.verify_epilogue(step, call.epilogue.as_ref());
+            }
+            Step::Conv(call) => {
+                for view in [&call.x, &call.y] {
+                    assert_eq!(view.strides.len(), 4, "an image has four strides: {step}");
+                }
+                assert!(call.y.strides[1].is_one(), "channels of `y` are contiguous: {step}");
+                self.verify_epilogue(step, call.epilogue.as_ref());
+            }
+            Step::Pack(_) => {}
+            Step::ScatterAdd(call) => {
+                assert_eq!((call.index.strides.len(), call.source.strides.len()), (1, 2), "{step}");
+            }
+            Step::Scan(scan) => scan.body.iter().for_each(|step| self.verify_step(step)),
+        }
+    }
+    fn verify_epilogue(&self, step: &Step, epilogue: Option<&Kernel>) {
+        if let Some(kernel) = epilogue {
+            kernel.verify(self);
+            assert_eq!(kernel.domain.len(), 2, "an epilogue has rows and columns: {step}");
+        }
+    }
+}
+
+impl Kernel {
+    /// Checks the invariants of one kernel of a program.
+    ///
+    /// # Panics
+    /// With the kernel, when one is broken.
+    pub fn verify(&self, program: &Program) {
+        self.verify_ids();
+        assert!(self.parallel <= self.domain.len(), "more parallel loops than loops:\n{self}");
+        let mut bound: IndexVec<Axis, usize> = IndexVec::filled(0, self.axes.len());
+        self.domain.iter().for_each(|&axis| bound[axis] += 1);
+        for scalar in self.exprs.values() {
+            if let Scalar::Reduce { axis, .. } = scalar {
+                bound[*axis] += 1;
+            }
+        }
+        for (axis, &times) in bound.iter() {
+            assert_eq!(times, 1, "the loop {axis} is bound {times} times:\n{self}");
+        }
+        for store in &self.stores {
+            for scalar in self.exprs.values() {
+                if let Scalar::Load { buffer, at } = scalar {
+                    let elsewhere = *buffer == store.buffer && *at != store.at;
+                    assert!(!elsewhere, "{buffer} is read where it is not stored:\n{self}");
+                }
+            }
+        }
+        let elements = self.elements(program);
+        for store in &self.stores {
+            assert_eq!(elements[store.value], program.buffers[store.buffer].element, "{store:?} of:\n{self}");
+        }
+        let mut open: BTreeSet<Axis> = self.domain.iter().copied().collect();
+        for store in &self.stores {
+            self.verify_address(&store.at, &mut open);
+            self.verify_open(store.value, &mut open, &mut BTreeSet::new());
+        }
+        let sizes = self.axes.values().chain(self.sizes());
+        for symbol in sizes.flat_map(Dim::symbols) {
+            program.symbol_word(symbol);
+        }
+    }
+
+    /// Ids refer to earlier entries, and to axes and buffers that exist.
+    fn verify_ids(&self) {
+        for (id, scalar) in self.exprs.iter() {
+            assert!(scalar.operands().iter().all(|&operand| operand < id), "{id} uses what follows it: {scalar:?}");
+        }
+        for (id, int) in self.ints.iter() {
+            assert!(int.operands().iter().all(|&operand| operand < id), "{id} uses what follows it: {int:?}");
+        }
+    }
+    /// The sizes within addresses, integers and conditions.
+    fn sizes(&self) -> impl Iterator<Item = &Dim> {
+        let loads = self.exprs.values().filter_map(|scalar| match scalar {
+            Scalar::Load { at, .. } => Some(at),
+            _ => None,
+        });
+        let addresses = loads.chain(self.stores.iter().map(|store| &store.at));
+        addresses.flat_map(|at| std::iter::once(&at.offset).chain(at.terms.iter().map(|(_, stride)| stride)))
+    }
+    /// The element type of every expression.
+    fn elements(&self, program: &Program) -> IndexVec<Expr, ElementType> {
+        let mut elements: IndexVec<Expr, ElementType> = IndexVec::new();
+        for (id, scalar) in self.exprs.iter() {
+            let same = |a: &Expr, b: &Expr| {
+                assert_eq!(elements[*a], elements[*b], "{id} mixes types: {scalar:?} in:\n{self}");
+                elements[*a]
+            };
+            let element = match scalar {
+                Scalar::Const(_) => ElementType::F32,
+                Scalar::Load { buffer, .. } => program.buffers[*buffer].element,
+                Scalar::Position(_) => ElementType::I32,
+                Scalar::Convert(x) => {
+                    assert_eq!(elements[*x], ElementType::I32, "{id} converts no i32:\n{self}");
+                    ElementType::F32
+                }
+                Scalar::Unary(_, x) => {
+                    assert_eq!(elements[*x], ElementType::F32, "{id} is a function of an i32:\n{self}");
+                    ElementType::F32
+                }
+                Scalar::Binary(_, a, b) => same(a, b),
+                Scalar::Compare(_, a, b) => {
+                    same(a, b);
+                    ElementType::F32
+                }
+                Scalar::Select(_, a, b) => same(a, b),
+                Scalar::Reduce { body, .. } | Scalar::Guard { body, .. } => elements[*body],
+                Scalar::Random { key, .. } => {
+                    assert_eq!(same(&key[0], &key[1]), ElementType::I32, "{id} has a key of floats:\n{self}");
+                    ElementType::F32
+                }
+            };
+            elements.push(element);
+        }
+        elements
+    }
+    /// Every axis is used within the loop that binds it.
+    fn verify_open(&self, expr: Expr, open: &mut BTreeSet<Axis>, seen: &mut BTreeSet<(Expr, Vec<Axis>)>) {
+        if !seen.insert((expr, open.iter().copied().collect())) {
+            return;
+        }
+        match &self.exprs[expr] {
+            Scalar::Reduce { axis, body, .. } => {
+                open.insert(*axis);
+                self.verify_open(*body, open, seen);
+                open.remove(axis);
+                return;
+            }
+            Scalar::Load { at, .. } => self.verify_address(at, open),
+            Scalar::Position(int) | Scalar::Random { index: int, .. } => self.verify_int(*int, open),
+            Scalar::Guard { conditions, .. } => {
+                assert!(!conditions.is_empty(), "{expr} guards nothing:\n{self}");
+                conditions.iter().for_each(|condition| self.verify_int(condition.int(), open));
+            }
+            Scalar::Const(_)
+            | Scalar::Convert(_)
+            | Scalar::Unary(..)
+            | Scalar::Binary(..)
+            | Scalar::Compare(..)
+            | Scalar::Select(..) => {}
+        }
+        for operand in self.exprs[expr].operands() {
+            self.verify_open(operand, open, seen);
+        }
+    }
+    fn verify_address(&self, at: &Address, open: &mut BTreeSet<Axis>) {
+        at.terms.iter().for_each(|(int, _)| self.verify_int(*int, open));
+    }
+    fn verify_int(&self, int: Int, open: &mut BTreeSet<Axis>) {
+        match &self.ints[int] {
+            IntExpr::Axis(axis) => assert!(open.contains(axis), "{int} uses {axis} outside of its loop:\n{self}"),
+            IntExpr::Value(expr) => self.verify_open(*expr, open, &mut BTreeSet::new()),
+            IntExpr::Const(_)
+            | IntExpr::Size(_)
+            | IntExpr::Add(..)
+            | IntExpr::Mul(..)
+            | IntExpr::Div(..)
+            | IntExpr::Rem(..)
+            | IntExpr::MulSize(..)
+            | IntExpr::DivSize(..)
+            | IntExpr::RemSize(..)
+            | IntExpr::Clamp(..) => self.ints[int].operands().into_iter().for_each(|a| self.verify_int(a, open)),
+        }
+    }
+}
+
+impl IntExpr {
+    /// The integers that it is made of.
+    pub fn operands(&self) -> Vec<Int> {
+        match self {
+            IntExpr::Const(_) | IntExpr::Axis(_) | IntExpr::Size(_) | IntExpr::Value(_) => Vec::new(),
+            IntExpr::Add(a, b) => vec![*a, *b],
+            IntExpr::Mul(a, _) | IntExpr::Div(a, _) | IntExpr::Rem(a, _) | IntExpr::Clamp(a, _) => vec![*a],
+            IntExpr::MulSize(a, _) | IntExpr::DivSize(a, _) | IntExpr::RemSize(a, _) => vec![*a],
+        }
+    }
+}
+
+/// The buffers that a kernel reads, without those that it only stores.
+impl Kernel {
+    pub fn reads(&self) -> BTreeSet<Buffer> {
+        let loads = self.exprs.values().filter_map(|scalar| match scalar {
+            Scalar::Load { buffer, .. } => Some(*buffer),
+            _ => None,
+        });
+        loads.collect()
+    }
+}

@@ -33,10 +33,11 @@ impl Primitive for Binary {
         args[0].zip(args[1], |a, b| interp::binary(self.0, a, b, scope))
     }
 
-    fn vjp<'b>(&self, arg: usize, x: &[Var<'b>], _: Var<'b>, ct: Var<'b>) -> Option<Var<'b>> {
+    fn vjp<'b>(&self, arg: usize, x: &[Var<'b>], y: Var<'b>, ct: Var<'b>) -> Option<Var<'b>> {
         let (a, b) = (x[0], x[1]);
+        // a > b == max(a, b) > b, and y is at hand where a seldom is: a relu's argument is never stored.
         // Where both are equal the second has it all, so that the derivative of relu, max(x, 0), is 0 at 0.
-        let wins = |strictly, otherwise| a.compare(if arg == 0 { strictly } else { otherwise }, b);
+        let wins = |strictly, otherwise| y.compare(if arg == 0 { strictly } else { otherwise }, b);
         Some(match (self.0, arg) {
             (BinaryFn::Add, _) | (BinaryFn::Sub, 0) => ct,
             (BinaryFn::Sub, _) => -ct,

@@ -50,6 +50,11 @@ impl Window {
         len.window(span + self.stride[axis] as i64, self.stride[axis] as i64)
     }
 
+    /// Whether an element may be in more than one window.
+    pub fn overlaps(&self) -> bool {
+        self.kernel[0] > self.stride[0] || self.kernel[1] > self.stride[1]
+    }
+
     /// The type of what is reduced from `image`, or why the windows do not fit.
     fn reduced(&self, image: &TensorType) -> Result<TensorType, Message> {
         require_f32(&[image])?;

@@ -1,5 +1,8 @@
 //! Library calls: contractions with their operands' views, packed weights and epilogues.
 
+use netc_runtime::abi;
+use netc_runtime::kernels::conv;
+
 use super::storage::Storage;
 use crate::graph::{Graph, Value};
 use crate::kernel::{
@@ -100,11 +103,58 @@ fn pack(
         return packed;
     }
     let name = format!("{} (packed)", program.buffers[weight.buffer].name);
-    let len = crate::codegen_contract::packed_len(direction, algorithm, geometry);
+    let len = packed_len(direction, algorithm, geometry);
     let info = BufferInfo { name, element: ElementType::F32, len: Dim::fixed(len), home: Home::Prepared };
     let packed = program.buffers.push(info);
     program.prepare.push(Step::Pack(PackCall { direction, geometry: geometry.clone(), algorithm, weight, packed }));
     packed
+}
+
+/// How many floats the runtime's packing takes.
+fn packed_len(direction: Direction, algorithm: Algorithm, geometry: &Geometry) -> usize {
+    let of = |n: usize| i64::try_from(n).expect("sizes are below the limit of the graph");
+    let null = std::ptr::null_mut();
+    let [kh, kw] = geometry.kernel.map(of);
+    let conv = abi::Conv {
+        n: 0,
+        h: 0,
+        w: 0,
+        c: of(geometry.c),
+        oh: 0,
+        ow: 0,
+        oc: of(geometry.oc),
+        kh,
+        kw,
+        stride_h: of(geometry.stride[0]),
+        stride_w: of(geometry.stride[1]),
+        pad_h: of(geometry.pad[0]),
+        pad_w: of(geometry.pad[1]),
+        dilation_h: of(geometry.dilation[0]),
+        dilation_w: of(geometry.dilation[1]),
+        groups: of(geometry.groups),
+        x: null,
+        x_n: 0,
+        x_h: 0,
+        x_w: 0,
+        x_c: 1,
+        y: null,
+        y_n: 0,
+        y_h: 0,
+        y_w: 0,
+        weight: null,
+        packed: null,
+        algorithm: match algorithm {
+            Algorithm::Direct => conv::DIRECT,
+            Algorithm::Winograd => conv::WINOGRAD,
+        },
+        epilogue: None,
+    };
+    let direction = match direction {
+        Direction::Forward => conv::FORWARD,
+        Direction::DataGrad => conv::DATA_GRAD,
+        Direction::WeightGrad => unreachable!("no weight is read in this direction"),
+    };
+    conv::packed_len(&conv, direction)
 }
 
 fn geometry(graph: &Graph, convolution: &Convolution, x: Value, y: Value) -> Geometry {

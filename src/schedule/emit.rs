@@ -153,7 +153,7 @@ impl Cx<'_> {
 
 /// The element rule of a node that has one.
 fn rule(node: &Node) -> impl Fn(&mut Lowering<'_>, &[Int]) -> Expr {
-    |cx, index| {
+    move |cx, index| {
         let element = node.op.element(cx, &node.args, index);
         element.unwrap_or_else(|| panic!("no element rule: {node:?}"))
     }

@@ -1,0 +1,379 @@
+//! Correlation as an implicit matrix product: rows are pixels, columns channels, and the K loop runs over taps
+//! and channels.
+#![expect(unsafe_code, reason = "raw images")]
+
+use crate::abi::{EpilogueFn, Frame};
+use crate::scratch::{self, Purpose};
+use crate::threads::Pool;
+
+use super::super::micro::{self, Block};
+use super::super::simd::{Simd, Task};
+use super::geometry::{Correlation, Phase};
+
+/// Most steps of a block of the K loop.
+const KC: usize = 384;
+/// Most pixels of a block.
+const MC: usize = 120;
+/// With fewer adjacent channels than this, patches are copied.
+const CHANNELS: usize = 16;
+/// Columns after which the epilogue is called.
+const EPILOGUE_COLS: usize = 64;
+/// As many chunks keep several threads evenly busy.
+const CHUNKS: usize = 12;
+
+pub(crate) struct Implicit<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) frame: Frame,
+    pub(crate) g: &'a Correlation,
+    pub(crate) packed: *const f32,
+    pub(crate) epilogue: Option<EpilogueFn>,
+}
+
+// SAFETY: chunks read shared operands and write to disjoint blocks of the result.
+unsafe impl Sync for Implicit<'_> {}
+
+impl Task for Implicit<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let g = self.g;
+        let pixels = g.images * g.to.height * g.to.width;
+        let panels = g.to.channels.div_ceil(S::NR);
+        if pixels == 0 || panels == 0 {
+            return;
+        }
+        // Several phases share a chunk, since the epilogue wants whole runs of pixels.
+        let most = MC / S::MR * S::MR * g.phases.len();
+        let blocks = pixels.div_ceil(most);
+        let per_chunk = pixels.div_ceil(blocks).next_multiple_of(S::MR);
+        let blocks = pixels.div_ceil(per_chunk);
+        let splits = CHUNKS.div_ceil(blocks * g.groups).min(panels.div_ceil(2));
+        let per_split = panels.div_ceil(splits);
+        let splits = panels.div_ceil(per_split);
+        scratch::with(Purpose::Shared, g.from.channels, |zeros| {
+            zeros.fill(0.0);
+            let zeros: &[f32] = zeros;
+            self.pool.run(blocks * splits * g.groups, |chunk| {
+                let (block, rest) = (chunk % blocks, chunk / blocks);
+                let (split, group) = (rest % splits, rest / splits);
+                let pixels = [block * per_chunk, pixels.min((block + 1) * per_chunk)];
+                let panels = [split * per_split, panels.min((split + 1) * per_split)];
+                // SAFETY: chunks write to disjoint blocks.
+                unsafe {
+                    S::vectorize(Chunk {
+                        all: &self,
+                        zeros,
+                        group,
+                        pixels,
+                        panels,
+                    })
+                };
+            });
+        });
+    }
+}
+
+struct Chunk<'a> {
+    all: &'a Implicit<'a>,
+    zeros: &'a [f32],
+    group: usize,
+    pixels: [usize; 2],
+    panels: [usize; 2],
+}
+
+/// A pixel of `to`, and its place on the grid of its phase.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Pixel {
+    pub(crate) image: usize,
+    pub(crate) row: usize,
+    pub(crate) col: usize,
+}
+
+impl Task for Chunk<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let g = self.all.g;
+        let single = g.phases.len() == 1;
+        for phase in &g.phases {
+            let mut list = [Pixel::default(); MC];
+            let mut count = 0;
+            let mut next = self.pixels[0];
+            let mut pixel = pixel_at(g, next);
+            while next < self.pixels[1] {
+                let run_end = self.pixels[1].min(next + g.to.width - pixel.col);
+                if pixel.row % g.step[0] == phase.first[0] {
+                    let skip = (phase.first[1] + g.step[1] - pixel.col % g.step[1]) % g.step[1];
+                    let mut col = pixel.col + skip;
+                    while col < pixel.col + run_end - next {
+                        list[count] = Pixel { col, ..pixel };
+                        count += 1;
+                        col += g.step[1];
+                        if count == MC {
+                            // SAFETY: promised by the maker of the chunk.
+                            unsafe { self.block::<S>(phase, &list, single) };
+                            count = 0;
+                        }
+                    }
+                }
+                next = run_end;
+                pixel = pixel_at(g, next);
+            }
+            if count > 0 {
+                // SAFETY: promised by the maker of the chunk.
+                unsafe { self.block::<S>(phase, &list[..count], single) };
+            }
+        }
+        if !single {
+            let first = self.group * g.to.channels;
+            let cols = self
+                .panels
+                .map(|panel| first + g.to.channels.min(panel * S::NR));
+            // SAFETY: all phases of these pixels are complete.
+            unsafe { self.all.frame.finish(self.all.epilogue, self.pixels, cols) };
+        }
+    }
+}
+
+pub(crate) fn pixel_at(g: &Correlation, index: usize) -> Pixel {
+    let (row, col) = (index / g.to.width, index % g.to.width);
+    Pixel {
+        image: row / g.to.height,
+        row: row % g.to.height,
+        col,
+    }
+}
+
+impl Chunk<'_> {
+    /// Computes the pixels of one phase; `finish` if the epilogue follows.
+    #[inline(always)]
+    unsafe fn block<S: Simd>(&self, phase: &Phase, pixels: &[Pixel], finish: bool) {
+        let g = self.all.g;
+        let rows = pixels.len();
+        let mut results = [std::ptr::null_mut(); MC];
+        for (result, pixel) in results.iter_mut().zip(pixels) {
+            let at = g.to.at(pixel.image, pixel.row as isize, pixel.col as isize);
+            *result = at.wrapping_add(self.group * g.to.channels);
+        }
+        let depth = phase.taps.len() * g.from.channels;
+        let panel_len = g.depth() * S::NR;
+        let right = self.all.packed.wrapping_add(
+            self.group * g.to.channels.div_ceil(S::NR) * panel_len
+                + phase.first_tap * g.from.channels * S::NR,
+        );
+        let block = Block {
+            segments: 0,
+            len: 0,
+            left: std::ptr::null(),
+            left_rows: rows,
+            left_offset: 0,
+            left_step: 1,
+            right,
+            right_step: S::NR as isize,
+            right_segment: 0,
+            right_panel: panel_len as isize,
+            result: results.as_ptr(),
+            rows,
+            cols: g.to.channels,
+            accumulate: false,
+        };
+        let place = Place {
+            chunk: self,
+            pixels,
+            finish,
+        };
+        if depth == 0 {
+            // SAFETY: without segments, only the results are touched.
+            unsafe { place.panels::<S>(&block, true) };
+        } else if g.from.channel == 1 && g.from.channels >= CHANNELS {
+            // SAFETY: promised by the caller.
+            unsafe { place.in_place::<S>(phase, block) };
+        } else {
+            // SAFETY: promised by the caller.
+            unsafe { place.copied::<S>(phase, block, depth) };
+        }
+    }
+}
+
+struct Place<'a> {
+    chunk: &'a Chunk<'a>,
+    pixels: &'a [Pixel],
+    finish: bool,
+}
+
+impl Place<'_> {
+    /// All panels of the chunk for one block of the K loop.
+    #[inline(always)]
+    unsafe fn panels<S: Simd>(&self, block: &Block, last: bool) {
+        let Chunk {
+            all,
+            panels: [first, end],
+            pixels,
+            ..
+        } = *self.chunk;
+        if !(last && self.finish && all.epilogue.is_some()) {
+            // SAFETY: promised by the caller.
+            unsafe { micro::panels::<S>(block, first, end) };
+            return;
+        }
+        let first_col = self.chunk.group * all.g.to.channels;
+        for panel in (first..end).step_by((EPILOGUE_COLS / S::NR).max(1)) {
+            let until = end.min(panel + (EPILOGUE_COLS / S::NR).max(1));
+            // SAFETY: as above; these panels are then complete.
+            unsafe {
+                micro::panels::<S>(block, panel, until);
+                let cols = [panel, until].map(|panel| first_col + block.cols.min(panel * S::NR));
+                all.frame.finish(all.epilogue, pixels, cols);
+            }
+        }
+    }
+
+    /// Where the pixel of `from` lies that a tap reads, unless that is outside.
+    #[inline(always)]
+    fn source(&self, pixel: &Pixel, phase: &Phase, offset: [isize; 2]) -> Option<*const f32> {
+        let g = self.chunk.all.g;
+        let row = (pixel.row - phase.first[0]) / g.step[0] * g.scale[0];
+        let col = (pixel.col - phase.first[1]) / g.step[1] * g.scale[1];
+        let (row, col) = (row as isize + offset[0], col as isize + offset[1]);
+        let first_channel = (self.chunk.group * g.from.channels) as isize * g.from.channel;
+        g.from.contains(row, col).then(|| {
+            g.from
+                .at(pixel.image, row, col)
+                .wrapping_offset(first_channel)
+                .cast_const()
+        })
+    }
+
+    /// Reads pixels where they are, through a table of pointers for each tap.
+    #[inline(always)]
+    unsafe fn in_place<S: Simd>(&self, phase: &Phase, block: Block) {
+        let channels = self.chunk.all.g.from.channels;
+        let rows = self.pixels.len();
+        // A pointer has the room of two floats on all supported machines.
+        scratch::with(Purpose::Table, 2 * phase.taps.len() * rows, |table| {
+            let table = table.as_mut_ptr().cast::<*const f32>();
+            for (index, tap) in phase.taps.iter().enumerate() {
+                for (row, pixel) in self.pixels.iter().enumerate() {
+                    let source = self
+                        .source(pixel, phase, tap.offset)
+                        .unwrap_or(self.chunk.zeros.as_ptr());
+                    // SAFETY: within the table.
+                    unsafe { *table.add(index * rows + row) = source };
+                }
+            }
+            // Blocks of whole taps, or parts of one.
+            let blocks = phase.taps.len().div_ceil((KC / channels).max(1));
+            let taps = phase.taps.len().div_ceil(blocks);
+            let parts = channels.div_ceil(KC);
+            let len = channels.div_ceil(parts);
+            for tap in (0..phase.taps.len()).step_by(taps) {
+                for first in (0..channels).step_by(len) {
+                    let block = Block {
+                        segments: taps.min(phase.taps.len() - tap),
+                        len: len.min(channels - first),
+                        left: table.wrapping_add(tap * rows),
+                        left_offset: first,
+                        right: block.right.wrapping_add((tap * channels + first) * S::NR),
+                        right_segment: (channels * S::NR) as isize,
+                        accumulate: tap + first > 0,
+                        ..block
+                    };
+                    let last = tap + taps >= phase.taps.len() && first + len >= channels;
+                    // SAFETY: the table is complete, and zeros stand for pixels outside.
+                    unsafe { self.panels::<S>(&block, last) };
+                }
+            }
+        });
+    }
+
+    /// Copies a block of patches at a time.
+    #[inline(always)]
+    unsafe fn copied<S: Simd>(&self, phase: &Phase, block: Block, depth: usize) {
+        let rows = self.pixels.len();
+        let blocks = depth.div_ceil(KC);
+        let kc = depth.div_ceil(blocks);
+        scratch::with(Purpose::Left, kc * rows, |patches| {
+            let patches = patches.as_mut_ptr();
+            let table: [*const f32; MC] =
+                std::array::from_fn(|row| patches.wrapping_add(row).cast_const());
+            for first in (0..depth).step_by(kc) {
+                let len = kc.min(depth - first);
+                // SAFETY: the scratch memory has room for `len` columns of patches.
+                unsafe {
+                    self.copy_patches(phase, first, len, patches);
+                    let block = Block {
+                        segments: 1,
+                        len,
+                        left: table.as_ptr(),
+                        left_step: rows as isize,
+                        right: block.right.wrapping_add(first * S::NR),
+                        accumulate: first > 0,
+                        ..block
+                    };
+                    self.panels::<S>(&block, first + len >= depth);
+                }
+            }
+        });
+    }
+
+    /// Copies columns `first..first + len` of the patches, each column of all pixels together.
+    #[inline(always)]
+    unsafe fn copy_patches(&self, phase: &Phase, first: usize, len: usize, to: *mut f32) {
+        let g = self.chunk.all.g;
+        let (channels, rows) = (g.from.channels, self.pixels.len());
+        let stride = g.scale[1] as isize * g.from.col;
+        let first_channel = (self.chunk.group * channels) as isize * g.from.channel;
+        // Runs of pixels in one row are a constant distance apart in both images.
+        let mut start = 0;
+        while start < rows {
+            let pixel = self.pixels[start];
+            let same_row = |other: &&Pixel| other.row == pixel.row && other.image == pixel.image;
+            let count = self.pixels[start..].iter().take_while(same_row).count();
+            let u = ((pixel.row - phase.first[0]) / g.step[0] * g.scale[0]) as isize;
+            let v = ((pixel.col - phase.first[1]) / g.step[1] * g.scale[1]) as isize;
+            for column in first..first + len {
+                let (tap, channel) = (&phase.taps[column / channels], column % channels);
+                let (row, col) = (u + tap.offset[0], v + tap.offset[1]);
+                let scale = g.scale[1] as isize;
+                // The pixels of the run that lie inside: 0 <= col + i·scale < width.
+                let inside = row >= 0 && row < g.from.height as isize;
+                let begin = if inside {
+                    (-col)
+                        .max(0)
+                        .unsigned_abs()
+                        .div_ceil(scale.unsigned_abs())
+                        .min(count)
+                } else {
+                    count
+                };
+                let room = (g.from.width as isize - col).max(0).unsigned_abs();
+                let end = room.div_ceil(scale.unsigned_abs()).min(count).max(begin);
+                let from = g
+                    .from
+                    .at(pixel.image, row, col)
+                    .wrapping_offset(first_channel + channel as isize * g.from.channel)
+                    .cast_const();
+                // SAFETY: a column of the patches; pixels `begin..end` are inside of the image.
+                unsafe {
+                    let to = std::slice::from_raw_parts_mut(
+                        to.add((column - first) * rows + start),
+                        count,
+                    );
+                    to[..begin].fill(0.0);
+                    to[end..].fill(0.0);
+                    if begin == end {
+                        continue;
+                    }
+                    let from = from.wrapping_offset(begin as isize * stride);
+                    let to = &mut to[begin..end];
+                    if stride == 1 {
+                        to.copy_from_slice(std::slice::from_raw_parts(from, end - begin));
+                    } else {
+                        for (i, x) in to.iter_mut().enumerate() {
+                            *x = *from.offset(i as isize * stride);
+                        }
+                    }
+                }
+            }
+            start += count;
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Convolutions: forward, data gradient, weight gradient.
+//!
+//! All three are matrix products whose left or right operand is made of patches of an image. The patches are
+//! never written to memory as a whole: micro-kernels read pixels in place through a table of pointers, and only
+//! where channels are too few or not adjacent, a block of patches is copied at a time.
+#![expect(unsafe_code, reason = "raw images of generated code")]
+
+mod depthwise;
+mod geometry;
+mod implicit;
+#[cfg(test)]
+mod tests;
+mod weight_grad;
+mod weights;
+
+use crate::abi::{Conv, Frame};
+use crate::scratch::{self, Purpose};
+use crate::threads::Pool;
+
+use super::cpu::{self, Cpu};
+use geometry::Correlation;
+
+/// An implicit matrix product.
+pub const DIRECT: i64 = 0;
+/// Winograd's F(4x4, 3x3).
+pub const WINOGRAD: i64 = 1;
+
+/// The direction of [`crate::abi::netc_conv2d`].
+pub const FORWARD: i64 = 0;
+/// The direction of [`crate::abi::netc_conv2d_data_grad`].
+pub const DATA_GRAD: i64 = 1;
+
+// SAFETY: chunks read shared operands and write to disjoint blocks of the result.
+unsafe impl Sync for Conv {}
+
+/// How many floats the packed weights of a convolution take, on any CPU.
+pub fn packed_len(d: &Conv, direction: i64) -> usize {
+    let [c, oc, kh, kw, groups] = [d.c, d.oc, d.kh, d.kw, d.groups].map(|x| x.max(1) as usize);
+    let (inner, outer) = if direction == FORWARD {
+        (c, oc)
+    } else {
+        (oc, c)
+    };
+    let taps = if d.algorithm == WINOGRAD { 36 } else { kh * kw };
+    groups * taps * (inner / groups) * (outer / groups).next_multiple_of(32)
+}
+
+/// # Safety
+/// The descriptor's sizes and weights are valid, and `packed` for [`packed_len`] floats.
+pub(crate) unsafe fn pack(pool: &Pool, d: &Conv, direction: i64, packed: *mut f32) {
+    // SAFETY: promised by the caller.
+    unsafe { pack_on(cpu::cpu(), pool, d, direction, packed) };
+}
+
+/// # Safety
+/// As for [`pack`].
+pub(crate) unsafe fn pack_on(cpu: Cpu, pool: &Pool, d: &Conv, direction: i64, packed: *mut f32) {
+    let g = if direction == FORWARD {
+        Correlation::forward(d)
+    } else {
+        Correlation::data_grad(d)
+    };
+    if g.is_depthwise() {
+        // SAFETY: promised by the caller.
+        unsafe { depthwise::pack(&g, packed) };
+    } else {
+        cpu::run_on(
+            cpu,
+            weights::Pack {
+                pool,
+                g: &g,
+                packed,
+            },
+        );
+    }
+}
+
+/// # Safety
+/// The descriptor's pointers are valid for its sizes, and `y` is not otherwise in use.
+pub(crate) unsafe fn forward(pool: &Pool, frame: Frame, d: &Conv) {
+    // SAFETY: promised by the caller.
+    unsafe { correlate(cpu::cpu(), pool, frame, d, FORWARD) };
+}
+
+/// # Safety
+/// The descriptor's pointers are valid for its sizes, and `x` is not otherwise in use.
+pub(crate) unsafe fn data_grad(pool: &Pool, frame: Frame, d: &Conv) {
+    // SAFETY: promised by the caller.
+    unsafe { correlate(cpu::cpu(), pool, frame, d, DATA_GRAD) };
+}
+
+/// # Safety
+/// As for [`forward`] and [`data_grad`].
+unsafe fn correlate(cpu: Cpu, pool: &Pool, frame: Frame, d: &Conv, direction: i64) {
+    let g = if direction == FORWARD {
+        Correlation::forward(d)
+    } else {
+        Correlation::data_grad(d)
+    };
+    let len = if d.packed.is_null() {
+        packed_len(d, direction)
+    } else {
+        0
+    };
+    scratch::with(Purpose::Weights, len, |room| {
+        let mut packed = d.packed;
+        if packed.is_null() {
+            // SAFETY: the scratch memory has room for the packed weights.
+            unsafe { pack_on(cpu, pool, d, direction, room.as_mut_ptr()) };
+            packed = room.as_ptr();
+        }
+        if g.is_depthwise() {
+            cpu::run_on(
+                cpu,
+                depthwise::Depthwise {
+                    pool,
+                    frame,
+                    g: &g,
+                    packed,
+                    epilogue: d.epilogue,
+                },
+            );
+        } else {
+            cpu::run_on(
+                cpu,
+                implicit::Implicit {
+                    pool,
+                    frame,
+                    g: &g,
+                    packed,
+                    epilogue: d.epilogue,
+                },
+            );
+        }
+    });
+}
+
+/// # Safety
+/// The descriptor's pointers are valid for its sizes, and `weight` is not otherwise in use.
+pub(crate) unsafe fn weight_grad(pool: &Pool, frame: Frame, d: &Conv) {
+    // SAFETY: promised by the caller.
+    unsafe { weight_grad_on(cpu::cpu(), pool, frame, d) };
+}
+
+/// # Safety
+/// As for [`weight_grad`].
+unsafe fn weight_grad_on(cpu: Cpu, pool: &Pool, frame: Frame, d: &Conv) {
+    let g = Correlation::forward(d);
+    if g.is_depthwise() {
+        cpu::run_on(
+            cpu,
+            depthwise::WeightGrad {
+                pool,
+                frame,
+                d,
+                g: &g,
+            },
+        );
+    } else {
+        cpu::run_on(
+            cpu,
+            weight_grad::WeightGrad {
+                pool,
+                frame,
+                d,
+                g: &g,
+            },
+        );
+    }
+}

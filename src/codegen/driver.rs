@@ -1,0 +1,282 @@
+//! A list of steps as one function: every fixed size is an immediate in it.
+
+use std::mem::offset_of;
+
+use cranelift_codegen::ir::{FuncRef, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
+use cranelift_frontend::FunctionBuilder;
+use cranelift_module::FuncId;
+use netc_runtime::abi;
+use netc_runtime::kernels::conv;
+
+use super::emit::Emitter;
+use super::lanes::memory;
+use super::nest::Call;
+use super::work::work_per_point;
+use crate::kernel::{
+    Algorithm, ConvCall, Direction, Geometry, Kernel, MatMulCall, PackCall, Program, ScatterAddCall, Step, View,
+};
+use crate::types::{Dim, product};
+
+/// A chunk of a kernel does about so many operations: some microseconds, so that a core that comes late finds work.
+const CHUNK: usize = 32_768;
+/// A kernel with less work is not worth waking a thread for.
+const SERIAL: usize = 16_384;
+
+pub(super) struct Driver<'e, 'a, 'f> {
+    pub(super) emitter: &'e mut Emitter<'a>,
+    pub(super) builder: FunctionBuilder<'f>,
+    pub(super) frame: Value,
+    /// `prepare` or `run`.
+    pub(super) role: &'e str,
+}
+
+/// A descriptor under construction on the stack.
+struct Descriptor {
+    slot: StackSlot,
+}
+
+impl Driver<'_, '_, '_> {
+    pub(super) fn steps(&mut self, steps: &[Step]) {
+        for step in steps {
+            match step {
+                Step::Loop(kernel) => self.kernel(kernel),
+                Step::MatMul(call) => self.matmul(call),
+                Step::Conv(call) => self.conv(call),
+                Step::Pack(call) => self.pack(call),
+                Step::ScatterAdd(call) => self.scatter_add(call),
+                Step::Scan(scan) => panic!("scans are scheduled by a later capability: {scan:?}"),
+            }
+        }
+    }
+
+    fn kernel(&mut self, kernel: &Kernel) {
+        let id = self.emitter.kernel(kernel, Call::Range, self.role);
+        let extents: Vec<Dim> = kernel.domain.iter().map(|&axis| kernel.axes[axis].clone()).collect();
+        let total = product(&extents[..kernel.parallel]);
+        // The chunks are fixed when the code is made: results never depend on the number of threads. For sizes that
+        // are not known yet, the fixed factor alone is counted.
+        let work = work_per_point(kernel).saturating_mul(product(&extents[kernel.parallel..]).factor());
+        let all = total.as_fixed().map(|n| n.saturating_mul(work));
+        let serial = kernel.parallel == 0 || all.is_some_and(|all| all <= SERIAL);
+        let function = self.local(id);
+        let total = self.size(&total);
+        if serial {
+            let zero = self.number(0);
+            self.builder.ins().call(function, &[self.frame, zero, total]);
+            return;
+        }
+        let grain = self.number((CHUNK / work.max(1)).max(1) as i64);
+        let address = self.builder.ins().func_addr(types::I64, function);
+        self.call("netc_parallel_for", &[address, total, grain]);
+    }
+
+    fn matmul(&mut self, call: &MatMulCall) {
+        let size = size_of::<abi::MatMul>();
+        let d = self.descriptor(size);
+        for (offset, dim) in [
+            (offset_of!(abi::MatMul, m), &call.m),
+            (offset_of!(abi::MatMul, n), &call.n),
+            (offset_of!(abi::MatMul, k), &call.k),
+            (offset_of!(abi::MatMul, a_rs), &call.a.strides[0]),
+            (offset_of!(abi::MatMul, a_cs), &call.a.strides[1]),
+            (offset_of!(abi::MatMul, b_rs), &call.b.strides[0]),
+            (offset_of!(abi::MatMul, b_cs), &call.b.strides[1]),
+            (offset_of!(abi::MatMul, c_rs), &call.c.strides[0]),
+        ] {
+            self.put_size(&d, offset, dim);
+        }
+        self.put_view(&d, offset_of!(abi::MatMul, a), &call.a);
+        self.put_view(&d, offset_of!(abi::MatMul, b), &call.b);
+        self.put_view(&d, offset_of!(abi::MatMul, c), &call.c);
+        self.put_epilogue(&d, offset_of!(abi::MatMul, epilogue), call.epilogue.as_ref());
+        let address = self.address_of(&d);
+        self.call("netc_matmul", &[address]);
+    }
+
+    fn conv(&mut self, call: &ConvCall) {
+        let d = self.conv_descriptor(&call.geometry, call.algorithm);
+        for (view, offsets) in [
+            (
+                &call.x,
+                [
+                    offset_of!(abi::Conv, x),
+                    offset_of!(abi::Conv, x_n),
+                    offset_of!(abi::Conv, x_c),
+                    offset_of!(abi::Conv, x_h),
+                    offset_of!(abi::Conv, x_w),
+                ]
+                .as_slice(),
+            ),
+            (
+                &call.y,
+                // The channels of `y` are contiguous: no word for their stride.
+                &[
+                    offset_of!(abi::Conv, y),
+                    offset_of!(abi::Conv, y_n),
+                    usize::MAX,
+                    offset_of!(abi::Conv, y_h),
+                    offset_of!(abi::Conv, y_w),
+                ],
+            ),
+        ] {
+            self.put_view(&d, offsets[0], view);
+            for (&offset, stride) in offsets[1..].iter().zip(&view.strides) {
+                if offset != usize::MAX {
+                    self.put_size(&d, offset, stride);
+                }
+            }
+        }
+        self.put_view(&d, offset_of!(abi::Conv, weight), &call.weight);
+        if let Some(packed) = call.packed {
+            let address = self.buffer(packed);
+            self.put(&d, offset_of!(abi::Conv, packed), address);
+        }
+        self.put_epilogue(&d, offset_of!(abi::Conv, epilogue), call.epilogue.as_ref());
+        let address = self.address_of(&d);
+        let name = match call.direction {
+            Direction::Forward => "netc_conv2d",
+            Direction::DataGrad => "netc_conv2d_data_grad",
+            Direction::WeightGrad => "netc_conv2d_weight_grad",
+        };
+        self.call(name, &[address]);
+    }
+
+    fn pack(&mut self, call: &PackCall) {
+        let d = self.conv_descriptor(&call.geometry, call.algorithm);
+        self.put_view(&d, offset_of!(abi::Conv, weight), &call.weight);
+        let direction = match call.direction {
+            Direction::Forward => conv::FORWARD,
+            Direction::DataGrad => conv::DATA_GRAD,
+            Direction::WeightGrad => panic!("a weight's gradient reads no weight that could be packed: {call:?}"),
+        };
+        let direction = self.number(direction);
+        let packed = self.buffer(call.packed);
+        let address = self.address_of(&d);
+        self.call("netc_conv2d_pack", &[address, direction, packed]);
+    }
+
+    /// A descriptor with the sizes of a convolution; all pointers and strides are zero.
+    fn conv_descriptor(&mut self, geometry: &Geometry, algorithm: Algorithm) -> Descriptor {
+        let d = self.descriptor(size_of::<abi::Conv>());
+        let Geometry { n, c, h, w, oc, oh, ow, kernel, stride, pad, dilation, groups } = geometry;
+        let fixed = [*c, *oc, kernel[0], kernel[1], stride[0], stride[1], pad[0], pad[1], dilation[0], dilation[1]];
+        let fixed_offsets = [
+            offset_of!(abi::Conv, c),
+            offset_of!(abi::Conv, oc),
+            offset_of!(abi::Conv, kh),
+            offset_of!(abi::Conv, kw),
+            offset_of!(abi::Conv, stride_h),
+            offset_of!(abi::Conv, stride_w),
+            offset_of!(abi::Conv, pad_h),
+            offset_of!(abi::Conv, pad_w),
+            offset_of!(abi::Conv, dilation_h),
+            offset_of!(abi::Conv, dilation_w),
+        ];
+        for (offset, size) in fixed_offsets.into_iter().zip(fixed) {
+            self.put_size(&d, offset, &Dim::fixed(size));
+        }
+        for (offset, dim) in [
+            (offset_of!(abi::Conv, n), n),
+            (offset_of!(abi::Conv, h), h),
+            (offset_of!(abi::Conv, w), w),
+            (offset_of!(abi::Conv, oh), oh),
+            (offset_of!(abi::Conv, ow), ow),
+            (offset_of!(abi::Conv, groups), &Dim::fixed(*groups)),
+        ] {
+            self.put_size(&d, offset, dim);
+        }
+        let algorithm = match algorithm {
+            Algorithm::Direct => conv::DIRECT,
+            Algorithm::Winograd => conv::WINOGRAD,
+        };
+        let algorithm = self.number(algorithm);
+        self.put(&d, offset_of!(abi::Conv, algorithm), algorithm);
+        d
+    }
+
+    fn scatter_add(&mut self, call: &ScatterAddCall) {
+        let d = self.descriptor(size_of::<abi::ScatterAdd>());
+        for (offset, dim) in [
+            (offset_of!(abi::ScatterAdd, rows), &call.rows),
+            (offset_of!(abi::ScatterAdd, cols), &Dim::fixed(call.cols)),
+            (offset_of!(abi::ScatterAdd, table_rows), &Dim::fixed(call.table_rows)),
+            (offset_of!(abi::ScatterAdd, index_stride), &call.index.strides[0]),
+            (offset_of!(abi::ScatterAdd, source_rs), &call.source.strides[0]),
+        ] {
+            self.put_size(&d, offset, dim);
+        }
+        self.put_view(&d, offset_of!(abi::ScatterAdd, index), &call.index);
+        self.put_view(&d, offset_of!(abi::ScatterAdd, source), &call.source);
+        self.put_view(&d, offset_of!(abi::ScatterAdd, table), &call.table);
+        let address = self.address_of(&d);
+        self.call("netc_scatter_add_rows", &[address]);
+    }
+
+    // Descriptors.
+
+    /// A descriptor of words, all zero.
+    fn descriptor(&mut self, size: usize) -> Descriptor {
+        let bytes = u32::try_from(size).expect("descriptors are small");
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
+        let d = Descriptor { slot: self.builder.create_sized_stack_slot(data) };
+        let zero = self.number(0);
+        for offset in (0..size).step_by(8) {
+            self.put(&d, offset, zero);
+        }
+        d
+    }
+    fn put(&mut self, d: &Descriptor, offset: usize, value: Value) {
+        self.builder.ins().stack_store(types::I64, value, d.slot, offset as i32);
+    }
+    fn put_size(&mut self, d: &Descriptor, offset: usize, dim: &Dim) {
+        let value = self.size(dim);
+        self.put(d, offset, value);
+    }
+    fn put_view(&mut self, d: &Descriptor, offset: usize, view: &View) {
+        let mut address = self.buffer(view.buffer);
+        if view.offset != Dim::fixed(0) {
+            let elements = self.size(&view.offset);
+            let bytes = self.builder.ins().imul_imm_s(elements, 4);
+            address = self.builder.ins().iadd(address, bytes);
+        }
+        self.put(d, offset, address);
+    }
+    fn put_epilogue(&mut self, d: &Descriptor, offset: usize, epilogue: Option<&Kernel>) {
+        let Some(kernel) = epilogue else { return };
+        let id = self.emitter.kernel(kernel, Call::Tile, self.role);
+        let function = self.local(id);
+        let address = self.builder.ins().func_addr(types::I64, function);
+        self.put(d, offset, address);
+    }
+    fn address_of(&mut self, d: &Descriptor) -> Value {
+        self.builder.ins().stack_addr(types::I64, d.slot, 0)
+    }
+
+    // Values.
+
+    fn call(&mut self, name: &str, arguments: &[Value]) {
+        let params = vec![types::I64; 1 + arguments.len()];
+        let function = self.emitter.import(name, &params, self.builder.func);
+        self.builder.ins().call(function, &[&[self.frame], arguments].concat());
+    }
+    fn local(&mut self, id: FuncId) -> FuncRef {
+        self.emitter.module.declare_func_in_func(id, self.builder.func)
+    }
+    fn number(&mut self, value: i64) -> Value {
+        self.builder.ins().iconst(types::I64, value)
+    }
+    fn buffer(&mut self, buffer: crate::kernel::Buffer) -> Value {
+        self.frame_word(self.emitter.program.buffer_word(buffer))
+    }
+    fn frame_word(&mut self, word: usize) -> Value {
+        self.builder.ins().load(types::I64, memory().with_readonly(), self.frame, 8 * word as i32)
+    }
+    fn size(&mut self, dim: &Dim) -> Value {
+        let program: &Program = self.emitter.program;
+        let factor = self.number(dim.factor() as i64);
+        dim.symbols().iter().fold(factor, |size, symbol| {
+            let value = self.frame_word(program.symbol_word(symbol));
+            self.builder.ins().imul(size, value)
+        })
+    }
+}

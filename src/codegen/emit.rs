@@ -1,0 +1,107 @@
+//! A program as functions of a Cranelift module, in memory or in an object file alike.
+
+use cranelift_codegen::Context;
+use cranelift_codegen::ir::{AbiParam, FuncRef, Function, Signature, Type, UserFuncName, types};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use cranelift_module::{FuncId, Linkage, Module};
+
+use super::driver::Driver;
+use super::nest::{Call, emit_kernel};
+use crate::kernel::{Kernel, Program, Step};
+
+/// The two functions of a program, each of one argument, the frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    pub prepare: FuncId,
+    pub run: FuncId,
+}
+
+/// A function's code before it is machine code.
+#[derive(Debug)]
+pub struct Definition {
+    pub id: FuncId,
+    pub name: String,
+    pub function: Function,
+}
+
+/// Declares all functions of the program, exporting `<name>_prepare` and `<name>_run`, and returns their code.
+pub fn emit(program: &Program, name: &str, module: &mut dyn Module) -> (Entry, Vec<Definition>) {
+    let mut emitter =
+        Emitter { program, name, module, context: FunctionBuilderContext::new(), definitions: Vec::new() };
+    let prepare = emitter.driver("prepare", &program.prepare);
+    let run = emitter.driver("run", &program.steps);
+    (Entry { prepare, run }, emitter.definitions)
+}
+
+/// Makes machine code of all definitions.
+///
+/// # Panics
+/// When Cranelift refuses a function: that is our bug.
+pub fn define(module: &mut dyn Module, definitions: Vec<Definition>) {
+    for Definition { id, name, function } in definitions {
+        let mut context = Context::for_function(function);
+        let defined = module.define_function(id, &mut context);
+        defined.unwrap_or_else(|error| panic!("`{name}`: {error:?}\n{}", context.func));
+    }
+}
+
+pub(super) struct Emitter<'a> {
+    pub(super) program: &'a Program,
+    name: &'a str,
+    pub(super) module: &'a mut dyn Module,
+    context: FunctionBuilderContext,
+    definitions: Vec<Definition>,
+}
+
+impl Emitter<'_> {
+    /// The function that carries out a list of steps.
+    fn driver(&mut self, role: &str, steps: &[Step]) -> FuncId {
+        let name = format!("{}_{role}", self.name);
+        let signature = self.signature(&[types::I64]);
+        let id = self.declare(&name, Linkage::Export, &signature);
+        let mut function = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
+        let mut context = FunctionBuilderContext::new();
+        let mut builder = FunctionBuilder::new(&mut function, &mut context);
+        let entry = builder.create_block();
+        builder.append_block_params_for_function_params(entry);
+        builder.switch_to_block(entry);
+        let frame = builder.block_params(entry)[0];
+        let mut driver = Driver { emitter: self, builder, frame, role };
+        driver.steps(steps);
+        let Driver { mut builder, .. } = driver;
+        cranelift_codegen::ir::InstBuilder::return_(builder.ins(), &[]);
+        builder.seal_all_blocks();
+        builder.finalize(self.module.target_config());
+        self.definitions.push(Definition { id, name, function });
+        id
+    }
+
+    /// The function of a kernel; `number` tells apart those of one program.
+    pub(super) fn kernel(&mut self, kernel: &Kernel, call: Call, role: &str) -> FuncId {
+        let label: String = kernel.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let name = format!("{}_{role}_{}_{label}", self.name, self.definitions.len());
+        let signature = self.signature(&vec![types::I64; 1 + call.n_params()]);
+        let id = self.declare(&name, Linkage::Local, &signature);
+        let mut function = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
+        let config = self.module.target_config();
+        emit_kernel(self.program, kernel, call, &mut function, &mut self.context, config);
+        self.definitions.push(Definition { id, name, function });
+        id
+    }
+
+    /// A function of the runtime, for use in `function`.
+    pub(super) fn import(&mut self, name: &str, params: &[Type], function: &mut Function) -> FuncRef {
+        let signature = self.signature(params);
+        let id = self.declare(name, Linkage::Import, &signature);
+        self.module.declare_func_in_func(id, function)
+    }
+    fn declare(&mut self, name: &str, linkage: Linkage, signature: &Signature) -> FuncId {
+        let declared = self.module.declare_function(name, linkage, signature);
+        declared.unwrap_or_else(|error| panic!("`{name}`: {error}"))
+    }
+    fn signature(&self, params: &[Type]) -> Signature {
+        let mut signature = self.module.make_signature();
+        signature.params = params.iter().map(|&ty| AbiParam::new(ty)).collect();
+        signature
+    }
+}

@@ -1,0 +1,296 @@
+//! Evaluates a program slowly and obviously: the oracle of generated code.
+//!
+//! In `f32` every operation is computed in `f64` and rounded, which for one sum, product, quotient or root is the
+//! correctly rounded result (Figueroa 1995); `exp` and its kin are the runtime's own.
+
+use netc_runtime::math::scalar;
+use netc_runtime::rng::Key;
+
+use super::Precision;
+use crate::index::IndexVec;
+use crate::kernel::{
+    Address, Axis, BinaryFn, Buffer, CompareFn, Condition, ConvCall, Direction, Expr, Int, IntExpr, Kernel, MatMulCall,
+    PackCall, Program, Scalar, ScatterAddCall, Step, UnaryFn, View,
+};
+use crate::types::{Dim, Extents};
+
+/// The elements of every buffer, as `f64` whatever their type: every `f32` and `i32` is one.
+pub type Memory = IndexVec<Buffer, Vec<f64>>;
+
+/// Carries out the steps of `prepare`.
+pub fn prepare_program(program: &Program, memory: &mut Memory, extents: &Extents, precision: Precision) {
+    Cx { extents, precision }.steps(&program.prepare, memory);
+}
+
+/// Carries out the program's steps.
+pub fn run_program(program: &Program, memory: &mut Memory, extents: &Extents, precision: Precision) {
+    Cx { extents, precision }.steps(&program.steps, memory);
+}
+
+struct Cx<'a> {
+    extents: &'a Extents,
+    precision: Precision,
+}
+
+impl Cx<'_> {
+    fn steps(&self, steps: &[Step], memory: &mut Memory) {
+        for step in steps {
+            match step {
+                Step::Loop(kernel) => self.kernel(kernel, memory),
+                Step::MatMul(call) => self.matmul(call, memory),
+                Step::Conv(call) => self.conv(call, memory),
+                Step::Pack(call) => self.pack(call, memory),
+                Step::ScatterAdd(call) => self.scatter_add(call, memory),
+                Step::Scan(scan) => panic!("scans are scheduled by a later capability: {scan:?}"),
+            }
+        }
+    }
+    fn round(&self, x: f64) -> f64 {
+        match self.precision {
+            Precision::F32 => f64::from(x as f32),
+            Precision::F64 => x,
+        }
+    }
+    fn size(&self, dim: &Dim) -> usize {
+        dim.eval(self.extents)
+    }
+
+    // Library calls.
+
+    fn matmul(&self, call: &MatMulCall, memory: &mut Memory) {
+        let [m, n, k] = [&call.m, &call.n, &call.k].map(|dim| self.size(dim));
+        for (i, j) in pairs(m, n) {
+            let products = (0..k).map(|p| self.read(memory, &call.a, &[i, p]) * self.read(memory, &call.b, &[p, j]));
+            let sum = products.sum();
+            self.write(memory, &call.c, &[i, j], sum);
+        }
+        call.epilogue.iter().for_each(|kernel| self.kernel(kernel, memory));
+    }
+    fn conv(&self, call: &ConvCall, memory: &mut Memory) {
+        let g = &call.geometry;
+        let [n, h, w, oh, ow] = [&g.n, &g.h, &g.w, &g.oh, &g.ow].map(|dim| self.size(dim));
+        let (c, oc) = (g.c / g.groups, g.oc / g.groups);
+        let (to, shape) = match call.direction {
+            Direction::Forward => (&call.y, [n, g.oc, oh, ow]),
+            Direction::DataGrad => (&call.x, [n, g.c, h, w]),
+            Direction::WeightGrad => (&call.weight, [g.oc, c, g.kernel[0], g.kernel[1]]),
+        };
+        // Sums are rounded once, at the end.
+        let mut sums = vec![0.0; shape.iter().product()];
+        for ((image, o), (y, x)) in pairs(n, g.oc).flat_map(|outer| pairs(oh, ow).map(move |inner| (outer, inner))) {
+            for (ci, (i, j)) in (0..c).flat_map(|ci| pairs(g.kernel[0], g.kernel[1]).map(move |tap| (ci, tap))) {
+                let row = (y * g.stride[0] + i * g.dilation[0]).wrapping_sub(g.pad[0]);
+                let col = (x * g.stride[1] + j * g.dilation[1]).wrapping_sub(g.pad[1]);
+                if row >= h || col >= w {
+                    continue;
+                }
+                let indices = [[image, o / oc * c + ci, row, col], [image, o, y, x], [o, ci, i, j]];
+                let values = [&call.x, &call.y, &call.weight];
+                let [a, b, target] = match call.direction {
+                    Direction::Forward => [0, 2, 1],
+                    Direction::DataGrad => [1, 2, 0],
+                    Direction::WeightGrad => [0, 1, 2],
+                };
+                let product = self.read(memory, values[a], &indices[a]) * self.read(memory, values[b], &indices[b]);
+                sums[flat(&indices[target], &shape)] += product;
+            }
+        }
+        for ((a, b), (c, d)) in
+            pairs(shape[0], shape[1]).flat_map(|outer| pairs(shape[2], shape[3]).map(move |inner| (outer, inner)))
+        {
+            let index = [a, b, c, d];
+            self.write(memory, to, &index, sums[flat(&index, &shape)]);
+        }
+        call.epilogue.iter().for_each(|kernel| self.kernel(kernel, memory));
+    }
+    /// Nothing here reads a packed weight: the weight itself serves.
+    fn pack(&self, _: &PackCall, _: &mut Memory) {}
+    fn scatter_add(&self, call: &ScatterAddCall, memory: &mut Memory) {
+        for (row, col) in pairs(call.table_rows, call.cols) {
+            self.write(memory, &call.table, &[row, col], 0.0);
+        }
+        for row in 0..self.size(&call.rows) {
+            let to = (self.read(memory, &call.index, &[row]).max(0.0) as usize).min(call.table_rows - 1);
+            for col in 0..call.cols {
+                let sum = self.read(memory, &call.table, &[to, col]) + self.read(memory, &call.source, &[row, col]);
+                self.write(memory, &call.table, &[to, col], sum);
+            }
+        }
+    }
+    fn offset(&self, view: &View, index: &[usize]) -> usize {
+        let terms = index.iter().zip(&view.strides).map(|(i, stride)| i * self.size(stride));
+        self.size(&view.offset) + terms.sum::<usize>()
+    }
+    fn read(&self, memory: &Memory, view: &View, index: &[usize]) -> f64 {
+        memory[view.buffer][self.offset(view, index)]
+    }
+    fn write(&self, memory: &mut Memory, view: &View, index: &[usize], value: f64) {
+        memory[view.buffer][self.offset(view, index)] = self.round(value);
+    }
+
+    // Kernels.
+
+    fn kernel(&self, kernel: &Kernel, memory: &mut Memory) {
+        let extents: Vec<usize> = kernel.domain.iter().map(|&axis| self.size(&kernel.axes[axis])).collect();
+        for flat in 0..extents.iter().product() {
+            let mut point = Point { axes: IndexVec::filled(0, kernel.axes.len()), kernel, cx: self, memory };
+            let mut rest = flat;
+            for (&axis, &extent) in kernel.domain.iter().zip(&extents).rev() {
+                point.axes[axis] = (rest % extent) as i64;
+                rest /= extent;
+            }
+            // All values are computed before any is stored.
+            let stores = kernel.stores.iter();
+            let values: Vec<(Buffer, usize, f64)> =
+                stores.map(|store| (store.buffer, point.address(&store.at), point.expr(store.value))).collect();
+            for (buffer, at, value) in values {
+                memory[buffer][at] = value;
+            }
+        }
+    }
+
+    fn unary(&self, function: UnaryFn, x: f64) -> f64 {
+        let exact = |wide: fn(f64) -> f64, narrow: fn(f32) -> f32| match self.precision {
+            Precision::F32 => f64::from(narrow(x as f32)),
+            Precision::F64 => wide(x),
+        };
+        match function {
+            UnaryFn::Neg => -x,
+            UnaryFn::Abs => x.abs(),
+            UnaryFn::Floor => x.floor(),
+            UnaryFn::Sqrt => self.round(x.sqrt()),
+            UnaryFn::Exp => exact(f64::exp, scalar::exp),
+            UnaryFn::Log => exact(f64::ln, scalar::log),
+            UnaryFn::Tanh => exact(f64::tanh, scalar::tanh),
+            UnaryFn::Sigmoid => exact(|x| 1.0 / (1.0 + (-x).exp()), scalar::sigmoid),
+            UnaryFn::Erf => exact(|x| f64::from(scalar::erf(x as f32)), scalar::erf),
+        }
+    }
+    fn binary(&self, function: BinaryFn, a: f64, b: f64) -> f64 {
+        match function {
+            BinaryFn::Add => self.round(a + b),
+            BinaryFn::Sub => self.round(a - b),
+            BinaryFn::Mul => self.round(a * b),
+            BinaryFn::Div => self.round(a / b),
+            BinaryFn::Max => {
+                if b > a {
+                    b
+                } else {
+                    a
+                }
+            }
+            BinaryFn::Min => {
+                if b < a {
+                    b
+                } else {
+                    a
+                }
+            }
+        }
+    }
+}
+
+fn pairs(m: usize, n: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..m).flat_map(move |i| (0..n).map(move |j| (i, j)))
+}
+
+fn flat(index: &[usize; 4], shape: &[usize; 4]) -> usize {
+    index.iter().zip(shape).fold(0, |flat, (i, n)| flat * n + i)
+}
+
+/// One point of a kernel's domain.
+struct Point<'a> {
+    kernel: &'a Kernel,
+    cx: &'a Cx<'a>,
+    memory: &'a Memory,
+    axes: IndexVec<Axis, i64>,
+}
+
+impl Point<'_> {
+    fn expr(&mut self, expr: Expr) -> f64 {
+        let kernel = self.kernel;
+        match &kernel.exprs[expr] {
+            Scalar::Const(value) => self.cx.round(*value),
+            Scalar::Load { buffer, at } => {
+                let at = self.address(at);
+                let elements = &self.memory[*buffer];
+                *elements.get(at).unwrap_or_else(|| {
+                    panic!("{buffer}[{at}] of {} elements is read at {:?}:\n{kernel}", elements.len(), self.axes)
+                })
+            }
+            Scalar::Position(int) => f64::from(self.int(*int) as i32),
+            Scalar::Convert(x) => {
+                let x = self.expr(*x);
+                self.cx.round(x)
+            }
+            Scalar::Unary(function, x) => {
+                let x = self.expr(*x);
+                self.cx.unary(*function, x)
+            }
+            Scalar::Binary(function, a, b) => {
+                let (a, b) = (self.expr(*a), self.expr(*b));
+                self.cx.binary(*function, a, b)
+            }
+            Scalar::Compare(function, a, b) => {
+                let (a, b) = (self.expr(*a), self.expr(*b));
+                let holds = match function {
+                    CompareFn::Eq => a == b,
+                    CompareFn::Ne => a != b,
+                    CompareFn::Lt => a < b,
+                    CompareFn::Le => a <= b,
+                    CompareFn::Gt => a > b,
+                    CompareFn::Ge => a >= b,
+                };
+                f64::from(u8::from(holds))
+            }
+            Scalar::Select(condition, a, b) => {
+                if self.expr(*condition) != 0.0 {
+                    self.expr(*a)
+                } else {
+                    self.expr(*b)
+                }
+            }
+            Scalar::Reduce { combine, axis, body } => {
+                let mut sum = combine.neutral();
+                for i in 0..self.cx.size(&kernel.axes[*axis]) {
+                    self.axes[*axis] = i as i64;
+                    let value = self.expr(*body);
+                    sum = self.cx.binary(combine.function(), sum, value);
+                }
+                sum
+            }
+            Scalar::Guard { conditions, body, otherwise } => {
+                let holds = conditions.iter().all(|condition| match condition {
+                    Condition::InRange(int, limit) => (0..self.cx.size(limit) as i64).contains(&self.int(*int)),
+                    Condition::Multiple(int, of) => self.int(*int) % of == 0,
+                });
+                if holds { self.expr(*body) } else { self.cx.round(*otherwise) }
+            }
+            Scalar::Random { key, stream, index } => {
+                let key = Key(key.map(|word| (self.expr(word) as i32).cast_unsigned()));
+                f64::from(key.uniform(*stream, self.int(*index) as u32))
+            }
+        }
+    }
+    fn address(&mut self, at: &Address) -> usize {
+        let terms = at.terms.iter().map(|(int, stride)| self.int(*int) * self.cx.size(stride) as i64);
+        let at = terms.sum::<i64>() + self.cx.size(&at.offset) as i64;
+        usize::try_from(at).unwrap_or_else(|_| panic!("the address {at} at {:?}:\n{}", self.axes, self.kernel))
+    }
+    fn int(&mut self, int: Int) -> i64 {
+        match &self.kernel.ints[int] {
+            IntExpr::Const(value) => *value,
+            IntExpr::Axis(axis) => self.axes[*axis],
+            IntExpr::Add(a, b) => self.int(*a) + self.int(*b),
+            IntExpr::Mul(a, factor) => self.int(*a) * factor,
+            IntExpr::Div(a, divisor) => self.int(*a).div_euclid(*divisor),
+            IntExpr::Rem(a, divisor) => self.int(*a).rem_euclid(*divisor),
+            IntExpr::Size(dim) => self.cx.size(dim) as i64,
+            IntExpr::MulSize(a, dim) => self.int(*a) * self.cx.size(dim) as i64,
+            IntExpr::DivSize(a, dim) => self.int(*a) / self.cx.size(dim) as i64,
+            IntExpr::RemSize(a, dim) => self.int(*a) % self.cx.size(dim) as i64,
+            IntExpr::Clamp(a, limit) => self.int(*a).clamp(0, limit - 1),
+            IntExpr::Value(expr) => self.expr(*expr) as i64,
+        }
+    }
+}
