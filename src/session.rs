@@ -14,6 +14,7 @@ use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use netc_runtime::Pool;
 
 pub use tensor::TensorView;
+pub use weights::read_notes;
 
 use crate::error::Error;
 use crate::graph::OutputRole;
