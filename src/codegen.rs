@@ -1,19 +1,23 @@
 //! Program to machine code: the only user of Cranelift.
 //!
 //! - [`emit`]: a program as functions of a Cranelift module, for memory and object files alike
-//!   (`driver` writes the lists of steps, `nest`, `control` and `expr` the kernels, `lanes` the vectors);
+//!   (`driver` writes the lists of steps; `nest` the loops of a kernel, `hoist` what goes before each of them, `control`
+//!   reductions and guards, `expr` the rest of the expressions, `address` where they load and store; `lanes` the vectors);
 //! - [`isa`]: the machine that code is made for;
 //! - [`jit`]: code in memory, and calls of it.
 
+mod address;
 mod control;
 mod cx;
 mod driver;
 pub mod emit;
 mod expr;
 mod facts;
+mod hoist;
 pub mod isa;
 pub mod jit;
 mod lanes;
+mod loops;
 mod nest;
 mod work;
 

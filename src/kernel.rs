@@ -180,7 +180,7 @@ pub struct Scan {
 /// At one point all values are computed before any is stored, so that a load sees what was there before.
 ///
 /// Invariants, checked by [`Kernel::verify`]: ids refer to earlier entries; every axis is either in
-/// `domain` or bound by exactly one `Reduce`; a buffer that is both read and stored is read at the index
+/// `domain` or bound by exactly one `Reduce` (or was merged away, and has one step); a buffer that is both read and stored is read at the index
 /// of its store alone (so that points may run in any order).
 ///
 /// As the epilogue of a library call, `domain` is `[row, col]` of the call's result, and loading the

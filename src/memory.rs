@@ -52,7 +52,8 @@ impl Plan {
     /// Places every buffer: the largest first, each at the lowest address where nothing that lives at the
     /// same time lies (Pisarchyk and Lee 2020, "greedy by size").
     pub fn place(&self, program: &Program, extents: &Extents) -> Placement {
-        let bytes = |buffer: Buffer| program.buffers[buffer].len.eval(extents).saturating_mul(4).next_multiple_of(ALIGNMENT);
+        let bytes =
+            |buffer: Buffer| program.buffers[buffer].len.eval(extents).saturating_mul(4).next_multiple_of(ALIGNMENT);
         let mut offsets = IndexVec::filled(0, program.buffers.len());
         let mut prepared_bytes = 0;
         for (buffer, info) in program.buffers.iter() {

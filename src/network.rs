@@ -70,10 +70,18 @@ pub enum Initial {
     Constant(f64),
     /// Written out in the file, row-major.
     Values(Vec<f64>),
-    Uniform { low: f64, high: f64 },
-    Normal { mean: f64, deviation: f64 },
+    Uniform {
+        low: f64,
+        high: f64,
+    },
+    Normal {
+        mean: f64,
+        deviation: f64,
+    },
     /// A matrix with orthonormal rows or columns, times `gain` (Saxe et al. 2013).
-    Orthogonal { gain: f64 },
+    Orthogonal {
+        gain: f64,
+    },
 }
 
 /// A tensor that a training step replaces without a gradient.
@@ -138,13 +146,26 @@ impl Optimizer {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Schedule {
     Constant,
-    Step { every: usize, factor: f64 },
-    Exponential { factor: f64 },
-    Cosine { epochs: usize, floor: f64 },
+    Step {
+        every: usize,
+        factor: f64,
+    },
+    Exponential {
+        factor: f64,
+    },
+    Cosine {
+        epochs: usize,
+        floor: f64,
+    },
     /// Linear from 0 over so many epochs, then constant.
-    WarmUp { epochs: usize },
+    WarmUp {
+        epochs: usize,
+    },
     /// By `factor` when the validation loss has not improved for `patience` epochs.
-    Plateau { factor: f64, patience: usize },
+    Plateau {
+        factor: f64,
+        patience: usize,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]

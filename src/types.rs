@@ -120,7 +120,7 @@ impl Dim {
     /// Whether `start + len <= self` for every value of the named sizes, as far as can be seen;
     /// where `len` is 0, `start` does not matter.
     pub fn holds(&self, start: usize, len: &Dim) -> bool {
-        if start == 0 && (self == len || len.as_fixed() == Some(0)) {
+        if (start == 0 && self == len) || len.as_fixed() == Some(0) {
             return true;
         }
         let ((of, end), (len_of, len_add)) = (self.offset_form(), len.offset_form());

@@ -9,23 +9,47 @@ const RULES: &[(&[&str], &[&str], &str)] = &[
     (&["cranelift"], &["src/codegen"], "only codegen knows Cranelift"),
     (&["annotate_snippets"], &["src/diag/render.rs"], "only the renderer knows the renderer's crate"),
     (&["clap", "indicatif", "anstream", "ctrlc"], &["src/bin/netc"], "only the command line knows its crates"),
-    (&["println!", "eprintln!", "std::io::stdout", "std::io::stderr"], &["src/bin/netc"], "only the command line prints"),
+    (
+        &["println!", "eprintln!", "std::io::stdout", "std::io::stderr"],
+        &["src/bin/netc"],
+        "only the command line prints",
+    ),
     (
         &["std::fs", "File::open", "std::env"],
         &["src/bin/netc", "src/data", "runtime/src/kernels/cpu.rs", "runtime/src/cpu.rs"],
         "the compiler does no input and no output",
     ),
-    (&["unsafe "], &["src/codegen/jit.rs", "runtime/src"], "generated code is called in one place, SIMD is in the runtime"),
-    (&["crate::diag::Span", "Span::"], &["src/diag", "src/syntax", "src/elaborate", "src/network.rs"], "rules say what; callers say where"),
+    (
+        &["unsafe "],
+        &["src/codegen/jit.rs", "runtime/src"],
+        "generated code is called in one place, SIMD is in the runtime",
+    ),
+    (
+        &["crate::diag::Span", "Span::"],
+        &["src/diag", "src/syntax", "src/elaborate", "src/network.rs"],
+        "rules say what; callers say where",
+    ),
     (&["crate::graph", "crate::ops", "crate::layers", "crate::autodiff"], &["src"], "the graph stays in the compiler"),
 ];
 
 /// What a room must not name: later stages never see earlier ones.
 const BLIND: &[(&str, &[&str], &str)] = &[
-    ("src/codegen", &["crate::graph", "crate::ops", "crate::layers", "crate::autodiff", "crate::elaborate", "crate::syntax"], "a back end never sees the graph"),
+    (
+        "src/codegen",
+        &["crate::graph", "crate::ops", "crate::layers", "crate::autodiff", "crate::elaborate", "crate::syntax"],
+        "a back end never sees the graph",
+    ),
     ("src/kernel", &["crate::graph", "crate::ops", "crate::layers"], "a program knows no primitives"),
-    ("src/memory", &["crate::graph", "crate::ops", "crate::layers", "crate::codegen"], "the plan knows the program alone"),
-    ("src/layers", &["crate::kernel::Program", "crate::schedule", "crate::codegen", "crate::syntax"], "a layer never sees a kernel"),
+    (
+        "src/memory",
+        &["crate::graph", "crate::ops", "crate::layers", "crate::codegen"],
+        "the plan knows the program alone",
+    ),
+    (
+        "src/layers",
+        &["crate::kernel::Program", "crate::schedule", "crate::codegen", "crate::syntax"],
+        "a layer never sees a kernel",
+    ),
     ("runtime/src", &["netc::", "extern crate"], "the runtime never depends on the compiler"),
 ];
 

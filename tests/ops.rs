@@ -4,8 +4,10 @@ use netc::autodiff::gradient;
 use netc::graph::{Builder, Graph, Output, OutputRole, Value, Var};
 use netc::index::IndexVec;
 use netc::interp::{Precision, Scope, Tensor, eval};
-use netc::ops::{Op, Role, Source};
-use netc::types::{ElementType, Extents, Symbol, TensorType};
+use netc::kernel::{BinaryFn, Combine};
+use netc::ops::{Binary, Convolution, Direction, MatMul, Op, Reduce, Reshape, Role, Source, Window, WindowReduce};
+use netc::simplify::simplify;
+use netc::types::{Dim, ElementType, Extents, Symbol, TensorType};
 
 /// Batch sizes and lengths, odd and small.
 const SIZES: [(usize, usize); 5] = [(3, 5), (1, 5), (2, 4), (1, 3), (0, 5)];
@@ -41,6 +43,141 @@ fn gradient_matches_finite_differences() {
         let Some(loss) = parts.reduce(|sum, part| sum + part) else { continue };
         let second = gradient(&builder, loss, &wrt);
         check_gradient(&op, &builder, loss, &wrt, &second);
+    }
+}
+
+#[test]
+fn simplify_preserves_meaning() {
+    for (op, types) in Op::samples() {
+        check_simplify(&single(&op, &types));
+        if matches!(op, Op::Scan(_)) {
+            continue;
+        }
+        let builder = Builder::default();
+        let args = sources(&builder, &types);
+        let y = builder.apply(op, &args).expect("a sample is well-typed");
+        if y.ty().element == ElementType::I32 {
+            continue;
+        }
+        let wrt: Vec<Value> =
+            args.iter().filter(|arg| arg.ty().element == ElementType::F32).map(|arg| arg.id).collect();
+        for (i, dx) in gradient(&builder, weighted_sum(y, "weights"), &wrt).into_iter().enumerate() {
+            builder.add_output(Output { role: OutputRole::Gradient, name: format!("x{i}"), value: dx.id });
+        }
+        check_simplify(&builder.finish());
+    }
+}
+
+/// Compares the outputs of a graph before and after.
+fn check_simplify(graph: &Graph) {
+    let simple = simplify(graph);
+    simple.verify();
+    assert!(simple.len() <= graph.len(), "{graph}\nbecame\n{simple}");
+    assert_eq!(simplify(&simple), simple, "simplified twice");
+    for (batch, length) in SIZES {
+        let scope = scope(batch, length, Precision::F64);
+        let (before, after) = (run(graph, &scope), run(&simple, &scope));
+        for (old, new) in graph.outputs.iter().zip(&simple.outputs) {
+            assert_eq!((old.role, &old.name), (new.role, &new.name));
+            let pairs = before[old.value].data.iter().zip(&after[new.value].data);
+            for (x, y) in pairs {
+                let close = x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= 1e-6 * (1.0 + x.abs());
+                assert!(close, "{}: {x} became {y}\n{graph}\nbecame\n{simple}", old.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn ties_are_settled_as_documented() {
+    let image = Tensor::f32(&[1, 1, 2, 4], vec![1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
+    let window = Window { kernel: [2, 2], stride: [2, 2], pad: [0, 0] };
+    let pool = Op::from(WindowReduce { combine: Combine::Max, window });
+    // The first maximum of a window has all of its gradient.
+    assert_eq!(gradient_at(&pool, &image), [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    // The maxima of a reduction share it.
+    let reduce = Op::from(Reduce { combine: Combine::Max, axes: vec![2, 3] });
+    assert_eq!(gradient_at(&reduce, &image), [1.0 / 3.0, 1.0 / 3.0, 0.0, 0.0, 1.0 / 3.0, 0.0, 0.0, 0.0]);
+    // relu does not rise at 0.
+    let builder = Builder::default();
+    let x = builder.source(Role::Input, "x", TensorType::f32([3]));
+    let loss = x.maximum(builder.scalar(0.0)).sum(&[0]);
+    let dx = gradient(&builder, loss, &[x.id])[0].id;
+    let signs = Tensor::f32(&[3], vec![-1.0, 0.0, 2.0]);
+    let values = eval(&builder.finish(), &|_| signs.clone(), &scope(1, 1, Precision::F32));
+    assert_eq!(values[dx].data, [0.0, 0.0, 1.0]);
+}
+
+/// The gradient of the sum of `op(x)`.
+fn gradient_at(op: &Op, x: &Tensor) -> Vec<f64> {
+    let builder = Builder::default();
+    let source = builder.source(Role::Input, "x", TensorType::f32(x.shape.clone()));
+    let y = builder.emit(op.clone(), &[source]);
+    let axes: Vec<usize> = (0..y.rank()).collect();
+    let dx = gradient(&builder, y.sum(&axes), &[source.id])[0].id;
+    eval(&builder.finish(), &|_| x.clone(), &scope(1, 1, Precision::F64))[dx].data.clone()
+}
+
+#[test]
+fn graphs_print_one_line_a_node() {
+    let builder = Builder::default();
+    let [h, w] = [28, 28].map(Dim::fixed);
+    let x = builder.source(Role::Input, "image", TensorType::f32([Dim::batch(), Dim::fixed(1), h.clone(), w.clone()]));
+    let weight = builder.source(Role::Param, "conv1.weight", TensorType::f32([8, 1, 3, 3]));
+    builder.set_origin(Some(builder.add_origin("conv1")));
+    let convolution = Convolution {
+        direction: Direction::Forward,
+        kernel: [3, 3],
+        stride: [2, 2],
+        pad: [1, 1],
+        dilation: [1, 1],
+        groups: 1,
+        image: [h, w],
+    };
+    let y = builder.emit(convolution, &[x, weight]);
+    builder.add_output(Output { role: OutputRole::Output, name: "features".to_owned(), value: y.id });
+    let expected = "\
+%0: f32[B, 1, 28, 28] = input image
+%1: f32[8, 1, 3, 3] = param conv1.weight
+%2: f32[B, 8, 14, 14] = convolution forward(%0, %1) kernel 3x3 stride 2x2 pad 1x1   # conv1
+output features = %2
+";
+    assert_eq!(builder.finish().to_string(), expected);
+}
+
+#[test]
+fn misfits_are_explained() {
+    let builder = Builder::default();
+    let source = |shape: &[usize]| builder.source(Role::Input, "x", TensorType::f32(shape.to_vec()));
+    let (a, b) = (source(&[2, 3]), source(&[4, 5]));
+    let image = source(&[1, 3, 5, 5]);
+    let window = |n| Window { kernel: [n, n], stride: [1, 1], pad: [0, 0] };
+    let cases: [(Op, &[Var<'_>], &str); 5] = [
+        (
+            MatMul { transpose: [false, true] }.into(),
+            &[a, b],
+            "error[shape-mismatch]: cannot multiply f32[2, 3] by f32[4, 5] transposed: the inner sizes are 3 and 5",
+        ),
+        (Binary(BinaryFn::Add).into(), &[a, b], "error[shape-mismatch]: cannot add f32[2, 3] and f32[4, 5]"),
+        (
+            Reshape { to: vec![Dim::fixed(7)] }.into(),
+            &[a],
+            "error[shape-mismatch]: cannot reshape f32[2, 3], which has 6 elements, to [7], which has 7",
+        ),
+        (
+            Reduce { combine: Combine::Sum, axes: vec![2] }.into(),
+            &[a],
+            "error[axis-out-of-range]: there is no axis 2 in f32[2, 3]",
+        ),
+        (
+            WindowReduce { combine: Combine::Max, window: window(7) }.into(),
+            &[image],
+            "error[invalid-size]: a window of 7 does not fit into f32[1, 3, 5, 5], padded by 0",
+        ),
+    ];
+    for (op, args, expected) in cases {
+        let message = builder.apply(op, args).expect_err("a misfit");
+        assert_eq!(message.to_string(), expected);
     }
 }
 

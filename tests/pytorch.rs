@@ -56,7 +56,8 @@ fn check(name: &'static str) {
     let case = Case { name, bytes: fs::read(path).unwrap() };
     let mut session = case.session();
     let arrays = case.tensors("input.");
-    let tokens: Vec<Vec<i32>> = arrays.iter().map(|(_, _, values)| values.iter().map(|&x| x as i32).collect()).collect();
+    let tokens: Vec<Vec<i32>> =
+        arrays.iter().map(|(_, _, values)| values.iter().map(|&x| x as i32).collect()).collect();
     let inputs: Vec<(&str, TensorView<'_>)> = arrays
         .iter()
         .zip(&tokens)

@@ -29,29 +29,16 @@ fn every_model_parses() {
 fn format_or_fail(name: &str, text: &str) -> String {
     let mut sources = Sources::new();
     let file = sources.add(name, text);
-    format(file, text)
-        .unwrap_or_else(|errors| panic!("{}\n{text}", render(&sources, &errors, false)))
+    format(file, text).unwrap_or_else(|errors| panic!("{}\n{text}", render(&sources, &errors, false)))
 }
 
 /// Formatting keeps the meaning, and formatting twice changes nothing.
 #[track_caller]
 fn check_format_laws(name: &str, text: &str) {
     let once = format_or_fail(name, text);
-    assert_eq!(
-        tree(text),
-        tree(&once),
-        "formatting changed the meaning of {name}:\n{text}"
-    );
-    assert_eq!(
-        once,
-        format_or_fail(name, &once),
-        "formatting twice differs from once in {name}:\n{text}"
-    );
-    assert_eq!(
-        comments(text),
-        comments(&once),
-        "formatting lost or changed a comment of {name}:\n{text}"
-    );
+    assert_eq!(tree(text), tree(&once), "formatting changed the meaning of {name}:\n{text}");
+    assert_eq!(once, format_or_fail(name, &once), "formatting twice differs from once in {name}:\n{text}");
+    assert_eq!(comments(text), comments(&once), "formatting lost or changed a comment of {name}:\n{text}");
 }
 
 fn tree(text: &str) -> String {
@@ -59,18 +46,13 @@ fn tree(text: &str) -> String {
 }
 
 fn comments(text: &str) -> Vec<String> {
-    parse_or_fail(text)
-        .comments
-        .into_iter()
-        .map(|comment| comment.text)
-        .collect()
+    parse_or_fail(text).comments.into_iter().map(|comment| comment.text).collect()
 }
 
 fn parse_or_fail(text: &str) -> File {
     let mut sources = Sources::new();
     let file = sources.add("test.net", text);
-    parse(file, text)
-        .unwrap_or_else(|errors| panic!("{}\n{text}", render(&sources, &errors, false)))
+    parse(file, text).unwrap_or_else(|errors| panic!("{}\n{text}", render(&sources, &errors, false)))
 }
 
 #[test]
@@ -97,26 +79,15 @@ fn damaged_models_never_panic() {
             }
             Err(errors) => {
                 for error in &errors {
-                    for span in error
-                        .labels
-                        .iter()
-                        .map(|(span, _)| span)
-                        .chain([&error.span])
-                    {
-                        assert!(
-                            text.get(span.range()).is_some(),
-                            "{span:?} is not in the text:\n{text}"
-                        );
+                    for span in error.labels.iter().map(|(span, _)| span).chain([&error.span]) {
+                        assert!(text.get(span.range()).is_some(), "{span:?} is not in the text:\n{text}");
                     }
                 }
                 render(&sources, &errors, true);
             }
         }
     }
-    assert!(
-        parsed > 500,
-        "only {parsed} of the damaged models still parse"
-    );
+    assert!(parsed > 500, "only {parsed} of the damaged models still parse");
 }
 
 /// The text with one to three pieces cut, doubled, swapped for a piece of another model, or for a sign.
@@ -204,13 +175,7 @@ impl Random {
 /// Just within the limit, everything works on a small stack.
 #[test]
 fn deep_nesting_is_handled_up_to_the_limit() {
-    let deep = |open: &str, close: &str| {
-        format!(
-            "net a {{\n  y = {}x{}\n}}\n",
-            open.repeat(120),
-            close.repeat(120)
-        )
-    };
+    let deep = |open: &str, close: &str| format!("net a {{\n  y = {}x{}\n}}\n", open.repeat(120), close.repeat(120));
     for text in [
         deep("(", ")"),
         deep("[", "]"),
@@ -222,11 +187,7 @@ fn deep_nesting_is_handled_up_to_the_limit() {
         deep("if a { ", " } else { b }"),
         deep("", "[0]"),
         deep("concat {\n", "\n}"),
-        format!(
-            "net a {{\n{}x{}\n}}\n",
-            "for i in 0..2 {\n".repeat(120),
-            "\n}".repeat(120)
-        ),
+        format!("net a {{\n{}x{}\n}}\n", "for i in 0..2 {\n".repeat(120), "\n}".repeat(120)),
     ] {
         check_format_laws("deep", &text);
     }
@@ -235,13 +196,8 @@ fn deep_nesting_is_handled_up_to_the_limit() {
 /// What would overflow the stack or take forever is refused at once.
 #[test]
 fn huge_files_are_refused_quickly() {
-    let deep = |open: &str, close: &str| {
-        format!(
-            "net a {{\n  y = {}x{}\n}}\n",
-            open.repeat(100_000),
-            close.repeat(100_000)
-        )
-    };
+    let deep =
+        |open: &str, close: &str| format!("net a {{\n  y = {}x{}\n}}\n", open.repeat(100_000), close.repeat(100_000));
     let wide = |line: &str| format!("net a {{\n{}}}\n", line.repeat(520_000 / line.len()));
     let cases = [
         deep("(", ")"),
@@ -267,9 +223,7 @@ fn huge_files_are_refused_quickly() {
         wide("a # c\n"),
         wide(" "),
         wide("a = [b, c] -> d(e, f = 1)x2\n"),
-        wide(
-            "f(((((((((((((((((((((((((((((((((((((((((((((((((1)))))))))))))))))))))))))))))))))))))))))))))))))\n",
-        ),
+        wide("f(((((((((((((((((((((((((((((((((((((((((((((((((1)))))))))))))))))))))))))))))))))))))))))))))))))\n"),
         "net a {}\n".repeat(1_000_000),
         "a".repeat(10_000_000),
     ];

@@ -14,9 +14,7 @@ fn errors_look_as_expected() {
     assert!(!cases.is_empty(), "tests/ui is empty");
     for case in cases {
         let bytes = std::fs::read(&case).expect("a readable file");
-        let expected = std::env::current_dir()
-            .expect("a working directory")
-            .join(case.with_extension("stderr"));
+        let expected = std::env::current_dir().expect("a working directory").join(case.with_extension("stderr"));
         let name = case.file_name().expect("a file").to_string_lossy();
         expect_file![expected].assert_eq(&errors(&name, &bytes));
     }
@@ -36,10 +34,8 @@ fn errors(name: &str, bytes: &[u8]) -> String {
 }
 
 fn collect(folder: &Path, cases: &mut Vec<PathBuf>) {
-    let mut paths: Vec<_> = std::fs::read_dir(folder)
-        .expect("a readable folder")
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).expect("a readable folder").map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();
     for path in paths {
         if path.is_dir() {

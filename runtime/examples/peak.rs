@@ -5,7 +5,8 @@
 use std::time::Instant;
 
 use netc_runtime::Pool;
-use netc_runtime::abi::{self, MatMul};
+use netc_runtime::abi::{self, Conv, MatMul};
+use netc_runtime::kernels::conv;
 
 /// Floating-point operations a second of independent fused multiply-adds, in units of 1e9.
 #[cfg(target_arch = "x86_64")]
@@ -25,7 +26,7 @@ fn peak() -> f64 {
     }
     let rounds = 400_000;
     // SAFETY: the examples are run on machines with AVX2.
-    let seconds = time(|| unsafe {
+    let seconds = time(Clock::Core, || unsafe {
         std::hint::black_box(chains(std::hint::black_box(rounds)));
     });
     (rounds * 12 * 16) as f64 / seconds / 1e9
@@ -36,10 +37,38 @@ fn peak() -> f64 {
     f64::NAN
 }
 
-fn time(mut work: impl FnMut()) -> f64 {
-    let start = Instant::now();
+/// Seconds of wall-clock time, or of this thread's time on a core where it is known: on a shared machine the latter
+/// says more, as long as only one thread works.
+fn time(clock: Clock, mut work: impl FnMut()) -> f64 {
+    let (start, start_on_core) = (Instant::now(), on_core());
     work();
-    start.elapsed().as_secs_f64()
+    match (clock, start_on_core, on_core()) {
+        (Clock::Core, Some(start), Some(end)) => end - start,
+        _ => start.elapsed().as_secs_f64(),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Clock {
+    Core,
+    Wall,
+}
+
+#[cfg(target_os = "linux")]
+fn on_core() -> Option<f64> {
+    unsafe extern "C" {
+        fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
+    }
+    const THREAD_CPUTIME: i32 = 3;
+    let mut time = [0; 2];
+    // SAFETY: `time` is a `timespec` of this system.
+    let failed = unsafe { clock_gettime(THREAD_CPUTIME, &raw mut time) };
+    (failed == 0).then_some(time[0] as f64 + time[1] as f64 * 1e-9)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn on_core() -> Option<f64> {
+    None
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -48,12 +77,13 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// The medians of the peak and of some work's rate in operations a second (1e9), measured alternately.
-fn beside_peak(repeats: usize, operations: f64, mut work: impl FnMut()) -> (f64, f64) {
+fn beside_peak(threads: usize, repeats: usize, operations: f64, mut work: impl FnMut()) -> (f64, f64) {
     work();
+    let clock = if threads == 1 { Clock::Core } else { Clock::Wall };
     let (mut peaks, mut rates) = (Vec::new(), Vec::new());
     for _ in 0..repeats {
         peaks.push(peak());
-        rates.push(operations / time(&mut work) / 1e9);
+        rates.push(operations / time(clock, &mut work) / 1e9);
     }
     (median(peaks), median(rates))
 }
@@ -71,7 +101,7 @@ fn product(threads: usize, m: usize, n: usize, k: usize, transposes: &str) {
     let c_rs = n as i64;
     let [m, n, k] = [m, n, k].map(|x| x as i64);
     let d = MatMul { m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, c_rs, epilogue: None };
-    let (peak, rate) = beside_peak(repeats, operations, || {
+    let (peak, rate) = beside_peak(threads, repeats, operations, || {
         // SAFETY: the descriptor is that of the vectors above.
         unsafe { abi::netc_matmul(frame.as_ptr(), &raw const d) };
     });
@@ -82,21 +112,116 @@ fn product(threads: usize, m: usize, n: usize, k: usize, transposes: &str) {
     );
 }
 
-fn main() {
-    for threads in [1, 2] {
-        for transposes in ["nn", "nt", "tn", "tt"] {
-            product(threads, 1024, 1024, 1024, transposes);
+/// The rates of the three directions of a 3x3 convolution, or of another kernel, on one image of `size` squared.
+fn convolution(threads: usize, n: i64, c: i64, oc: i64, size: i64, kernel: i64, stride: i64, algorithm: i64) {
+    let pool = Pool::new(threads);
+    let frame = [(&raw const pool) as u64];
+    let pad = kernel / 2;
+    let out = (size + 2 * pad - kernel) / stride + 1;
+    let mut x = vec![0.5_f32; (n * size * size * c) as usize];
+    let mut y = vec![0.25_f32; (n * out * out * oc) as usize];
+    let mut weight = vec![0.125_f32; (oc * c * kernel * kernel) as usize];
+    let (x_h, x_w, x_c) = if c < 8 { (size, 1, size * size) } else { (size * c, c, 1) };
+    let mut d = Conv {
+        n,
+        h: size,
+        w: size,
+        c,
+        oh: out,
+        ow: out,
+        oc,
+        kh: kernel,
+        kw: kernel,
+        stride_h: stride,
+        stride_w: stride,
+        pad_h: pad,
+        pad_w: pad,
+        dilation_h: 1,
+        dilation_w: 1,
+        groups: 1,
+        x: x.as_mut_ptr(),
+        x_n: size * size * c,
+        x_h,
+        x_w,
+        x_c,
+        y: y.as_mut_ptr(),
+        y_n: out * out * oc,
+        y_h: out * oc,
+        y_w: oc,
+        weight: weight.as_mut_ptr(),
+        packed: std::ptr::null(),
+        algorithm,
+        epilogue: None,
+    };
+    let operations = (2 * n * out * out * oc * c * kernel * kernel) as f64;
+    let repeats = (2e10 / operations).clamp(5.0, 50.0) as usize;
+    print!(
+        "{n} x {c:3} -> {oc:3} at {size:3}, {kernel}x{kernel} stride {stride}, algorithm {algorithm}, {threads} threads:"
+    );
+    for direction in [conv::FORWARD, conv::DATA_GRAD, 2] {
+        if direction == conv::DATA_GRAD && c < 8 {
+            continue;
         }
-        for transposes in ["nn", "nt"] {
-            product(threads, 1, 4096, 25088, transposes);
-            product(threads, 1, 1024, 256, transposes);
-            for m in [2, 4, 8, 16, 32, 64] {
-                product(threads, m, 1024, 256, transposes);
+        let mut packed = vec![0.0_f32; if direction == 2 { 0 } else { conv::packed_len(&d, direction) }];
+        d.packed = std::ptr::null();
+        // SAFETY: the descriptor is that of the vectors above, here and below.
+        unsafe {
+            if direction != 2 {
+                abi::netc_conv2d_pack(frame.as_ptr(), &raw const d, direction, packed.as_mut_ptr());
+                d.packed = packed.as_ptr();
             }
         }
-        product(threads, 25088, 1, 4096, "nn");
-        product(threads, 64, 576, 50176, "tn");
-        product(threads, 64, 64, 100_000, "tn");
-        product(threads, 3000, 27, 64, "nn");
+        let call = [abi::netc_conv2d, abi::netc_conv2d_data_grad, abi::netc_conv2d_weight_grad][direction as usize];
+        let (peak, rate) = beside_peak(threads, repeats, operations, || {
+            // SAFETY: as above.
+            unsafe { call(frame.as_ptr(), &raw const d) };
+        });
+        let name = ["forward", "data", "weight"][direction as usize];
+        print!("  {name} {rate:6.1} ({:5.1}%)", 100.0 * rate / peak / threads as f64);
+    }
+    println!();
+}
+
+fn convolutions(threads: usize) {
+    for (c, oc, size) in
+        [(3, 64, 224), (64, 64, 224), (128, 128, 112), (256, 256, 56), (512, 512, 28), (512, 512, 14), (512, 512, 7)]
+    {
+        for algorithm in [conv::DIRECT, conv::WINOGRAD] {
+            convolution(threads, 1, c, oc, size, 3, 1, algorithm);
+        }
+    }
+    convolution(threads, 1, 3, 64, 224, 7, 2, conv::DIRECT);
+    convolution(threads, 1, 64, 128, 56, 3, 2, conv::DIRECT);
+    convolution(threads, 1, 64, 128, 56, 1, 2, conv::DIRECT);
+    convolution(threads, 1, 64, 256, 56, 1, 1, conv::DIRECT);
+    convolution(threads, 8, 256, 256, 14, 3, 1, conv::DIRECT);
+}
+
+fn products(threads: usize) {
+    for transposes in ["nn", "nt", "tn", "tt"] {
+        product(threads, 1024, 1024, 1024, transposes);
+    }
+    for transposes in ["nn", "nt"] {
+        product(threads, 1, 4096, 25088, transposes);
+        product(threads, 1, 1024, 256, transposes);
+        for m in [2, 4, 8, 16, 32, 64] {
+            product(threads, m, 1024, 256, transposes);
+        }
+    }
+    product(threads, 25088, 1, 4096, "nn");
+    product(threads, 64, 576, 50176, "tn");
+    product(threads, 64, 64, 100_000, "tn");
+    product(threads, 3000, 27, 64, "nn");
+}
+
+fn main() {
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    for threads in [1, 2] {
+        if wanted != "products" {
+            convolutions(threads);
+        }
+        if wanted != "convolutions" {
+            products(threads);
+        }
     }
 }

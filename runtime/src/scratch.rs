@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "cache lines are viewed as floats")]
 
 use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
 
 /// What a piece of scratch memory is for. A thread lends each purpose once at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +19,11 @@ pub(crate) enum Purpose {
     Weights,
     /// Pointers to the pixels that the taps of a convolution read.
     Table,
+    /// Results of one chunk on their way to memory.
+    Result,
 }
 
-const PURPOSES: usize = 6;
+const PURPOSES: usize = 7;
 
 /// One cache line, so that every piece of scratch memory starts on one.
 #[derive(Clone, Copy)]
@@ -31,9 +34,9 @@ thread_local! {
     static LINES: RefCell<[Vec<Line>; PURPOSES]> = const { RefCell::new([const { Vec::new() }; PURPOSES]) };
 }
 
-/// Lends `len` floats of unspecified content, aligned to 64 bytes, to `body`.
-pub(crate) fn with<R>(purpose: Purpose, len: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
-    // Taken out for the time of the call: a nested use of the same purpose finds an empty vector and grows its own.
+/// Lends `len` floats of unspecified content, aligned to 64 bytes, until the result is dropped.
+pub(crate) fn lend(purpose: Purpose, len: usize) -> Lent {
+    // A nested use of the same purpose finds an empty vector and grows its own.
     let mut lines = LINES.with(|all| std::mem::take(&mut all.borrow_mut()[purpose as usize]));
     let needed = len.div_ceil(16);
     if lines.len() < needed {
@@ -41,16 +44,45 @@ pub(crate) fn with<R>(purpose: Purpose, len: usize, body: impl FnOnce(&mut [f32]
         lines.reserve_exact(needed);
         lines.resize(needed, Line([0.0; 16]));
     }
-    // SAFETY: a line is sixteen floats without padding, and `needed` lines hold at least `len` floats.
-    let floats = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<f32>(), len) };
-    let result = body(floats);
-    LINES.with(|all| {
-        let place = &mut all.borrow_mut()[purpose as usize];
-        if place.len() < lines.len() {
-            *place = lines;
-        }
-    });
-    result
+    Lent { purpose, lines, len }
+}
+
+/// A piece of scratch memory.
+///
+/// A value and not an argument of a closure, since closures are not compiled with the instructions of the kernel
+/// that they stand in.
+pub(crate) struct Lent {
+    purpose: Purpose,
+    lines: Vec<Line>,
+    len: usize,
+}
+
+impl Deref for Lent {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: a line is sixteen floats without padding, and the lines hold at least `len` floats.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let lines = std::mem::take(&mut self.lines);
+        LINES.with(|all| {
+            let place = &mut all.borrow_mut()[self.purpose as usize];
+            if place.len() < lines.len() {
+                *place = lines;
+            }
+        });
+    }
 }
 
 #[cfg(test)]
@@ -59,20 +91,19 @@ mod tests {
 
     #[test]
     fn memory_is_aligned_and_used_again() {
-        let first = with(Purpose::Left, 100, |floats| {
-            assert_eq!(floats.len(), 100);
-            assert_eq!(floats.as_ptr() as usize % 64, 0);
-            floats.as_ptr() as usize
-        });
-        assert_eq!(with(Purpose::Left, 50, |floats| floats.as_ptr() as usize), first);
+        let first = lend(Purpose::Left, 100);
+        assert_eq!(first.len(), 100);
+        let address = first.as_ptr() as usize;
+        assert_eq!(address % 64, 0);
+        drop(first);
+        assert_eq!(lend(Purpose::Left, 50).as_ptr() as usize, address);
     }
 
     #[test]
     fn nested_uses_do_not_overlap() {
-        with(Purpose::Right, 64, |outer| {
-            outer.fill(1.0);
-            with(Purpose::Right, 64, |inner| inner.fill(2.0));
-            assert!(outer.iter().all(|&x| x == 1.0));
-        });
+        let mut outer = lend(Purpose::Right, 64);
+        outer.fill(1.0);
+        lend(Purpose::Right, 64).fill(2.0);
+        assert!(outer.iter().all(|&x| x == 1.0));
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use cranelift_codegen::ir::{BlockArg, InstBuilder, Type, Value, condcodes::IntCC, types};
+use cranelift_codegen::ir::{InstBuilder, Value, types};
 use cranelift_frontend::FunctionBuilder;
 
 use super::facts::{AxisSet, Facts};
 use super::lanes::{Lanes, WIDTH, memory};
-use crate::kernel::{Address, Axis, Expr, Int, IntExpr, Kernel, Program};
+use crate::kernel::{Axis, Expr, Int, IntExpr, Kernel, Program};
 use crate::types::{Dim, Symbol};
 
 /// Which of an expression's values: one for each vector of a block, unless it does not vary along the vector axis.
@@ -36,12 +36,12 @@ pub(super) enum Access {
 
 /// What was computed since a loop or a guard was entered; it goes when that is left.
 #[derive(Debug, Default)]
-struct Scope {
+pub(super) struct Scope {
     bound: AxisSet,
     exprs: BTreeMap<(Expr, Slot), Value>,
     ints: BTreeMap<(Int, Slot), Value>,
     /// The sum of an address's terms so far, and which terms those are.
-    addresses: BTreeMap<(Access, Slot), (Value, u64)>,
+    pub(super) addresses: BTreeMap<(Access, Slot), (Value, u64)>,
     axes: BTreeMap<Axis, Value>,
     sizes: BTreeMap<Symbol, Value>,
 }
@@ -56,14 +56,6 @@ pub(super) struct Cx<'a, 'f> {
     pub(super) vector: Option<Vector>,
     /// Set while one lane of a block is computed by itself.
     pub(super) lane: Option<usize>,
-}
-
-/// A range of a loop; the numbers, when they are known.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
-    pub(super) from: Value,
-    pub(super) to: Value,
-    pub(super) known: Option<(i64, i64)>,
 }
 
 impl<'a, 'f> Cx<'a, 'f> {
@@ -86,10 +78,10 @@ impl<'a, 'f> Cx<'a, 'f> {
     pub(super) fn leave(&mut self) {
         self.scopes.pop().expect("a scope was entered");
     }
-    fn top(&mut self) -> &mut Scope {
+    pub(super) fn top(&mut self) -> &mut Scope {
         self.scopes.last_mut().expect("the function's own scope stays")
     }
-    fn find<T>(&self, look: impl Fn(&Scope) -> Option<T>) -> Option<T> {
+    pub(super) fn find<T>(&self, look: impl Fn(&Scope) -> Option<T>) -> Option<T> {
         self.scopes.iter().rev().find_map(look)
     }
     /// The loops that are open.
@@ -105,7 +97,7 @@ impl<'a, 'f> Cx<'a, 'f> {
 
     // Slots.
 
-    fn varies(&self, axes: AxisSet) -> bool {
+    pub(super) fn varies(&self, axes: AxisSet) -> bool {
         self.vector.is_some_and(|vector| axes.contains(vector.axis))
     }
     /// All slots of an expression where it is used at present.
@@ -243,167 +235,7 @@ impl<'a, 'f> Cx<'a, 'f> {
         self.top().sizes.insert(symbol.clone(), value);
         value
     }
-    fn frame_word(&mut self, word: usize) -> Value {
+    pub(super) fn frame_word(&mut self, word: usize) -> Value {
         self.builder.ins().load(types::I64, memory().with_readonly().with_can_move(), self.frame, 8 * word as i32)
-    }
-
-    // Addresses.
-
-    fn address_of(&self, access: Access) -> (crate::kernel::Buffer, &'a Address) {
-        match access {
-            Access::Load(expr) => match &self.kernel.exprs[expr] {
-                crate::kernel::Scalar::Load { buffer, at } => (*buffer, at),
-                other => panic!("{expr} is no load: {other:?}"),
-            },
-            Access::Store(number) => (self.kernel.stores[number].buffer, &self.kernel.stores[number].at),
-        }
-    }
-    /// Adds up the terms of an address that are known in this scope, so that inner loops need not.
-    pub(super) fn hoist_address(&mut self, access: Access, may_read: bool) {
-        let (_, at) = self.address_of(access);
-        let (_, done) = self.partial_address(access);
-        let ready = |cx: &Self, int: Int| {
-            let axes = cx.facts.ints[int];
-            axes.is_subset_of(cx.bound()) && !cx.varies(axes) && (may_read || !cx.facts.reads[int])
-        };
-        let terms = at.terms.iter().enumerate();
-        let new =
-            terms.filter(|(i, (int, _))| done >> i & 1 == 0 && ready(self, *int)).fold(0, |set, (i, _)| set | 1 << i);
-        if new != 0 {
-            self.add_terms(access, Slot::Uniform, new);
-        }
-    }
-    fn partial_address(&mut self, access: Access) -> (Value, u64) {
-        if let Some(known) = self.find(|scope| scope.addresses.get(&(access, Slot::Uniform)).copied()) {
-            return known;
-        }
-        let (buffer, at) = self.address_of(access);
-        assert!(at.terms.len() < 64, "an address of {} terms:\n{}", at.terms.len(), self.kernel);
-        let base = self.frame_word(self.program.buffer_word(buffer));
-        let base = match at.offset.as_fixed() {
-            Some(n) => self.plus(base, 4 * n as i64),
-            None => {
-                let offset = self.size(&at.offset);
-                let bytes = self.times(offset, 4);
-                self.builder.ins().iadd(base, bytes)
-            }
-        };
-        self.top().addresses.insert((access, Slot::Uniform), (base, 0));
-        (base, 0)
-    }
-    fn add_terms(&mut self, access: Access, slot: Slot, terms: u64) -> Value {
-        let (_, at) = self.address_of(access);
-        let (mut address, done) = self.partial_address(access);
-        for (i, (int, stride)) in at.terms.iter().enumerate() {
-            if terms >> i & 1 == 0 {
-                continue;
-            }
-            let int = self.int(*int, slot);
-            let bytes = match stride.as_fixed() {
-                Some(stride) => self.times(int, 4 * stride as i64),
-                None => {
-                    let stride = self.size(stride);
-                    let elements = self.builder.ins().imul(int, stride);
-                    self.times(elements, 4)
-                }
-            };
-            address = self.builder.ins().iadd(address, bytes);
-        }
-        self.top().addresses.insert((access, slot), (address, done | terms));
-        address
-    }
-    /// Where an access takes place: an address and bytes to add to it.
-    pub(super) fn address(&mut self, access: Access, slot: Slot) -> (Value, i32) {
-        let (_, at) = self.address_of(access);
-        let slope = self.vector.map_or(Some(0), |vector| self.facts.address_slope(at, vector.axis));
-        // Where neighbors are a constant apart, so are vectors and lanes: one address serves all.
-        let (slot, elements) = match (slot, slope) {
-            (Slot::Uniform, _) => (Slot::Uniform, 0),
-            (_, Some(0)) => (Slot::Uniform, 0),
-            (Slot::Chain(chain), Some(slope)) => (Slot::Chain(0), slope * (WIDTH * chain) as i64),
-            (Slot::Lane(lane), Some(slope)) => (Slot::Chain(0), slope * lane as i64),
-            (slot, None) => (slot, 0),
-        };
-        let offset = i32::try_from(4 * elements).expect("neighbors in one vector are less than 2 GiB apart");
-        let all = (1 << at.terms.len()) - 1;
-        let known = self.find(|scope| scope.addresses.get(&(access, slot)).copied());
-        if let Some((address, done)) = known
-            && done == all
-        {
-            return (address, offset);
-        }
-        let (_, done) = self.partial_address(access);
-        (self.add_terms(access, slot, all & !done), offset)
-    }
-
-    // Loops.
-
-    /// The range of a whole loop.
-    pub(super) fn whole(&mut self, extent: &Dim) -> Span {
-        let (from, to) = (self.number(0), self.size(extent));
-        Span { from, to, known: extent.as_fixed().map(|n| (0, n as i64)) }
-    }
-    /// Runs `body` for as many whole steps as the span holds, passing values from one round to the next. Returns what
-    /// is left of the span and the values after the last round.
-    pub(super) fn count(
-        &mut self,
-        span: Span,
-        step: usize,
-        carried: Vec<Value>,
-        body: impl FnOnce(&mut Self, Value, &[Value]) -> Vec<Value>,
-    ) -> (Span, Vec<Value>) {
-        let step = step as i64;
-        let rounds = span.known.map(|(from, to)| (to - from).max(0) / step);
-        let known = span.known.zip(rounds).map(|((from, to), rounds)| (from + rounds * step, to));
-        match rounds {
-            Some(0) => return (span, carried),
-            Some(1) => {
-                let carried = body(self, span.from, &carried);
-                let from = self.plus(span.from, step);
-                return (Span { from, known, ..span }, carried);
-            }
-            _ => {}
-        }
-        let tys: Vec<Type> = carried.iter().map(|&value| self.builder.func.dfg.value_type(value)).collect();
-        let [head, done] = [(); 2].map(|()| self.block(&[&[types::I64], tys.as_slice()].concat()));
-        let limit = self.plus(span.to, 1 - step);
-        let first = [&[span.from], carried.as_slice()].concat();
-        if rounds.is_some() {
-            self.jump(head, &first);
-        } else {
-            let some = self.builder.ins().icmp(IntCC::SignedLessThan, span.from, limit);
-            self.branch(some, (head, &first), (done, &first));
-        }
-        self.builder.switch_to_block(head);
-        let params = self.builder.block_params(head).to_vec();
-        let carried = body(self, params[0], &params[1..]);
-        let next = self.plus(params[0], step);
-        let next = [&[next], carried.as_slice()].concat();
-        let more = self.builder.ins().icmp(IntCC::SignedLessThan, next[0], limit);
-        self.branch(more, (head, &next), (done, &next));
-        self.builder.switch_to_block(done);
-        let params = self.builder.block_params(done).to_vec();
-        (Span { from: params[0], known, ..span }, params[1..].to_vec())
-    }
-    pub(super) fn block(&mut self, params: &[Type]) -> cranelift_codegen::ir::Block {
-        let block = self.builder.create_block();
-        for &ty in params {
-            self.builder.append_block_param(block, ty);
-        }
-        block
-    }
-    pub(super) fn jump(&mut self, to: cranelift_codegen::ir::Block, values: &[Value]) {
-        let values: Vec<BlockArg> = values.iter().map(|&value| value.into()).collect();
-        self.builder.ins().jump(to, &values);
-    }
-    pub(super) fn branch(
-        &mut self,
-        condition: Value,
-        then: (cranelift_codegen::ir::Block, &[Value]),
-        other: (cranelift_codegen::ir::Block, &[Value]),
-    ) {
-        let [then_values, other_values] =
-            [then.1, other.1].map(|values| values.iter().map(|&value| value.into()).collect::<Vec<BlockArg>>());
-        self.builder.ins().brif(condition, then.0, &then_values, other.0, &other_values);
     }
 }

@@ -5,8 +5,9 @@ use cranelift_codegen::ir::{Function, InstBuilder, Value, types};
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
-use super::cx::{Cx, Span, Vector};
+use super::cx::{Cx, Vector};
 use super::lanes::WIDTH;
+use super::loops::Span;
 use crate::kernel::{Address, Axis, Expr, Kernel, Program};
 use crate::types::product;
 

@@ -86,6 +86,11 @@ codes! {
     NoFlow "no-flow"
         "A layer stands where no value flows: before any input, after several inputs of which none was chosen, or after an \
          `output`. Start the line with the value it should apply to: `x -> dense(10)`.";
+    Misplaced "misplaced"
+        "A statement stands where it has no meaning: a `target` or a `loss` outside of a `net`, a `state` or a primed name \
+         outside of a `cell`.";
+    UnknownNet "unknown-net"
+        "A net is asked for, or settings are given for one, that the file does not define.";
     NoNet "no-net"
         "The file defines no `net`, so there is nothing to compile. A file of blocks and cells is for importing.";
     AmbiguousNet "ambiguous-net"

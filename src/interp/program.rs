@@ -3,14 +3,13 @@
 //! In `f32` every operation is computed in `f64` and rounded, which for one sum, product, quotient or root is the
 //! correctly rounded result (Figueroa 1995); `exp` and its kin are the runtime's own.
 
-use netc_runtime::math::scalar;
 use netc_runtime::rng::Key;
 
-use super::Precision;
+use super::{Precision, Scope, binary, compare, unary};
 use crate::index::IndexVec;
 use crate::kernel::{
-    Address, Axis, BinaryFn, Buffer, CompareFn, Condition, ConvCall, Direction, Expr, Int, IntExpr, Kernel, MatMulCall,
-    PackCall, Program, Scalar, ScatterAddCall, Step, UnaryFn, View,
+    Address, Axis, Buffer, Condition, ConvCall, Direction, Expr, Int, IntExpr, Kernel, MatMulCall, PackCall, Program,
+    Scalar, ScatterAddCall, Step, View,
 };
 use crate::types::{Dim, Extents};
 
@@ -19,20 +18,19 @@ pub type Memory = IndexVec<Buffer, Vec<f64>>;
 
 /// Carries out the steps of `prepare`.
 pub fn prepare_program(program: &Program, memory: &mut Memory, extents: &Extents, precision: Precision) {
-    Cx { extents, precision }.steps(&program.prepare, memory);
+    Cx { scope: Scope::new(extents.clone(), precision) }.steps(&program.prepare, memory);
 }
 
 /// Carries out the program's steps.
 pub fn run_program(program: &Program, memory: &mut Memory, extents: &Extents, precision: Precision) {
-    Cx { extents, precision }.steps(&program.steps, memory);
+    Cx { scope: Scope::new(extents.clone(), precision) }.steps(&program.steps, memory);
 }
 
-struct Cx<'a> {
-    extents: &'a Extents,
-    precision: Precision,
+struct Cx {
+    scope: Scope,
 }
 
-impl Cx<'_> {
+impl Cx {
     fn steps(&self, steps: &[Step], memory: &mut Memory) {
         for step in steps {
             match step {
@@ -46,13 +44,10 @@ impl Cx<'_> {
         }
     }
     fn round(&self, x: f64) -> f64 {
-        match self.precision {
-            Precision::F32 => f64::from(x as f32),
-            Precision::F64 => x,
-        }
+        self.scope.round(x)
     }
     fn size(&self, dim: &Dim) -> usize {
-        dim.eval(self.extents)
+        dim.eval(&self.scope.extents)
     }
 
     // Library calls.
@@ -148,46 +143,6 @@ impl Cx<'_> {
             }
         }
     }
-
-    fn unary(&self, function: UnaryFn, x: f64) -> f64 {
-        let exact = |wide: fn(f64) -> f64, narrow: fn(f32) -> f32| match self.precision {
-            Precision::F32 => f64::from(narrow(x as f32)),
-            Precision::F64 => wide(x),
-        };
-        match function {
-            UnaryFn::Neg => -x,
-            UnaryFn::Abs => x.abs(),
-            UnaryFn::Floor => x.floor(),
-            UnaryFn::Sqrt => self.round(x.sqrt()),
-            UnaryFn::Exp => exact(f64::exp, scalar::exp),
-            UnaryFn::Log => exact(f64::ln, scalar::log),
-            UnaryFn::Tanh => exact(f64::tanh, scalar::tanh),
-            UnaryFn::Sigmoid => exact(|x| 1.0 / (1.0 + (-x).exp()), scalar::sigmoid),
-            UnaryFn::Erf => exact(|x| f64::from(scalar::erf(x as f32)), scalar::erf),
-        }
-    }
-    fn binary(&self, function: BinaryFn, a: f64, b: f64) -> f64 {
-        match function {
-            BinaryFn::Add => self.round(a + b),
-            BinaryFn::Sub => self.round(a - b),
-            BinaryFn::Mul => self.round(a * b),
-            BinaryFn::Div => self.round(a / b),
-            BinaryFn::Max => {
-                if b > a {
-                    b
-                } else {
-                    a
-                }
-            }
-            BinaryFn::Min => {
-                if b < a {
-                    b
-                } else {
-                    a
-                }
-            }
-        }
-    }
 }
 
 fn pairs(m: usize, n: usize) -> impl Iterator<Item = (usize, usize)> {
@@ -201,7 +156,7 @@ fn flat(index: &[usize; 4], shape: &[usize; 4]) -> usize {
 /// One point of a kernel's domain.
 struct Point<'a> {
     kernel: &'a Kernel,
-    cx: &'a Cx<'a>,
+    cx: &'a Cx,
     memory: &'a Memory,
     axes: IndexVec<Axis, i64>,
 }
@@ -225,23 +180,15 @@ impl Point<'_> {
             }
             Scalar::Unary(function, x) => {
                 let x = self.expr(*x);
-                self.cx.unary(*function, x)
+                unary(*function, x, &self.cx.scope)
             }
             Scalar::Binary(function, a, b) => {
                 let (a, b) = (self.expr(*a), self.expr(*b));
-                self.cx.binary(*function, a, b)
+                binary(*function, a, b, &self.cx.scope)
             }
             Scalar::Compare(function, a, b) => {
                 let (a, b) = (self.expr(*a), self.expr(*b));
-                let holds = match function {
-                    CompareFn::Eq => a == b,
-                    CompareFn::Ne => a != b,
-                    CompareFn::Lt => a < b,
-                    CompareFn::Le => a <= b,
-                    CompareFn::Gt => a > b,
-                    CompareFn::Ge => a >= b,
-                };
-                f64::from(u8::from(holds))
+                compare(*function, a, b)
             }
             Scalar::Select(condition, a, b) => {
                 if self.expr(*condition) != 0.0 {
@@ -255,7 +202,7 @@ impl Point<'_> {
                 for i in 0..self.cx.size(&kernel.axes[*axis]) {
                     self.axes[*axis] = i as i64;
                     let value = self.expr(*body);
-                    sum = self.cx.binary(combine.function(), sum, value);
+                    sum = binary(combine.function(), sum, value, &self.cx.scope);
                 }
                 sum
             }

@@ -101,10 +101,8 @@ impl Kernel {
     fn for_each_dim(&self, visit: &mut impl FnMut(&Dim)) {
         self.axes.values().for_each(&mut *visit);
         for int in self.ints.values() {
-            if let IntExpr::Size(dim)
-            | IntExpr::MulSize(_, dim)
-            | IntExpr::DivSize(_, dim)
-            | IntExpr::RemSize(_, dim) = int
+            if let IntExpr::Size(dim) | IntExpr::MulSize(_, dim) | IntExpr::DivSize(_, dim) | IntExpr::RemSize(_, dim) =
+                int
             {
                 visit(dim);
             }

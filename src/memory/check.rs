@@ -27,13 +27,15 @@ pub fn check(program: &Program, placement: &Placement, extents: &Extents) -> Vec
             if !start.is_multiple_of(super::ALIGNMENT) || placement.workspace_bytes < end {
                 problems.push(format!("step {at}: {} lies outside the workspace or askew", access.buffer));
             }
-            let is_written_here = accesses.iter().any(|other| other.buffer == access.buffer && other.mode == Mode::Write);
+            let is_written_here =
+                accesses.iter().any(|other| other.buffer == access.buffer && other.mode == Mode::Write);
             let is_held = held.iter().any(|&(_, _, buffer)| buffer == access.buffer);
             if access.mode == Mode::Read && !is_held && !is_written_here {
                 problems.push(format!("step {at} reads {}, which holds nothing or was written over", access.buffer));
             }
         }
-        let written = |buffer: Buffer| accesses.iter().any(|access| access.buffer == buffer && access.mode == Mode::Write);
+        let written =
+            |buffer: Buffer| accesses.iter().any(|access| access.buffer == buffer && access.mode == Mode::Write);
         for access in accesses.iter().filter(|access| access.mode == Mode::Write) {
             if program.buffers[access.buffer].home != Home::Workspace {
                 continue;

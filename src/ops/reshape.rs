@@ -51,11 +51,11 @@ impl Primitive for Reshape {
             (vec![b.clone(), n(6)], vec![b.clone(), n(2), n(3)]),
             (vec![b.clone(), n(2), n(3)], vec![b.clone(), n(6)]),
             (vec![b.clone(), t.clone(), n(3)], vec![bt.clone(), n(3)]),
-            (vec![bt.clone(), n(3)], vec![b.clone(), t.clone(), n(3)]),
+            (vec![bt, n(3)], vec![b.clone(), t.clone(), n(3)]),
             (vec![b.clone(), n(4), n(3)], vec![b.clone(), n(6), n(2)]),
             (vec![b.clone(), n(3)], vec![one.clone(), b.clone(), one.clone(), n(3), one.clone()]),
             (vec![one.clone(), b.clone(), n(3), one], vec![b.clone(), n(3)]),
-            (vec![b.clone(), t.clone(), n(2)], vec![t.times(&n(2)), b.clone()]),
+            (vec![b.clone(), t.clone(), n(2)], vec![t.times(&n(2)), b]),
             (vec![n(1), n(1)], vec![]),
             (vec![n(0), n(3)], vec![n(2), n(0)]),
         ];

@@ -3,71 +3,108 @@
 use netc_runtime::abi;
 use netc_runtime::kernels::conv;
 
-use super::storage::Storage;
+use super::view;
 use crate::graph::{Graph, Value};
 use crate::kernel::{
     Algorithm, BufferInfo, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, Program, ScatterAddCall,
     Step, View,
 };
 use crate::ops::{Convolution, Op};
-use crate::types::{Dim, ElementType};
+use crate::types::{Dim, ElementType, product};
 
-/// The call that computes a matrix product or a convolution.
-pub(super) fn contraction(
+/// What a call asks of an operand's strides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Any strides.
+    Strided,
+    /// `[n, c, h, w]` with adjacent channels.
+    ChannelsLast,
+    /// Row-major, without gaps.
+    Dense,
+}
+
+impl Layout {
+    /// Whether a view is laid out so.
+    pub(super) fn accepts(self, shape: &[Dim], view: &View) -> bool {
+        match self {
+            Layout::Strided => true,
+            Layout::ChannelsLast => view.strides[1].is_one() || shape[1].is_one(),
+            Layout::Dense => {
+                let dense = view::strides(shape, &(0..shape.len()).collect::<Vec<_>>());
+                shape.iter().zip(&view.strides).zip(dense).all(|((n, a), b)| n.is_one() || *a == b)
+            }
+        }
+    }
+    /// The order of the axes of a copy that is laid out so.
+    pub(super) fn order(self, rank: usize) -> Vec<usize> {
+        match self {
+            Layout::ChannelsLast => vec![0, 2, 3, 1],
+            Layout::Strided | Layout::Dense => (0..rank).collect(),
+        }
+    }
+}
+
+/// What each argument of a library call must look like.
+pub(super) fn layouts(op: &Op) -> Option<[Layout; 2]> {
+    use Layout::{ChannelsLast, Dense, Strided};
+    match op {
+        Op::MatMul(_) => Some([Strided, Strided]),
+        Op::Convolution(convolution) => Some(match convolution.direction {
+            Direction::Forward => [Strided, Dense],
+            Direction::DataGrad => [ChannelsLast, Dense],
+            Direction::WeightGrad => [Strided, ChannelsLast],
+        }),
+        Op::ScatterAdd(_) => Some([Dense, Dense]),
+        _ => None,
+    }
+}
+
+/// The call that computes a matrix product, a convolution or a scatter, from views of its arguments.
+pub(super) fn call(
     graph: &Graph,
-    storage: &Storage,
     value: Value,
+    operands: [View; 2],
+    result: View,
     epilogue: Option<Kernel>,
-    prepared: bool,
     program: &mut Program,
-) -> Vec<Step> {
+) -> Step {
     let node = graph.node(value);
-    let [a, b] = node.args[..] else { panic!("a contraction takes two arguments: {node:?}") };
+    let [a, b] = node.args[..] else { panic!("a library call takes two arguments: {node:?}") };
     match &node.op {
         Op::MatMul(matmul) => {
             let [m, n] = &node.ty.shape[..] else { panic!("a product is a matrix: {node:?}") };
             let k = graph.ty(a).shape[usize::from(!matmul.transpose[0])].clone();
-            let operand = |value: Value, transpose: bool| {
-                let mut view = storage.operand(value).clone();
+            let [mut a, mut b] = operands;
+            for (view, transpose) in [(&mut a, matmul.transpose[0]), (&mut b, matmul.transpose[1])] {
                 if transpose {
                     view.strides.swap(0, 1);
                 }
-                view
-            };
-            let (a, b) = (operand(a, matmul.transpose[0]), operand(b, matmul.transpose[1]));
-            let c = storage.operand(value).clone();
-            vec![Step::MatMul(MatMulCall { m: m.clone(), n: n.clone(), k, a, b, c, epilogue })]
+            }
+            Step::MatMul(MatMulCall { m: m.clone(), n: n.clone(), k, a, b, c: result, epilogue })
         }
         Op::Convolution(convolution) => {
-            let view = |value: Value| storage.operand(value).clone();
-            let (x, y, weight) = match convolution.direction {
-                Direction::Forward => (a, value, b),
-                Direction::DataGrad => (value, a, b),
-                Direction::WeightGrad => (a, b, value),
+            let direction = convolution.direction;
+            let [first, second] = operands;
+            let ((x, x_view), (y, y_view), weight) = match direction {
+                Direction::Forward => ((a, first), (value, result), second),
+                Direction::DataGrad => ((value, result), (a, first), second),
+                Direction::WeightGrad => ((a, first), (b, second), result),
             };
             let geometry = geometry(graph, convolution, x, y);
-            let direction = convolution.direction;
-            let algorithm = algorithm(&geometry);
+            let algorithm = algorithm(&geometry, direction);
             // Parameters that stay are packed once.
-            let is_fixed = !prepared && program_prepares(graph, weight) && direction != Direction::WeightGrad;
-            let packed = is_fixed.then(|| pack(program, direction, &geometry, algorithm, view(weight)));
-            vec![Step::Conv(ConvCall {
-                direction,
-                geometry,
-                algorithm,
-                x: view(x),
-                y: view(y),
-                weight: view(weight),
-                packed,
-                epilogue,
-            })]
+            let stays = direction != Direction::WeightGrad && is_fixed_parameter(graph, b);
+            let packed = stays.then(|| pack(program, direction, &geometry, algorithm, weight.clone()));
+            let (x, y) = (x_view, y_view);
+            Step::Conv(ConvCall { direction, geometry, algorithm, x, y, weight, packed, epilogue })
         }
-        op => panic!("not a contraction: {op:?}"),
+        Op::ScatterAdd(_) => scatter_add(graph, value, operands, result),
+        op => panic!("no library call: {op:?}"),
     }
 }
 
 /// Whether a weight is a parameter that this entry never changes.
-fn program_prepares(graph: &Graph, weight: Value) -> bool {
+fn is_fixed_parameter(graph: &Graph, weight: Value) -> bool {
     use crate::graph::OutputRole;
     use crate::ops::Role;
     let trains = graph.outputs.iter().any(|output| matches!(output.role, OutputRole::Update | OutputRole::Gradient));
@@ -75,7 +112,7 @@ fn program_prepares(graph: &Graph, weight: Value) -> bool {
 }
 
 /// The algorithm with the least cost.
-fn algorithm(_geometry: &Geometry) -> Algorithm {
+fn algorithm(_geometry: &Geometry, _direction: Direction) -> Algorithm {
     Algorithm::Direct
 }
 
@@ -179,17 +216,19 @@ fn geometry(graph: &Graph, convolution: &Convolution, x: Value, y: Value) -> Geo
 }
 
 /// The call that adds rows into a table.
-pub(super) fn scatter_add(graph: &Graph, storage: &Storage, value: Value) -> Step {
+fn scatter_add(graph: &Graph, value: Value, [index, source]: [View; 2], table: View) -> Step {
     let node = graph.node(value);
-    let [index, source] = node.args[..] else { panic!("a scatter takes two arguments: {node:?}") };
     let fixed = |dim: &Dim| dim.as_fixed().unwrap_or_else(|| panic!("tables have fixed sizes, not {dim}"));
-    let [table_rows, cols] = &node.ty.shape[..] else { panic!("tables are matrices: {node:?}") };
+    let (table_rows, columns) = node.ty.shape.split_first().expect("tables have rows");
+    let cols = fixed(&product(columns));
+    let rows = graph.ty(node.args[0]).n_elements();
+    let matrix = vec![Dim::fixed(cols), Dim::ONE];
     Step::ScatterAdd(ScatterAddCall {
-        rows: graph.ty(index).n_elements(),
-        cols: fixed(cols),
+        rows,
+        cols,
         table_rows: fixed(table_rows),
-        index: storage.operand(index).clone(),
-        source: storage.operand(source).clone(),
-        table: storage.operand(value).clone(),
+        index: View { strides: vec![Dim::ONE], ..index },
+        source: View { strides: matrix.clone(), ..source },
+        table: View { strides: matrix, ..table },
     })
 }

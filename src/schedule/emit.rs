@@ -5,12 +5,12 @@ use super::collapse::collapse;
 use super::fusion::Fusion;
 use super::lowering::Lowering;
 use super::order::Order;
-use super::roots::{Roots, is_contraction};
+use super::roots::Roots;
 use super::storage::Storage;
 use super::view;
 use crate::graph::{Graph, Node, Value};
 use crate::index::IndexVec;
-use crate::kernel::{Address, Expr, Int, Kernel, Program, Step, Store, View};
+use crate::kernel::{Address, BufferInfo, Expr, Home, Int, Kernel, Program, Step, Store, View};
 use crate::ops::Op;
 use crate::types::{Dim, Symbol};
 
@@ -55,8 +55,7 @@ impl Cx<'_> {
         let node = self.graph.node(value);
         let name = self.name(value);
         match &node.op {
-            op if is_contraction(op) => call::contraction(self.graph, self.storage, value, None, prepared, program),
-            Op::ScatterAdd(_) => vec![call::scatter_add(self.graph, self.storage, value)],
+            op if call::layouts(op).is_some() => self.call(value, None, prepared, program),
             Op::Concat(concat) => self.parts(value, concat.axis, &name),
             _ => {
                 let target = self.storage.operand(value);
@@ -64,7 +63,7 @@ impl Cx<'_> {
                 if let Some(contraction) = self.fusion.contraction_of(value) {
                     let epilogue = self.epilogue(value, target, &name);
                     let is_fused = epilogue.is_some();
-                    steps = call::contraction(self.graph, self.storage, contraction, epilogue, prepared, program);
+                    steps = self.call(contraction, epilogue, prepared, program);
                     if is_fused {
                         return steps;
                     }
@@ -74,6 +73,32 @@ impl Cx<'_> {
                 steps
             }
         }
+    }
+
+    /// A library call, after copies of what it cannot read as it lies.
+    fn call(&self, value: Value, epilogue: Option<Kernel>, prepared: bool, program: &mut Program) -> Vec<Step> {
+        let node = self.graph.node(value);
+        let layouts = call::layouts(&node.op).unwrap_or_else(|| panic!("no library call: {node:?}"));
+        let mut steps = Vec::new();
+        let operands = [0, 1].map(|i| {
+            let (arg, layout) = (node.args[i], layouts[i]);
+            let ty = self.graph.ty(arg);
+            let view = self.storage.operand(arg);
+            if layout.accepts(&ty.shape, view) {
+                return view.clone();
+            }
+            let name = format!("{} (copy)", self.name(arg));
+            let home = if prepared { Home::Prepared } else { Home::Workspace };
+            let info = BufferInfo { name: name.clone(), element: ty.element, len: ty.n_elements(), home };
+            let order = layout.order(ty.rank());
+            let copy = View::whole(program.buffers.push(info), view::strides(&ty.shape, &order));
+            let kernel = self.loops(&name, &ty.shape, &order, &copy, |cx, index| cx.element(arg, index));
+            steps.push(Step::Loop(kernel));
+            copy
+        });
+        let result = self.storage.operand(value).clone();
+        steps.push(call::call(self.graph, value, operands, result, epilogue, program));
+        steps
     }
 
     /// Copies the parts of a join that were not written in place.

@@ -145,7 +145,8 @@ fn depends_on(graph: &Graph, value: Value, contraction: Value) -> bool {
         if value == contraction {
             return true;
         }
-        if contraction < value && !seen.contains(&value) && (seen.is_empty() || !is_contraction(&graph.node(value).op)) {
+        if contraction < value && !seen.contains(&value) && (seen.is_empty() || !is_contraction(&graph.node(value).op))
+        {
             seen.push(value);
             open.extend(&graph.node(value).args);
         }
@@ -175,7 +176,8 @@ fn fits(graph: &Graph, contraction: Value, view: &View) -> bool {
         Op::MatMul(_) => is_one(1),
         Op::Convolution(_) => {
             let rows: Vec<usize> = [0, 2, 3].into_iter().filter(|&axis| !shape[axis].is_one()).collect();
-            let dense = rows.windows(2).all(|pair| view.strides[pair[0]] == view.strides[pair[1]].times(&shape[pair[1]]));
+            let dense =
+                rows.windows(2).all(|pair| view.strides[pair[0]] == view.strides[pair[1]].times(&shape[pair[1]]));
             is_one(channel) && dense
         }
         op => unreachable!("not a contraction: {op:?}"),

@@ -4,7 +4,7 @@
 //! into the roots that use it. A value whose users all end in one root is inlined there and computed once.
 
 use crate::graph::{Graph, Value};
-use crate::index::{Id, IndexVec};
+use crate::index::IndexVec;
 use crate::kernel::UnaryFn;
 use crate::ops::{Op, Role};
 
@@ -227,9 +227,4 @@ fn own_cost(op: &Op) -> u32 {
         | Op::Convolution(_)
         | Op::Scan(_) => 8,
     }
-}
-
-/// Ids in order, for passes that go by position.
-pub(super) fn positions(graph: &Graph) -> impl Iterator<Item = Value> + use<> {
-    (0..graph.len()).map(Value::new)
 }

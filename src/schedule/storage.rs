@@ -38,7 +38,8 @@ pub(super) fn assign(
     fusion: &Fusion,
     program: &mut Program,
 ) -> Storage {
-    let mut cx = Cx { graph, roots, orders, fusion, program, views: IndexVec::filled(None, graph.len()), slots: vec![] };
+    let mut cx =
+        Cx { graph, roots, orders, fusion, program, views: IndexVec::filled(None, graph.len()), slots: vec![] };
     cx.add_slots();
     let mut copies = Vec::new();
     let mut homes: IndexVec<Value, Option<Buffer>> = IndexVec::filled(None, graph.len());
@@ -155,8 +156,8 @@ impl Cx<'_> {
             let is_output = self.graph.outputs.iter().any(|output| output.value == part);
             let alone = n_uses == 1 && !is_output && self.roots.is_root[part] && homes[part].is_none();
             if alone && self.views[part].is_none() && self.orders[part] == self.orders[whole] {
-                self.views[part] = view::slice(&target, concat.axis, start)
-                    .filter(|view| self.fusion.accepts(self.graph, part, view));
+                self.views[part] =
+                    view::slice(&target, concat.axis, start).filter(|view| self.fusion.accepts(self.graph, part, view));
             }
             start += self.graph.ty(part).shape[concat.axis].factor();
         }

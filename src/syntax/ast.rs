@@ -116,11 +116,7 @@ pub enum StmtKind {
     /// `layer encoder = lstm(hidden)`
     Layer { name: Ident, value: Expr },
     /// `y = x -> relu`; `h' = …` when primed
-    Bind {
-        name: Ident,
-        primed: bool,
-        value: Expr,
-    },
+    Bind { name: Ident, primed: bool, value: Expr },
     /// An expression alone: `conv3x3(64) -> relu`, `x -> dense(10)`
     Flow(Expr),
     /// `output logits`
@@ -130,16 +126,9 @@ pub enum StmtKind {
     /// `metric accuracy(logits, label)`
     Metric(Expr),
     /// `for channels in [128, 256] { … }`, `for i in 0..4 { … }`
-    For {
-        var: Ident,
-        iterable: Expr,
-        body: Body,
-    },
+    For { var: Ident, iterable: Expr, body: Body },
     /// An `if` that stands alone, with any statements in its braces; `else if` adds a branch.
-    If {
-        branches: Vec<(Expr, Body)>,
-        otherwise: Option<Body>,
-    },
+    If { branches: Vec<(Expr, Body)>, otherwise: Option<Body> },
 }
 
 /// What flows into a network: name, shape without the batch, type.
@@ -339,9 +328,6 @@ mod tests {
         assert_eq!(split_window("conv3"), ("conv3", None));
         assert_eq!(split_window("x2"), ("x2", None));
         assert_eq!(split_window("3x3"), ("3x3", None));
-        assert_eq!(
-            split_window("conv3x99999999999"),
-            ("conv3x99999999999", None)
-        );
+        assert_eq!(split_window("conv3x99999999999"), ("conv3x99999999999", None));
     }
 }

@@ -16,9 +16,7 @@ pub(super) fn explain(file: FileId, text: &str, error: &Error<Rule>) -> Diagnost
     };
     let cx = Cx::new(text, at, positives);
     let (message, label) = cx.told();
-    message
-        .at(Span::new(file, cx.start, cx.start + cx.found.len()))
-        .label(label)
+    message.at(Span::new(file, cx.start, cx.start + cx.found.len())).label(label)
 }
 
 struct Cx<'a> {
@@ -36,12 +34,8 @@ struct Cx<'a> {
     rules: &'a [Rule],
 }
 
-const ITEMS: [&str; 7] = [
-    "net", "block", "cell", "const", "import", "train", "generate",
-];
-const KEYWORDS: [&str; 8] = [
-    "input", "target", "state", "param", "layer", "output", "loss", "metric",
-];
+const ITEMS: [&str; 7] = ["net", "block", "cell", "const", "import", "train", "generate"];
+const KEYWORDS: [&str; 8] = ["input", "target", "state", "param", "layer", "output", "loss", "metric"];
 const RESERVED: [&str; 7] = ["if", "else", "for", "in", "and", "or", "not"];
 
 impl<'a> Cx<'a> {
@@ -61,50 +55,26 @@ impl<'a> Cx<'a> {
             if start + length > at {
                 let glued = start == end && start > 0;
                 let (found, rest) = text[start..].split_at(length);
-                return Cx {
-                    found,
-                    start,
-                    rest,
-                    line,
-                    glued,
-                    rules,
-                };
+                return Cx { found, start, rest, line, glued, rules };
             }
             line.push(&text[start..start + length]);
             end = start + length;
         }
         // Right after the last token; blank lines at the end of the file are not worth showing.
         let start = text[..at].trim_end().len();
-        Cx {
-            found: "",
-            start,
-            rest: &text[end..],
-            line,
-            glued: false,
-            rules,
-        }
+        Cx { found: "", start, rest: &text[end..], line, glued: false, rules }
     }
 
     /// The message, and the label at the token.
     fn told(&self) -> (Message, String) {
-        let special = self
-            .lexical()
-            .or_else(|| self.repeat())
-            .or_else(|| self.position());
+        let special = self.lexical().or_else(|| self.repeat()).or_else(|| self.position());
         let (text, help) = special.unwrap_or_else(|| (self.expected_found(), None));
         let label = match text.contains("expected") {
             true => format!("expected {}", self.expected()),
             false => String::new(),
         };
         let message = Message::new(Code::Syntax, text);
-        (
-            if let Some(help) = help {
-                message.help(help)
-            } else {
-                message
-            },
-            label,
-        )
+        (if let Some(help) = help { message.help(help) } else { message }, label)
     }
 
     /// Tokens that belong to other languages, or to none.
@@ -113,10 +83,7 @@ impl<'a> Cx<'a> {
         let expected = self.expected_found();
         let foreign = format!("`{found}` is not part of the language");
         let told = match found {
-            "\"" => (
-                "this text is never closed".to_owned(),
-                help("a text in quotes ends on its line"),
-            ),
+            "\"" => ("this text is never closed".to_owned(), help("a text in quotes ends on its line")),
             ";" => (expected, help("a statement ends with its line")),
             "//" => (foreign, help("a comment starts with `#`")),
             "&&" => (foreign, help("write `and`")),
@@ -129,22 +96,13 @@ impl<'a> Cx<'a> {
             "." if self.wants_value() && self.rest.starts_with(|c: char| c.is_ascii_digit()) => {
                 (expected, help("write the zero before the point: `0.5`"))
             }
-            "'" => (
-                expected,
-                help("a prime stands right after the name of a state: `h'`"),
-            ),
-            _ if found.starts_with(|c: char| c.is_ascii_digit())
-                && found.contains(|c: char| !c.is_ascii_digit()) =>
-            {
-                (
-                    format!("`{found}` is neither a number nor a name"),
-                    help("a name begins with a letter"),
-                )
+            "'" => (expected, help("a prime stands right after the name of a state: `h'`")),
+            _ if found.starts_with(|c: char| c.is_ascii_digit()) && found.contains(|c: char| !c.is_ascii_digit()) => {
+                (format!("`{found}` is neither a number nor a name"), help("a name begins with a letter"))
             }
-            _ if !found.is_ascii() && found.starts_with(char::is_alphabetic) => (
-                expected,
-                help("names are made of the letters a to z, digits and `_`"),
-            ),
+            _ if !found.is_ascii() && found.starts_with(char::is_alphabetic) => {
+                (expected, help("names are made of the letters a to z, digits and `_`"))
+            }
             _ => return None,
         };
         Some(told)
@@ -155,11 +113,7 @@ impl<'a> Cx<'a> {
         let count = self.found.strip_prefix('x')?;
         let counts = count.bytes().all(|byte| byte.is_ascii_digit());
         let before = self.before();
-        let count = if count.is_empty() && self.rest.starts_with('(') {
-            "(…)"
-        } else {
-            count
-        };
+        let count = if count.is_empty() && self.rest.starts_with('(') { "(…)" } else { count };
         let is_repeat = counts && !count.is_empty();
         if matches!(before, ")" | "}") && is_repeat && !self.glued {
             let text = format!("the repeat `x{count}` is apart from what it repeats");
@@ -183,27 +137,12 @@ impl<'a> Cx<'a> {
         if self.wants_item() {
             return Some((expected, self.item_help()));
         }
-        if RESERVED.contains(&found)
-            && (self.rules.contains(&Rule::name) || KEYWORDS.contains(&before))
-        {
-            return Some((
-                format!("`{found}` is a reserved word and cannot be a name"),
-                help("choose another name"),
-            ));
+        if RESERVED.contains(&found) && (self.rules.contains(&Rule::name) || KEYWORDS.contains(&before)) {
+            return Some((format!("`{found}` is a reserved word and cannot be a name"), help("choose another name")));
         }
         if self.line.len() == 1 && KEYWORDS.contains(&before) && self.wants_operator() {
-            let what = if matches!(before, "output" | "loss" | "metric") {
-                "a value"
-            } else {
-                "a name"
-            };
-            return Some((
-                format!(
-                    "`{before}` is followed by {what}, not by {}",
-                    self.found_text()
-                ),
-                None,
-            ));
+            let what = if matches!(before, "output" | "loss" | "metric") { "a value" } else { "a name" };
+            return Some((format!("`{before}` is followed by {what}, not by {}", self.found_text()), None));
         }
         if found == "else" && !self.wants_operator() {
             return Some(("this `else` has no `if`".to_owned(), None));
@@ -218,10 +157,7 @@ impl<'a> Cx<'a> {
             return Some((expected, help("compare with `==`")));
         }
         if found == "=" && self.rules.contains(&Rule::name) && self.wants_value() {
-            return Some((
-                expected,
-                Some(format!("a setting has no `=`: write `{before} …`")),
-            ));
+            return Some((expected, Some(format!("a setting has no `=`: write `{before} …`"))));
         }
         if found.is_empty() && self.wants_value() && !before.is_empty() {
             let continued = match before {
@@ -229,25 +165,15 @@ impl<'a> Cx<'a> {
                 _ => "a statement ends with its line; put it in parentheses to go on in the next",
             };
             return Some((
-                format!(
-                    "expected {} after `{before}`, found {}",
-                    self.expected(),
-                    self.found_text()
-                ),
+                format!("expected {} after `{before}`, found {}", self.expected(), self.found_text()),
                 help(continued),
             ));
         }
         if before == "." || found == "." {
-            return Some((
-                expected,
-                help("a part of a value is named right after the point: `encoder.state`"),
-            ));
+            return Some((expected, help("a part of a value is named right after the point: `encoder.state`")));
         }
         if self.wants_operator() && self.rules.contains(&Rule::line_end) && starts_value(found) {
-            return Some((
-                expected,
-                help("join layers with `->`, or give each a line of its own"),
-            ));
+            return Some((expected, help("join layers with `->`, or give each a line of its own")));
         }
         None
     }
@@ -256,16 +182,10 @@ impl<'a> Cx<'a> {
         if !is_word(self.found) {
             return None;
         }
-        if KEYWORDS.contains(&self.found)
-            || RESERVED.contains(&self.found)
-            || !is_word(self.rest.trim_start())
-        {
+        if KEYWORDS.contains(&self.found) || RESERVED.contains(&self.found) || !is_word(self.rest.trim_start()) {
             return help("statements stand in the braces of a `net`, `block` or `cell`");
         }
-        Message::new(Code::Syntax, "")
-            .did_you_mean(self.found, ITEMS)
-            .help
-            .pop()
+        Message::new(Code::Syntax, "").did_you_mean(self.found, ITEMS).help.pop()
     }
 
     fn expected_found(&self) -> String {
@@ -293,30 +213,18 @@ impl<'a> Cx<'a> {
         } else if self.wants_statement() {
             words.push("a statement".to_owned());
         } else if self.wants_value() {
-            words.push(
-                if self.before() == "->" {
-                    "a layer"
-                } else {
-                    "a value"
-                }
-                .to_owned(),
-            );
+            words.push(if self.before() == "->" { "a layer" } else { "a value" }.to_owned());
         } else {
             for (rule, word) in SIGNS {
                 // After a whole value nearly everything could go on; say what could end it.
-                let distracts =
-                    self.wants_operator() && matches!(rule, Rule::open_bracket | Rule::equals);
+                let distracts = self.wants_operator() && matches!(rule, Rule::open_bracket | Rule::equals);
                 if has(rule) && !distracts {
                     words.push(word.to_owned());
                 }
             }
         }
         let last = words.pop().unwrap_or_else(|| "something else".to_owned());
-        if words.is_empty() {
-            last
-        } else {
-            format!("{} or {last}", words.join(", "))
-        }
+        if words.is_empty() { last } else { format!("{} or {last}", words.join(", ")) }
     }
 
     fn before(&self) -> &'a str {
@@ -324,9 +232,7 @@ impl<'a> Cx<'a> {
     }
 
     fn wants_item(&self) -> bool {
-        self.rules
-            .iter()
-            .any(|rule| matches!(rule, Rule::file | Rule::definition_kind))
+        self.rules.iter().any(|rule| matches!(rule, Rule::file | Rule::definition_kind))
     }
 
     fn wants_statement(&self) -> bool {
@@ -335,12 +241,7 @@ impl<'a> Cx<'a> {
 
     /// Whether an expression or a part of one begins here.
     fn wants_value(&self) -> bool {
-        self.rules.iter().any(|rule| {
-            matches!(
-                rule,
-                Rule::expr | Rule::operation | Rule::operand | Rule::number
-            )
-        })
+        self.rules.iter().any(|rule| matches!(rule, Rule::expr | Rule::operation | Rule::operand | Rule::number))
     }
 
     /// Whether a whole value stands before.

@@ -5,9 +5,7 @@ use std::sync::LazyLock;
 use pest::iterators::Pair;
 use pest::pratt_parser::{Assoc, Op, PrattParser};
 
-use super::ast::{
-    Arg, BinaryOp, Body, CombinatorKind, Expr, ExprKind, Number, NumberForm, UnaryOp,
-};
+use super::ast::{Arg, BinaryOp, Body, CombinatorKind, Expr, ExprKind, Number, NumberForm, UnaryOp};
 use super::parse::{Cx, Parts, Rule};
 use crate::diag::{Code, Diagnostic, Message};
 
@@ -43,17 +41,11 @@ impl Cx {
         if stages.len() == 1 {
             return Ok(stages.remove(0));
         }
-        Ok(Expr {
-            kind: ExprKind::Chain(stages),
-            span,
-        })
+        Ok(Expr { kind: ExprKind::Chain(stages), span })
     }
 
     pub(super) fn exprs(&self, pair: Pair<'_, Rule>) -> Result<Vec<Expr>, Diagnostic> {
-        Parts::of(pair)
-            .all(Rule::expr)
-            .map(|pair| self.expr(pair))
-            .collect()
+        Parts::of(pair).all(Rule::expr).map(|pair| self.expr(pair)).collect()
     }
 
     pub(super) fn operation(&self, pair: Pair<'_, Rule>) -> Built {
@@ -62,15 +54,8 @@ impl Cx {
             .map_prefix(|op, operand| {
                 let operand = Box::new(operand?);
                 let span = self.span(&op).to(operand.span);
-                let op = if op.as_rule() == Rule::not {
-                    UnaryOp::Not
-                } else {
-                    UnaryOp::Neg
-                };
-                Ok(Expr {
-                    kind: ExprKind::Unary { op, operand },
-                    span,
-                })
+                let op = if op.as_rule() == Rule::not { UnaryOp::Not } else { UnaryOp::Neg };
+                Ok(Expr { kind: ExprKind::Unary { op, operand }, span })
             })
             .map_infix(|left, op, right| self.binary(left?, op, right?))
             .parse(pair.into_inner())
@@ -79,32 +64,17 @@ impl Cx {
     fn binary(&self, left: Expr, sign: Pair<'_, Rule>, right: Expr) -> Built {
         let op = binary_op(sign.as_rule());
         let op_span = self.span(&sign);
-        if let ExprKind::Binary {
-            op: first,
-            op_span: first_span,
-            ..
-        } = &left.kind
+        if let ExprKind::Binary { op: first, op_span: first_span, .. } = &left.kind
             && is_comparison(*first)
             && is_comparison(op)
         {
-            let message = Message::new(Code::Syntax, "comparisons do not chain")
-                .help("join two comparisons: `a < b and b < c`");
-            return Err(message
-                .at(op_span)
-                .label("second comparison")
-                .also(*first_span, "first comparison"));
+            let message =
+                Message::new(Code::Syntax, "comparisons do not chain").help("join two comparisons: `a < b and b < c`");
+            return Err(message.at(op_span).label("second comparison").also(*first_span, "first comparison"));
         }
         let span = left.span.to(right.span);
         let (left, right) = (Box::new(left), Box::new(right));
-        Ok(Expr {
-            kind: ExprKind::Binary {
-                op,
-                op_span,
-                left,
-                right,
-            },
-            span,
-        })
+        Ok(Expr { kind: ExprKind::Binary { op, op_span, left, right }, span })
     }
 
     fn operand(&self, pair: Pair<'_, Rule>) -> Built {
@@ -117,13 +87,7 @@ impl Cx {
             for part in Parts::of(index).all(Rule::part) {
                 indices.push(self.part(part)?);
             }
-            base = Expr {
-                kind: ExprKind::Index {
-                    base: Box::new(base),
-                    parts: indices,
-                },
-                span,
-            };
+            base = Expr { kind: ExprKind::Index { base: Box::new(base), parts: indices }, span };
         }
         Ok(base)
     }
@@ -141,13 +105,7 @@ impl Cx {
         }
         match start {
             Some(index) if !is_range => Ok(index),
-            start => Ok(Expr {
-                kind: ExprKind::Range {
-                    start: start.map(Box::new),
-                    end,
-                },
-                span,
-            }),
+            start => Ok(Expr { kind: ExprKind::Range { start: start.map(Box::new), end }, span }),
         }
     }
 
@@ -167,20 +125,13 @@ impl Cx {
             Rule::group => {
                 let mut parts = Parts::of(pair);
                 let inner = Parts::of(parts.next(Rule::paren)).next(Rule::expr);
-                ExprKind::Group {
-                    inner: Box::new(self.expr(inner)?),
-                    repeat: self.repeat(&mut parts)?,
-                }
+                ExprKind::Group { inner: Box::new(self.expr(inner)?), repeat: self.repeat(&mut parts)? }
             }
             Rule::call => {
                 let mut parts = Parts::of(pair);
                 let callee = self.ident(parts.next(Rule::name));
                 let args = self.arguments(parts.next(Rule::arguments))?;
-                ExprKind::Call {
-                    callee,
-                    args,
-                    repeat: self.repeat(&mut parts)?,
-                }
+                ExprKind::Call { callee, args, repeat: self.repeat(&mut parts)? }
             }
             Rule::combinator => self.combinator(pair)?,
             Rule::choice => self.choice_value(pair)?,
@@ -202,29 +153,18 @@ impl Cx {
         }
         let (value, form) = match percent {
             true => (value / 100.0, NumberForm::Percent),
-            false if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                (value, NumberForm::Integer)
-            }
+            false if digits.bytes().all(|byte| byte.is_ascii_digit()) => (value, NumberForm::Integer),
             false => (value, NumberForm::Decimal),
         };
-        Ok(ExprKind::Number(Number {
-            value,
-            form,
-            text: text.to_owned(),
-        }))
+        Ok(ExprKind::Number(Number { value, form, text: text.to_owned() }))
     }
 
     fn arguments(&self, pair: Pair<'_, Rule>) -> Result<Vec<Arg>, Diagnostic> {
         let mut args = Vec::new();
         for argument in Parts::of(pair).all(Rule::argument) {
             let mut parts = Parts::of(argument);
-            let name = parts
-                .optional(Rule::argument_name)
-                .map(|name| self.ident(Parts::of(name).next(Rule::name)));
-            args.push(Arg {
-                name,
-                value: self.expr(parts.next(Rule::expr))?,
-            });
+            let name = parts.optional(Rule::argument_name).map(|name| self.ident(Parts::of(name).next(Rule::name)));
+            args.push(Arg { name, value: self.expr(parts.next(Rule::expr))? });
         }
         Ok(args)
     }
@@ -235,10 +175,7 @@ impl Cx {
         };
         let mut parts = Parts::of(repeat);
         let count = match parts.optional(Rule::repeat_count) {
-            Some(count) => Expr {
-                span: self.span(&count),
-                kind: self.number(&count)?,
-            },
+            Some(count) => Expr { span: self.span(&count), kind: self.number(&count)? },
             None => self.expr(Parts::of(parts.next(Rule::repeat_value)).next(Rule::expr))?,
         };
         Ok(Some(Box::new(count)))
@@ -248,22 +185,12 @@ impl Cx {
     fn combinator(&self, pair: Pair<'_, Rule>) -> Result<ExprKind, Diagnostic> {
         let mut parts = Parts::of(pair);
         let callee = self.ident(parts.next(Rule::combinator_kind));
-        let args = parts
-            .optional(Rule::arguments)
-            .map(|args| self.arguments(args))
-            .transpose()?;
-        let branches = parts
-            .optional(Rule::branches)
-            .map(|branches| self.exprs(branches))
-            .transpose()?;
+        let args = parts.optional(Rule::arguments).map(|args| self.arguments(args)).transpose()?;
+        let branches = parts.optional(Rule::branches).map(|branches| self.exprs(branches)).transpose()?;
         let repeat = self.repeat(&mut parts)?;
         let Some(branches) = branches else {
             return Ok(match args {
-                Some(args) => ExprKind::Call {
-                    callee,
-                    args,
-                    repeat,
-                },
+                Some(args) => ExprKind::Call { callee, args, repeat },
                 None => ExprKind::Name(callee),
             });
         };
@@ -272,12 +199,7 @@ impl Cx {
             "sum" => CombinatorKind::Sum,
             _ => CombinatorKind::Residual,
         };
-        Ok(ExprKind::Combinator {
-            kind,
-            args: args.unwrap_or_default(),
-            branches,
-            repeat,
-        })
+        Ok(ExprKind::Combinator { kind, args: args.unwrap_or_default(), branches, repeat })
     }
 
     pub(super) fn choice(&self, pair: Pair<'_, Rule>) -> Result<Choice, Diagnostic> {
@@ -309,10 +231,7 @@ impl Cx {
         for (condition, body) in branches {
             values.push((condition, value(body)?));
         }
-        Ok(ExprKind::If {
-            branches: values,
-            otherwise: Box::new(value(otherwise)?),
-        })
+        Ok(ExprKind::If { branches: values, otherwise: Box::new(value(otherwise)?) })
     }
 }
 
@@ -322,53 +241,35 @@ fn value(mut body: Body) -> Built {
 
     let message = |text: &str| Message::new(Code::Syntax, text);
     let Some(first) = body.stmts.pop() else {
-        return Err(
-            message("an `if` that is a value has a value in each of its braces")
-                .at(body.span)
-                .label("no value"),
-        );
+        return Err(message("an `if` that is a value has a value in each of its braces")
+            .at(body.span)
+            .label("no value"));
     };
     if let Some(other) = body.stmts.pop() {
-        return Err(
-            message("an `if` that is a value has one expression in each of its braces")
-                .help("an `if` with several statements stands alone on its line")
-                .at(first.span)
-                .label("a second statement")
-                .also(other.span, "the statement before"),
-        );
+        return Err(message("an `if` that is a value has one expression in each of its braces")
+            .help("an `if` with several statements stands alone on its line")
+            .at(first.span)
+            .label("a second statement")
+            .also(other.span, "the statement before"));
     }
     match first.kind {
         StmtKind::Flow(expr) => Ok(expr),
-        StmtKind::If {
-            branches,
-            otherwise: Some(otherwise),
-        } => {
+        StmtKind::If { branches, otherwise: Some(otherwise) } => {
             let mut values = Vec::new();
             for (condition, body) in branches {
                 values.push((condition, value(body)?));
             }
-            let kind = ExprKind::If {
-                branches: values,
-                otherwise: Box::new(value(otherwise)?),
-            };
-            Ok(Expr {
-                kind,
-                span: first.span,
-            })
+            let kind = ExprKind::If { branches: values, otherwise: Box::new(value(otherwise)?) };
+            Ok(Expr { kind, span: first.span })
         }
-        _ => Err(
-            message("an `if` that is a value has expressions in its braces")
-                .at(first.span)
-                .label("not an expression"),
-        ),
+        _ => Err(message("an `if` that is a value has expressions in its braces")
+            .at(first.span)
+            .label("not an expression")),
     }
 }
 
 fn is_comparison(op: BinaryOp) -> bool {
-    matches!(
-        op,
-        BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge
-    )
+    matches!(op, BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge)
 }
 
 fn binary_op(rule: Rule) -> BinaryOp {

@@ -4,8 +4,7 @@
 //! a line before `->`, inside brackets or braces, it stays broken; at most one blank line in a row and all comments stay.
 
 use super::ast::{
-    Body, Decl, Definition, Expr, ExprKind, File, Item, ItemKind, Port, Setting, SettingValue,
-    Stmt, StmtKind,
+    Body, Decl, Definition, Expr, ExprKind, File, Item, ItemKind, Port, Setting, SettingValue, Stmt, StmtKind,
 };
 use super::format_line::{Lines, Source};
 use super::parse;
@@ -23,14 +22,8 @@ fn print(file: &File, text: &str) -> String {
         code[comment.span.range()].fill(b' ');
     }
     let code = String::from_utf8(code).expect("comments are whole characters");
-    let source = Source {
-        text,
-        code: &code,
-        comments: &file.comments,
-    };
-    let mut p = Printer {
-        out: Lines::new(source),
-    };
+    let source = Source { text, code: &code, comments: &file.comments };
+    let mut p = Printer { out: Lines::new(source) };
     for item in &file.items {
         p.out.begin_line(item.span.start);
         p.item(item);
@@ -52,14 +45,8 @@ impl Printer<'_> {
             }
             ItemKind::Definition(definition) => self.definition(definition),
             ItemKind::Settings(settings) => {
-                self.out
-                    .push(&format!("{} {} {{", settings.kind, settings.target.text));
-                let width = settings
-                    .entries
-                    .iter()
-                    .map(|setting| setting.name.text.len())
-                    .max()
-                    .unwrap_or(0);
+                self.out.push(&format!("{} {} {{", settings.kind, settings.target.text));
+                let width = settings.entries.iter().map(|setting| setting.name.text.len()).max().unwrap_or(0);
                 self.out.indent();
                 for setting in &settings.entries {
                     self.out.begin_line(setting.span.start);
@@ -80,8 +67,7 @@ impl Printer<'_> {
     }
 
     fn definition(&mut self, definition: &Definition) {
-        self.out
-            .push(&format!("{} {}", definition.kind, definition.name.text));
+        self.out.push(&format!("{} {}", definition.kind, definition.name.text));
         if !definition.params.is_empty() {
             self.bracketed(
                 "(",
@@ -139,14 +125,8 @@ impl Printer<'_> {
     /// neighboring lines of the same sort.
     fn keyword_widths(&self, stmts: &[Stmt]) -> Vec<usize> {
         let mut widths = Vec::new();
-        for run in stmts
-            .chunk_by(|a, b| self.sort(a) == self.sort(b) && self.out.are_neighbors(a.span, b.span))
-        {
-            let widest = run
-                .iter()
-                .filter_map(|stmt| self.aligned_width(stmt))
-                .max()
-                .unwrap_or(0);
+        for run in stmts.chunk_by(|a, b| self.sort(a) == self.sort(b) && self.out.are_neighbors(a.span, b.span)) {
+            let widest = run.iter().filter_map(|stmt| self.aligned_width(stmt)).max().unwrap_or(0);
             widths.extend(run.iter().map(|_| widest));
         }
         widths
@@ -154,9 +134,7 @@ impl Printer<'_> {
 
     fn aligned_width(&self, stmt: &Stmt) -> Option<usize> {
         match &stmt.kind {
-            StmtKind::Flow(flow) => self
-                .two_stages(flow)
-                .map(|(first, _)| first.chars().count()),
+            StmtKind::Flow(flow) => self.two_stages(flow).map(|(first, _)| first.chars().count()),
             _ => keyword(stmt).map(|(word, _)| word.len()),
         }
     }
@@ -178,16 +156,13 @@ impl Printer<'_> {
             return None;
         };
         let aside = |expr: &Expr| {
-            let mut printer = Printer {
-                out: self.out.aside(),
-            };
+            let mut printer = Printer { out: self.out.aside() };
             printer.expr(expr);
             printer.out.finish().trim_end().to_owned()
         };
         let line = aside(first);
-        let on_one_line = !line.contains('\n')
-            && !aside(second).contains('\n')
-            && !self.out.breaks_before_arrow(second);
+        let on_one_line =
+            !line.contains('\n') && !aside(second).contains('\n') && !self.out.breaks_before_arrow(second);
         on_one_line.then_some((line, second))
     }
 
@@ -203,16 +178,8 @@ impl Printer<'_> {
                 self.out.push(&format!("{} = ", name.text));
                 self.expr(value);
             }
-            StmtKind::Bind {
-                name,
-                primed,
-                value,
-            } => {
-                self.out.push(&format!(
-                    "{}{} = ",
-                    name.text,
-                    if *primed { "'" } else { "" }
-                ));
+            StmtKind::Bind { name, primed, value } => {
+                self.out.push(&format!("{}{} = ", name.text, if *primed { "'" } else { "" }));
                 self.expr(value);
             }
             StmtKind::Flow(flow) => match self.two_stages(flow) {
@@ -225,20 +192,13 @@ impl Printer<'_> {
             StmtKind::Output(expr) | StmtKind::Loss(expr) | StmtKind::Metric(expr) => {
                 self.expr(expr);
             }
-            StmtKind::For {
-                var,
-                iterable,
-                body,
-            } => {
+            StmtKind::For { var, iterable, body } => {
                 self.out.push(&format!("for {} in ", var.text));
                 self.expr(iterable);
                 self.out.push(" ");
                 self.body(body);
             }
-            StmtKind::If {
-                branches,
-                otherwise,
-            } => {
+            StmtKind::If { branches, otherwise } => {
                 let column = self.out.column();
                 let mut end = None;
                 for (condition, body) in branches {
@@ -324,8 +284,6 @@ fn keyword(stmt: &Stmt) -> Option<(&'static str, Sort)> {
         StmtKind::State(_) => Some(("state", Sort::Lone)),
         StmtKind::Param(_) => Some(("param", Sort::Lone)),
         StmtKind::Layer { .. } => Some(("layer", Sort::Lone)),
-        StmtKind::Bind { .. } | StmtKind::Flow(_) | StmtKind::For { .. } | StmtKind::If { .. } => {
-            None
-        }
+        StmtKind::Bind { .. } | StmtKind::Flow(_) | StmtKind::For { .. } | StmtKind::If { .. } => None,
     }
 }

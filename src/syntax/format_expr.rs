@@ -10,9 +10,7 @@ use crate::diag::Span;
 /// The expression in canonical form, on one line except for combinators.
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let mut printer = Printer {
-            out: Lines::new(Source::default()),
-        };
+        let mut printer = Printer { out: Lines::new(Source::default()) };
         printer.expr(self);
         f.write_str(printer.out.finish().trim_end())
     }
@@ -51,18 +49,12 @@ impl Printer<'_> {
                 });
                 self.expr(operand);
             }
-            ExprKind::Binary {
-                op, left, right, ..
-            } => {
+            ExprKind::Binary { op, left, right, .. } => {
                 self.expr(left);
                 self.out.push(&format!(" {op} "));
                 self.expr(right);
             }
-            ExprKind::Call {
-                callee,
-                args,
-                repeat,
-            } => {
+            ExprKind::Call { callee, args, repeat } => {
                 self.out.push(&callee.text);
                 self.args(args);
                 self.repeat(repeat.as_deref());
@@ -74,10 +66,7 @@ impl Printer<'_> {
                 self.repeat(repeat.as_deref());
             }
             ExprKind::Chain(stages) => self.chain(stages),
-            ExprKind::If {
-                branches,
-                otherwise,
-            } => {
+            ExprKind::If { branches, otherwise } => {
                 let column = self.out.column();
                 let mut end = None;
                 for (condition, value) in branches {
@@ -90,12 +79,7 @@ impl Printer<'_> {
                 self.else_word(end, otherwise.span.start, column);
                 self.value_in_braces(otherwise);
             }
-            ExprKind::Combinator {
-                kind,
-                args,
-                branches,
-                repeat,
-            } => {
+            ExprKind::Combinator { kind, args, branches, repeat } => {
                 self.out.push(&kind.to_string());
                 if !args.is_empty() {
                     self.args(args);
@@ -213,10 +197,7 @@ impl Printer<'_> {
             print(self, item);
         }
         self.out.dedent(0);
-        if items
-            .first()
-            .is_some_and(|item| self.out.starts_line(span(item).start))
-        {
+        if items.first().is_some_and(|item| self.out.starts_line(span(item).start)) {
             self.out.close_line();
         }
         self.out.push(close);

@@ -32,21 +32,12 @@ struct Line {
 
 impl<'a> Lines<'a> {
     pub(super) fn new(source: Source<'a>) -> Self {
-        Lines {
-            source,
-            printed: 0,
-            done: Vec::new(),
-            current: Line::default(),
-            level: 0,
-        }
+        Lines { source, printed: 0, done: Vec::new(), current: Line::default(), level: 0 }
     }
 
     /// For printing a part aside, without its comments, to see how long it gets.
     pub(super) fn aside(&self) -> Self {
-        Lines::new(Source {
-            comments: &[],
-            ..self.source
-        })
+        Lines::new(Source { comments: &[], ..self.source })
     }
 
     pub(super) fn push(&mut self, text: &str) {
@@ -101,15 +92,8 @@ impl<'a> Lines<'a> {
         self.print_comments(u32::MAX);
         self.new_line(0);
         let mut text = String::new();
-        for run in self
-            .done
-            .chunk_by(|a, b| a.comment.is_some() == b.comment.is_some())
-        {
-            let widest = run
-                .iter()
-                .map(|line| line.code.chars().count())
-                .max()
-                .unwrap_or(0);
+        for run in self.done.chunk_by(|a, b| a.comment.is_some() == b.comment.is_some()) {
+            let widest = run.iter().map(|line| line.code.chars().count()).max().unwrap_or(0);
             for line in run {
                 match &line.comment {
                     Some(comment) => text += &format!("{:widest$}  {comment}\n", line.code),
@@ -125,10 +109,7 @@ impl<'a> Lines<'a> {
         let code = line.code.trim_end().to_owned();
         // The first line has none before it.
         if !code.is_empty() || line.comment.is_some() {
-            self.done.push(Line {
-                code,
-                comment: line.comment,
-            });
+            self.done.push(Line { code, comment: line.comment });
         }
         self.current.code = " ".repeat(column);
     }
@@ -150,10 +131,7 @@ impl<'a> Lines<'a> {
             && comment.span.start < at
         {
             self.printed += 1;
-            if self.is_trailing(comment)
-                && self.current.comment.is_none()
-                && !self.current.code.trim().is_empty()
-            {
+            if self.is_trailing(comment) && self.current.comment.is_none() && !self.current.code.trim().is_empty() {
                 self.current.comment = Some(comment.text.clone());
                 continue;
             }
@@ -177,48 +155,26 @@ impl<'a> Lines<'a> {
     /// Whether the line breaks before the `->` that stands before a stage of a chain.
     pub(super) fn breaks_before_arrow(&self, stage: &Expr) -> bool {
         let before = self.source_before(stage.span.start).trim_end();
-        before
-            .strip_suffix("->")
-            .is_some_and(|before| self.starts_line(before.len() as u32))
+        before.strip_suffix("->").is_some_and(|before| self.starts_line(before.len() as u32))
     }
 
     /// Whether the line breaks before the `else` between two places.
     pub(super) fn breaks_before_else(&self, start: u32, end: u32) -> bool {
-        let between = self
-            .source
-            .code
-            .get(start as usize..end as usize)
-            .unwrap_or_default();
-        between
-            .find("else")
-            .is_some_and(|word| self.starts_line(start + word as u32))
+        let between = self.source.code.get(start as usize..end as usize).unwrap_or_default();
+        between.find("else").is_some_and(|word| self.starts_line(start + word as u32))
     }
 
     /// Whether a line ends between two places.
     pub(super) fn breaks_between(&self, start: u32, end: u32) -> bool {
-        self.source
-            .code
-            .get(start as usize..end as usize)
-            .is_some_and(|between| between.contains('\n'))
+        self.source.code.get(start as usize..end as usize).is_some_and(|between| between.contains('\n'))
     }
 
     /// Whether one statement stands in the line after the other, once both are formatted.
     pub(super) fn are_neighbors(&self, first: Span, second: Span) -> bool {
-        let between = self
-            .source
-            .code
-            .get(first.end as usize..second.start as usize)
-            .unwrap_or_default();
-        let from = self
-            .source
-            .comments
-            .partition_point(|comment| comment.span.start < first.start);
-        let mut comments = self.source.comments[from..]
-            .iter()
-            .take_while(|comment| comment.span.start < second.start);
-        let only_trailing = comments
-            .next()
-            .is_none_or(|comment| self.is_trailing(comment));
+        let between = self.source.code.get(first.end as usize..second.start as usize).unwrap_or_default();
+        let from = self.source.comments.partition_point(|comment| comment.span.start < first.start);
+        let mut comments = self.source.comments[from..].iter().take_while(|comment| comment.span.start < second.start);
+        let only_trailing = comments.next().is_none_or(|comment| self.is_trailing(comment));
         between.matches('\n').count() == 1 && only_trailing && comments.next().is_none()
     }
 

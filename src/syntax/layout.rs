@@ -31,11 +31,7 @@ pub(super) fn layout(file: FileId, source: &str) -> Result<Layout, Diagnostic> {
     };
     let mismatch = cx.scan()?;
     let text = String::from_utf8(cx.masked).expect("whole characters are replaced by spaces");
-    Ok(Layout {
-        text,
-        comments: cx.comments,
-        mismatch,
-    })
+    Ok(Layout { text, comments: cx.comments, mismatch })
 }
 
 /// A bracket that was opened and not yet closed.
@@ -83,10 +79,7 @@ impl Cx<'_> {
                     if self.begins_item(at, length) && !self.open.is_empty() {
                         let word = &self.source[at..at + length];
                         let span = self.span(at, length);
-                        return Ok(Some(
-                            self.unclosed()
-                                .also(span, format!("a new `{word}` begins here")),
-                        ));
+                        return Ok(Some(self.unclosed().also(span, format!("a new `{word}` begins here"))));
                     }
                     if let Some(mismatch) = self.token(at, length)? {
                         return Ok(Some(mismatch));
@@ -102,37 +95,23 @@ impl Cx<'_> {
         let mut diagnostic = self.unclosed();
         if let Some((open, close)) = self.suspect {
             diagnostic = diagnostic
-                .also(
-                    self.span(open, 1),
-                    "perhaps this one was meant to close earlier",
-                )
-                .also(
-                    self.span(close, 1),
-                    "it is closed here, further to the left",
-                );
+                .also(self.span(open, 1), "perhaps this one was meant to close earlier")
+                .also(self.span(close, 1), "it is closed here, further to the left");
         }
         Ok(Some(diagnostic))
     }
 
     fn comment(&mut self, start: usize) -> usize {
-        let end = self.source[start..]
-            .find('\n')
-            .map_or(self.source.len(), |length| start + length);
+        let end = self.source[start..].find('\n').map_or(self.source.len(), |length| start + length);
         self.masked[start..end].fill(b' ');
         let text = self.source[start..end].trim_end();
-        self.comments.push(Comment {
-            span: self.span(start, text.len()),
-            text: text.to_owned(),
-        });
+        self.comments.push(Comment { span: self.span(start, text.len()), text: text.to_owned() });
         end
     }
 
     fn newline(&mut self, at: usize) {
         match self.open.last() {
-            Some(Open {
-                bracket: b'(' | b'[',
-                ..
-            }) => self.masked[at] = b' ',
+            Some(Open { bracket: b'(' | b'[', .. }) => self.masked[at] = b' ',
             _ => self.newlines.push(at),
         }
     }
@@ -141,9 +120,7 @@ impl Cx<'_> {
     fn join_lines(&mut self, at: usize, length: usize) {
         let continues = match &self.source[at..at + length] {
             "->" => true,
-            "else" => self
-                .last
-                .is_some_and(|last| self.source.as_bytes()[last] == b'}'),
+            "else" => self.last.is_some_and(|last| self.source.as_bytes()[last] == b'}'),
             _ => false,
         };
         if continues {
@@ -164,18 +141,13 @@ impl Cx<'_> {
                     // `x[0][0]…` nests to the left as `a + b + …` does.
                     self.operator(at, 1)?;
                 }
-                self.open.push(Open {
-                    bracket,
-                    at,
-                    outer_operators: self.operators,
-                });
+                self.open.push(Open { bracket, at, outer_operators: self.operators });
                 self.operators = 0;
                 self.deeper(at, 1)?;
             }
             ")" | "]" | "}" => return Ok(self.close(at)),
             "," | "->" => self.end_expression(),
-            "+" | "-" | "*" | "/" | "@" | "<" | ">" | "==" | "!=" | "<=" | ">=" | "and" | "or"
-            | "not" => {
+            "+" | "-" | "*" | "/" | "@" | "<" | ">" | "==" | "!=" | "<=" | ">=" | "and" | "or" | "not" => {
                 self.operator(at, length)?;
             }
             _ => {}
@@ -185,8 +157,7 @@ impl Cx<'_> {
 
     fn is_glued_to_value(&self, at: usize) -> bool {
         let before = self.source[..at].chars().next_back();
-        before
-            .is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '\'' | ')' | ']' | '}'))
+        before.is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '\'' | ')' | ']' | '}'))
     }
 
     fn close(&mut self, at: usize) -> Option<Diagnostic> {
@@ -219,13 +190,8 @@ impl Cx<'_> {
             );
         }
         let indentation = |offset: usize| {
-            let line = self.source[..offset]
-                .rfind('\n')
-                .map_or(0, |newline| newline + 1);
-            self.source[line..]
-                .bytes()
-                .take_while(|&byte| byte == b' ')
-                .count()
+            let line = self.source[..offset].rfind('\n').map_or(0, |newline| newline + 1);
+            self.source[line..].bytes().take_while(|&byte| byte == b' ').count()
         };
         if self.suspect.is_none() && close == b'}' && indentation(at) < indentation(innermost.at) {
             self.suspect = Some((innermost.at, at));
@@ -246,9 +212,7 @@ impl Cx<'_> {
     fn unclosed(&self) -> Diagnostic {
         let open = self.open.last().expect("the caller found an open bracket");
         let text = format!("this `{}` is never closed", char::from(open.bracket));
-        Message::new(Code::Syntax, text)
-            .at(self.span(open.at, 1))
-            .label("opened here")
+        Message::new(Code::Syntax, text).at(self.span(open.at, 1)).label("opened here")
     }
 
     fn operator(&mut self, at: usize, length: usize) -> Result<(), Diagnostic> {
@@ -267,20 +231,15 @@ impl Cx<'_> {
             return Ok(());
         }
         let text = format!("brackets and operators nest more than {MAX_DEPTH} levels deep");
-        let message =
-            Message::new(Code::TooDeep, text).help("give an inner part a name, and use the name");
-        Err(message
-            .at(self.span(at, length))
-            .label("one level too many"))
+        let message = Message::new(Code::TooDeep, text).help("give an inner part a name, and use the name");
+        Err(message.at(self.span(at, length)).label("one level too many"))
     }
 
     /// Whether a definition or settings begin here, which they can nowhere but outside all brackets.
     fn begins_item(&self, at: usize, length: usize) -> bool {
         let before = self.source[..at].trim_end_matches([' ', '\t']);
-        if !matches!(
-            &self.source[at..at + length],
-            "net" | "block" | "cell" | "train" | "generate"
-        ) || !(before.is_empty() || before.ends_with('\n'))
+        if !matches!(&self.source[at..at + length], "net" | "block" | "cell" | "train" | "generate")
+            || !(before.is_empty() || before.ends_with('\n'))
         {
             return false;
         }
@@ -300,14 +259,10 @@ impl Cx<'_> {
 
 /// The length in bytes of the token that `rest` begins with.
 pub(super) fn token_length(rest: &str) -> usize {
-    const SIGNS: [&str; 11] = [
-        "->", "<-", "==", "!=", "<=", ">=", "..", "&&", "||", "**", "//",
-    ];
+    const SIGNS: [&str; 11] = ["->", "<-", "==", "!=", "<=", ">=", "..", "&&", "||", "**", "//"];
     let first = rest.chars().next().expect("a token has a first character");
     if first.is_ascii_alphanumeric() || first == '_' {
-        return rest
-            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .unwrap_or(rest.len());
+        return rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
     }
     if first == '"' {
         // An unclosed text is the grammar's to report.

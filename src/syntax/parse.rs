@@ -4,8 +4,8 @@ use pest::Parser;
 use pest::iterators::{Pair, Pairs};
 
 use super::ast::{
-    Body, Decl, Definition, DefinitionKind, Expr, ExprKind, File, Ident, Item, ItemKind, Param,
-    Port, Setting, SettingValue, Settings, SettingsKind, Stmt, StmtKind, Text,
+    Body, Decl, Definition, DefinitionKind, Expr, ExprKind, File, Ident, Item, ItemKind, Param, Port, Setting,
+    SettingValue, Settings, SettingsKind, Stmt, StmtKind, Text,
 };
 use super::explain::explain;
 use super::layout::layout;
@@ -25,21 +25,13 @@ pub fn parse(file: FileId, text: &str) -> Result<File, Vec<Diagnostic>> {
 
 /// The text of a file's bytes, if they are text.
 pub fn decode(bytes: &[u8]) -> Result<&str, Message> {
-    crate::ensure!(
-        bytes.len() <= MAX_BYTES,
-        TooLarge,
-        "{}",
-        too_large(bytes.len())
-    );
+    crate::ensure!(bytes.len() <= MAX_BYTES, TooLarge, "{}", too_large(bytes.len()));
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let text = format!("byte {} is not UTF-8 text", error.valid_up_to());
         Message::new(Code::NotText, text).help("save the file as UTF-8")
     })?;
     match text.find('\0') {
-        Some(at) => Err(Message::new(
-            Code::NotText,
-            format!("byte {at} is 0, so this is not a text file"),
-        )),
+        Some(at) => Err(Message::new(Code::NotText, format!("byte {at} is 0, so this is not a text file"))),
         None => Ok(text),
     }
 }
@@ -60,9 +52,7 @@ fn parse_file(file: FileId, text: &str) -> Result<File, Diagnostic> {
         (Err(error), mismatch) => {
             let diagnostic = explain(file, &layout.text, &error);
             // Of two mistakes the first is told; a lost bracket makes nonsense of what follows it.
-            return Err(mismatch
-                .filter(|bracket| bracket.span.start <= diagnostic.span.start)
-                .unwrap_or(diagnostic));
+            return Err(mismatch.filter(|bracket| bracket.span.start <= diagnostic.span.start).unwrap_or(diagnostic));
         }
     };
     let cx = Cx { file };
@@ -72,10 +62,7 @@ fn parse_file(file: FileId, text: &str) -> Result<File, Diagnostic> {
             items.push(cx.item(pair)?);
         }
     }
-    Ok(File {
-        items,
-        comments: layout.comments,
-    })
+    Ok(File { items, comments: layout.comments })
 }
 
 /// Builds the Ast. The grammar has made sure of the form, so a missing part is our bug.
@@ -91,18 +78,12 @@ impl Cx {
     }
 
     pub(super) fn ident(&self, pair: Pair<'_, Rule>) -> Ident {
-        Ident {
-            text: pair.as_str().to_owned(),
-            span: self.span(&pair),
-        }
+        Ident { text: pair.as_str().to_owned(), span: self.span(&pair) }
     }
 
     pub(super) fn text(&self, pair: Pair<'_, Rule>) -> Text {
         let text = pair.as_str().trim_matches('"').to_owned();
-        Text {
-            text,
-            span: self.span(&pair),
-        }
+        Text { text, span: self.span(&pair) }
     }
 
     fn item(&self, pair: Pair<'_, Rule>) -> Result<Item, Diagnostic> {
@@ -113,10 +94,7 @@ impl Cx {
             Rule::import => ItemKind::Import(self.text(parts.next(Rule::text))),
             Rule::constant => {
                 let name = self.defined(parts.next(Rule::name))?;
-                ItemKind::Const {
-                    name,
-                    value: self.expr(parts.next(Rule::expr))?,
-                }
+                ItemKind::Const { name, value: self.expr(parts.next(Rule::expr))? }
             }
             Rule::definition => ItemKind::Definition(self.definition(parts)?),
             Rule::settings => ItemKind::Settings(self.settings(parts)?),
@@ -137,19 +115,11 @@ impl Cx {
             for param in Parts::of(pair).all(Rule::param) {
                 let mut parts = Parts::of(param);
                 let name = self.defined(parts.next(Rule::name))?;
-                params.push(Param {
-                    name,
-                    default: self.optional_expr(&mut parts)?,
-                });
+                params.push(Param { name, default: self.optional_expr(&mut parts)? });
             }
         }
         let body = self.body(parts.next(Rule::body))?;
-        Ok(Definition {
-            kind,
-            name,
-            params,
-            body,
-        })
+        Ok(Definition { kind, name, params, body })
     }
 
     fn settings(&self, mut parts: Parts<'_>) -> Result<Settings, Diagnostic> {
@@ -167,20 +137,13 @@ impl Cx {
                 Some(feed) => {
                     let mut parts = Parts::of(feed);
                     let input = self.ident(parts.next(Rule::name));
-                    SettingValue::Feed {
-                        input,
-                        value: self.expr(parts.next(Rule::expr))?,
-                    }
+                    SettingValue::Feed { input, value: self.expr(parts.next(Rule::expr))? }
                 }
                 None => SettingValue::Values(self.exprs(parts.next(Rule::values))?),
             };
             entries.push(Setting { name, value, span });
         }
-        Ok(Settings {
-            kind,
-            target,
-            entries,
-        })
+        Ok(Settings { kind, target, entries })
     }
 
     pub(super) fn body(&self, pair: Pair<'_, Rule>) -> Result<Body, Diagnostic> {
@@ -196,10 +159,7 @@ impl Cx {
         let span = self.span(&pair);
         let rule = pair.as_rule();
         if rule == Rule::expr {
-            return Ok(Stmt {
-                kind: self.flow(pair)?,
-                span,
-            });
+            return Ok(Stmt { kind: self.flow(pair)?, span });
         }
         let mut parts = Parts::of(pair);
         let kind = match rule {
@@ -209,10 +169,7 @@ impl Cx {
             Rule::parameter => StmtKind::Param(self.decls(parts)?),
             Rule::layer => {
                 let name = self.defined(parts.next(Rule::name))?;
-                StmtKind::Layer {
-                    name,
-                    value: self.expr(parts.next(Rule::expr))?,
-                }
+                StmtKind::Layer { name, value: self.expr(parts.next(Rule::expr))? }
             }
             Rule::output => StmtKind::Output(self.expr(parts.next(Rule::expr))?),
             Rule::loss => StmtKind::Loss(self.expr(parts.next(Rule::expr))?),
@@ -220,11 +177,7 @@ impl Cx {
             Rule::for_loop => {
                 let var = self.defined(parts.next(Rule::name))?;
                 let iterable = self.iterable(parts.next(Rule::iterable))?;
-                StmtKind::For {
-                    var,
-                    iterable,
-                    body: self.body(parts.next(Rule::body))?,
-                }
+                StmtKind::For { var, iterable, body: self.body(parts.next(Rule::body))? }
             }
             Rule::bind => {
                 let mut target = Parts::of(parts.next(Rule::bind_target));
@@ -232,11 +185,7 @@ impl Cx {
                     Some(next) => (Parts::of(next).next(Rule::name), true),
                     None => (target.next(Rule::name), false),
                 };
-                StmtKind::Bind {
-                    name: self.defined(name)?,
-                    primed,
-                    value: self.expr(parts.next(Rule::expr))?,
-                }
+                StmtKind::Bind { name: self.defined(name)?, primed, value: self.expr(parts.next(Rule::expr))? }
             }
             _ => unreachable!("not a statement: {rule:?}"),
         };
@@ -248,10 +197,7 @@ impl Cx {
         match lone_choice(pair.clone()) {
             Some(choice) => {
                 let (branches, otherwise) = self.choice(choice)?;
-                Ok(StmtKind::If {
-                    branches,
-                    otherwise,
-                })
+                Ok(StmtKind::If { branches, otherwise })
             }
             None => Ok(StmtKind::Flow(self.expr(pair)?)),
         }
@@ -261,11 +207,7 @@ impl Cx {
         let mut parts = Parts::of(pair);
         let name = self.defined(parts.next(Rule::name))?;
         let dims = self.dims(&mut parts)?;
-        Ok(Port {
-            name,
-            dims,
-            ty: self.optional_expr(&mut parts)?,
-        })
+        Ok(Port { name, dims, ty: self.optional_expr(&mut parts)? })
     }
 
     fn decls(&self, parts: Parts<'_>) -> Result<Vec<Decl>, Diagnostic> {
@@ -274,11 +216,7 @@ impl Cx {
             let mut parts = Parts::of(pair);
             let name = self.defined(parts.next(Rule::name))?;
             let dims = self.dims(&mut parts)?;
-            decls.push(Decl {
-                name,
-                dims,
-                init: self.optional_expr(&mut parts)?,
-            });
+            decls.push(Decl { name, dims, init: self.optional_expr(&mut parts)? });
         }
         Ok(decls)
     }
@@ -291,10 +229,7 @@ impl Cx {
     }
 
     fn optional_expr(&self, parts: &mut Parts<'_>) -> Result<Option<Expr>, Diagnostic> {
-        parts
-            .optional(Rule::expr)
-            .map(|pair| self.expr(pair))
-            .transpose()
+        parts.optional(Rule::expr).map(|pair| self.expr(pair)).transpose()
     }
 
     fn iterable(&self, pair: Pair<'_, Rule>) -> Result<Expr, Diagnostic> {
@@ -305,13 +240,7 @@ impl Cx {
             return Ok(start);
         }
         let end = self.operation(parts.next(Rule::operation))?;
-        Ok(Expr {
-            kind: ExprKind::Range {
-                start: Some(Box::new(start)),
-                end: Some(Box::new(end)),
-            },
-            span,
-        })
+        Ok(Expr { kind: ExprKind::Range { start: Some(Box::new(start)), end: Some(Box::new(end)) }, span })
     }
 
     /// A name at its definition, where `true` and `false` cannot stand.
@@ -319,9 +248,7 @@ impl Cx {
         let name = self.ident(pair);
         if matches!(name.text.as_str(), "true" | "false") {
             let text = format!("`{}` is a value and cannot be a name", name.text);
-            return Err(Message::new(Code::Syntax, text)
-                .at(name.span)
-                .label("expected a name"));
+            return Err(Message::new(Code::Syntax, text).at(name.span).label("expected a name"));
         }
         Ok(name)
     }
@@ -353,8 +280,7 @@ impl<'a> Parts<'a> {
     /// The next part, which the grammar says is there.
     #[track_caller]
     pub(super) fn next(&mut self, rule: Rule) -> Pair<'a, Rule> {
-        self.optional(rule)
-            .unwrap_or_else(|| panic!("the grammar has {rule:?} here, not {:?}", self.0))
+        self.optional(rule).unwrap_or_else(|| panic!("the grammar has {rule:?} here, not {:?}", self.0))
     }
 
     /// The next part if it is of this rule.

@@ -3,16 +3,13 @@
 use std::fmt::{Display, Formatter, Result};
 
 use super::ast::{
-    Arg, BinaryOp, Body, CombinatorKind, Decl, Definition, DefinitionKind, Expr, ExprKind, File,
-    Item, ItemKind, Port, SettingValue, Settings, SettingsKind, Stmt, StmtKind, UnaryOp,
+    Arg, BinaryOp, Body, CombinatorKind, Decl, Definition, DefinitionKind, Expr, ExprKind, File, Item, ItemKind, Port,
+    SettingValue, Settings, SettingsKind, Stmt, StmtKind, UnaryOp,
 };
 
 impl Display for File {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let mut tree = Tree {
-            text: String::new(),
-            depth: 0,
-        };
+        let mut tree = Tree { text: String::new(), depth: 0 };
         for item in &self.items {
             tree.item(item);
         }
@@ -158,11 +155,7 @@ impl Tree {
             StmtKind::State(decls) => self.decls("state", decls),
             StmtKind::Param(decls) => self.decls("param", decls),
             StmtKind::Layer { name, value } => self.role(&format!("layer {}", name.text), value),
-            StmtKind::Bind {
-                name,
-                primed,
-                value,
-            } => {
+            StmtKind::Bind { name, primed, value } => {
                 let prime = if *primed { "'" } else { "" };
                 self.role(&format!("bind {}{prime}", name.text), value);
             }
@@ -170,21 +163,14 @@ impl Tree {
             StmtKind::Output(expr) => self.role("output", expr),
             StmtKind::Loss(expr) => self.role("loss", expr),
             StmtKind::Metric(expr) => self.role("metric", expr),
-            StmtKind::For {
-                var,
-                iterable,
-                body,
-            } => {
+            StmtKind::For { var, iterable, body } => {
                 self.line(format!("for {}", var.text));
                 self.indented(|tree| {
                     tree.role("in", iterable);
                     tree.body("do", body);
                 });
             }
-            StmtKind::If {
-                branches,
-                otherwise,
-            } => {
+            StmtKind::If { branches, otherwise } => {
                 self.line("if");
                 self.indented(|tree| {
                     for (condition, body) in branches {
@@ -238,20 +224,14 @@ impl Tree {
                 });
             }
             ExprKind::Unary { op, operand } => self.role(&format!("unary {op}"), operand),
-            ExprKind::Binary {
-                op, left, right, ..
-            } => {
+            ExprKind::Binary { op, left, right, .. } => {
                 self.line(format!("binary {op}"));
                 self.indented(|tree| {
                     tree.expr(left);
                     tree.expr(right);
                 });
             }
-            ExprKind::Call {
-                callee,
-                args,
-                repeat,
-            } => {
+            ExprKind::Call { callee, args, repeat } => {
                 self.line(format!("call {}", callee.text));
                 self.indented(|tree| tree.args(args, repeat.as_deref()));
             }
@@ -260,10 +240,7 @@ impl Tree {
                 self.indented(|tree| tree.optional("repeat", repeat.as_deref()));
             }
             ExprKind::Chain(stages) => self.node("chain", stages),
-            ExprKind::If {
-                branches,
-                otherwise,
-            } => {
+            ExprKind::If { branches, otherwise } => {
                 self.line("if");
                 self.indented(|tree| {
                     for (condition, value) in branches {
@@ -273,12 +250,7 @@ impl Tree {
                     tree.role("else", otherwise);
                 });
             }
-            ExprKind::Combinator {
-                kind,
-                args,
-                branches,
-                repeat,
-            } => {
+            ExprKind::Combinator { kind, args, branches, repeat } => {
                 self.line(kind);
                 self.indented(|tree| {
                     tree.args(args, repeat.as_deref());

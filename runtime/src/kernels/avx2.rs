@@ -66,6 +66,15 @@ unsafe impl Simd for Avx2 {
         unsafe { transpose_8x8(from, from_stride, to, to_stride) };
     }
     #[inline(always)]
+    unsafe fn sum(x: Self::V) -> f32 {
+        // SAFETY: instructions of AVX2.
+        unsafe {
+            let fours = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let twos = _mm_add_ps(fours, _mm_movehl_ps(fours, fours));
+            _mm_cvtss_f32(_mm_add_ss(twos, _mm_movehdup_ps(twos)))
+        }
+    }
+    #[inline(always)]
     unsafe fn load_first(from: *const f32, count: usize) -> Self::V {
         // SAFETY: promised by the caller; lanes that are masked out are not read.
         unsafe { _mm256_maskload_ps(from, first_lanes(count)) }

@@ -66,6 +66,11 @@ unsafe impl Simd for Avx512 {
         unsafe { super::avx2::transpose_8x8(from, from_stride, to, to_stride) };
     }
     #[inline(always)]
+    unsafe fn sum(x: Self::V) -> f32 {
+        // SAFETY: instructions of AVX-512F.
+        unsafe { _mm512_reduce_add_ps(x) }
+    }
+    #[inline(always)]
     unsafe fn load_first(from: *const f32, count: usize) -> Self::V {
         let mask = ((1_u32 << count.min(16)) - 1) as __mmask16;
         // SAFETY: promised by the caller; lanes that are masked out are not read.

@@ -82,6 +82,12 @@ impl Task for Gemm<'_> {
 /// Computes super-blocks of columns whose packed panels fit a bounded memory.
 unsafe fn product<S: Simd>(g: &Gemm<'_>) {
     let k = g.b.rows;
+    let division = Division::new::<S>(g.a.rows, g.b.cols.div_ceil(S::NR), k);
+    if division.parts > 1 || (division.row_blocks == 1 && g.b.row_stride == 1) {
+        // SAFETY: promised by the caller.
+        unsafe { columns::<S>(g, 0) };
+        return;
+    }
     let width = (PACKED / k.max(1)).next_multiple_of(S::NR).max(4 * S::NR);
     let mut col = 0;
     while col < g.b.cols {
@@ -98,57 +104,64 @@ unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize) {
     let [m, n, k] = [g.a.rows, g.b.cols, g.b.rows];
     let panels = n.div_ceil(S::NR);
     // Few rows do not repay a copy of the right operand: only a last, incomplete panel is packed.
-    let direct = g.b.col_stride == 1 && m <= 2 * S::MR;
-    let first_packed = if direct { n / S::NR } else { 0 };
+    let direct = g.b.col_stride == 1 && m <= 2 * S::MR && k < 4 * KC;
     let division = Division::new::<S>(m, panels, k);
-    scratch::with(Purpose::Shared, (panels - first_packed) * k * S::NR, |packed| {
-        let packed = Output(packed.as_mut_ptr());
-        let steps = 1024;
-        let blocks = k.div_ceil(steps);
-        g.pool.run((panels - first_packed) * blocks, |chunk| {
-            let (panel, block) = (chunk / blocks, chunk % blocks);
-            let (first, last) = (block * steps, k.min(block * steps + steps));
-            let to = packed.get().wrapping_add((panel * k + first) * S::NR);
-            // SAFETY: each chunk has its own place.
-            unsafe { S::vectorize(PackPanel { b: &g.b, panel: first_packed + panel, first, last, to }) };
-        });
-        let right = if direct {
-            Right { data: g.b.data, step: g.b.row_stride, panel: S::NR as isize }
-        } else {
-            Right { data: packed.get(), step: S::NR as isize, panel: (k * S::NR) as isize }
-        };
-        let last = Right { data: packed.get(), step: S::NR as isize, panel: 0 };
-        let partial_len = if division.parts > 1 { division.parts * m * n } else { 0 };
-        scratch::with(Purpose::Partial, partial_len, |partial| {
-            let partial = Output(partial.as_mut_ptr());
-            g.pool.run(division.row_blocks * division.groups * division.parts, |chunk| {
-                let (row_block, rest) = (chunk % division.row_blocks, chunk / division.row_blocks);
-                let (group, part) = (rest % division.groups, rest / division.groups);
-                let (result, result_rs, epilogue) = if division.parts > 1 {
-                    (partial.get().wrapping_add(part * m * n), n as isize, None)
-                } else {
-                    (g.c, g.c_rs, g.epilogue)
-                };
-                let row = row_block * division.mc;
-                let chunk = Chunk {
-                    g: &Gemm { c: result, c_rs: result_rs, epilogue, ..*g },
-                    first_col,
-                    rows: [row, m.min(row + division.mc)],
-                    panels: [group * division.group, panels.min((group + 1) * division.group)],
-                    steps: [part * division.part, k.min((part + 1) * division.part)],
-                    right,
-                    last,
-                    last_from: if direct { first_packed } else { panels },
-                };
-                // SAFETY: chunks write to disjoint blocks.
-                unsafe { S::vectorize(chunk) };
-            });
-            if division.parts > 1 {
-                // SAFETY: all parts are done.
-                unsafe { reduce(g, first_col, partial.get(), division.parts) };
-            }
-        });
+    // Where chunks have no panel in common, each packs its own just before it is used.
+    let local = division.parts > 1 || (division.row_blocks == 1 && g.b.row_stride == 1);
+    let first_packed = match (local, direct) {
+        (true, _) => panels,
+        (_, true) => n / S::NR,
+        (false, false) => 0,
+    };
+    let mut packed = scratch::lend(Purpose::Shared, (panels - first_packed) * k * S::NR);
+
+    let packed = Output(packed.as_mut_ptr());
+    let steps = 1024;
+    let blocks = k.div_ceil(steps);
+    g.pool.run((panels - first_packed) * blocks, |chunk| {
+        let (panel, block) = (chunk / blocks, chunk % blocks);
+        let (first, last) = (block * steps, k.min(block * steps + steps));
+        let to = packed.get().wrapping_add((panel * k + first) * S::NR);
+        // SAFETY: each chunk has its own place.
+        unsafe { S::vectorize(PackPanel { b: &g.b, panel: first_packed + panel, first, last, to }) };
     });
+    let right = if direct {
+        Right { data: g.b.data, step: g.b.row_stride, panel: S::NR as isize }
+    } else {
+        Right { data: packed.get(), step: S::NR as isize, panel: (k * S::NR) as isize }
+    };
+    let last = Right { data: packed.get(), step: S::NR as isize, panel: 0 };
+    let partial_len = if division.parts > 1 { division.parts * m * n } else { 0 };
+    let mut partial = scratch::lend(Purpose::Partial, partial_len);
+
+    let partial = Output(partial.as_mut_ptr());
+    g.pool.run(division.row_blocks * division.groups * division.parts, |chunk| {
+        let (row_block, rest) = (chunk % division.row_blocks, chunk / division.row_blocks);
+        let (group, part) = (rest % division.groups, rest / division.groups);
+        let (result, result_rs, epilogue) = if division.parts > 1 {
+            (partial.get().wrapping_add(part * m * n), n as isize, None)
+        } else {
+            (g.c, g.c_rs, g.epilogue)
+        };
+        let row = row_block * division.mc;
+        let chunk = Chunk {
+            g: &Gemm { c: result, c_rs: result_rs, epilogue, ..*g },
+            first_col,
+            rows: [row, m.min(row + division.mc)],
+            panels: [group * division.group, panels.min((group + 1) * division.group)],
+            steps: [part * division.part, k.min((part + 1) * division.part)],
+            right,
+            last,
+            local,
+            last_from: if direct { first_packed } else { panels },
+        };
+        // SAFETY: chunks write to disjoint blocks.
+        unsafe { S::vectorize(chunk) };
+    });
+    if division.parts > 1 {
+        // SAFETY: all parts are done.
+        unsafe { reduce(g, first_col, partial.get(), division.parts) };
+    }
 }
 
 /// Adds up the parts of a product in their order.
@@ -227,6 +240,8 @@ struct Chunk<'a> {
     last: Right,
     /// The first panel that is read from `last`.
     last_from: usize,
+    /// Whether each block of the right operand is packed by the chunk.
+    local: bool,
 }
 
 impl Task for Chunk<'_> {
@@ -245,53 +260,66 @@ impl Task for Chunk<'_> {
         // A copy pays when it is read several times.
         let copy = (self.panels[1] - self.panels[0]) * S::NR >= 64 || (g.a.col_stride != 1 && rows > 1);
         let len = if copy { pack::left_len::<S>(rows, kc) } else { 0 };
-        scratch::with(Purpose::Left, len, |packed| {
-            for index in 0..blocks {
-                let step = first_step + index * kc;
-                let len = kc.min(last_step - step);
-                let a = Matrix { data: g.a.at(first_row, step), rows, cols: len, ..g.a };
-                // SAFETY: the scratch memory has room for the block, and pointers are valid for the sizes.
-                unsafe {
-                    let left_step = if copy {
-                        pack::left::<S>(&a, packed.as_mut_ptr(), &mut table)
-                    } else {
-                        for (i, entry) in table[..rows].iter_mut().enumerate() {
-                            *entry = a.at(i, 0);
-                        }
-                        a.col_stride
-                    };
-                    let block = |right: &Right| Block {
-                        segments: 1,
-                        len,
-                        left: table.as_ptr(),
-                        left_rows: rows,
-                        left_offset: 0,
-                        left_step,
-                        right: right.data.wrapping_offset(step as isize * right.step),
-                        right_step: right.step,
-                        right_segment: 0,
-                        right_panel: right.panel,
-                        result: results.as_ptr(),
-                        rows,
-                        cols: n,
-                        accumulate: index > 0,
-                    };
-                    let mut panel = self.panels[0];
-                    while panel < self.panels[1] {
-                        let end = self.panels[1].min(panel + (EPILOGUE_COLS / S::NR).max(1));
-                        let whole = end.min(self.last_from);
-                        micro::panels::<S>(&block(&self.right), panel, whole);
-                        if whole < end {
-                            micro::panels::<S>(&block(&self.last), whole, end);
-                        }
-                        if index + 1 == blocks {
-                            let cols = [self.first_col + panel * S::NR, self.first_col + n.min(end * S::NR)];
-                            g.frame.finish(g.epilogue, [first_row, last_row], cols);
-                        }
-                        panel = end;
+        let right_len = if self.local { (self.panels[1] - self.panels[0]) * kc * S::NR } else { 0 };
+        let mut packed = scratch::lend(Purpose::Left, len);
+        let mut right = scratch::lend(Purpose::Right, right_len);
+
+        for index in 0..blocks {
+            let step = first_step + index * kc;
+            let len = kc.min(last_step - step);
+            let a = Matrix { data: g.a.at(first_row, step), rows, cols: len, ..g.a };
+            // SAFETY: the scratch memory has room for the block, and pointers are valid for the sizes.
+            unsafe {
+                let left_step = if copy {
+                    pack::left::<S>(&a, packed.as_mut_ptr(), &mut table)
+                } else {
+                    for (i, entry) in table[..rows].iter_mut().enumerate() {
+                        *entry = a.at(i, 0);
                     }
+                    a.col_stride
+                };
+                let block = |right: &Right| Block {
+                    segments: 1,
+                    len,
+                    left: table.as_ptr(),
+                    left_rows: rows,
+                    left_offset: 0,
+                    left_step,
+                    right: right.data.wrapping_offset(step as isize * right.step),
+                    right_step: right.step,
+                    right_segment: 0,
+                    right_panel: right.panel,
+                    result: results.as_ptr(),
+                    rows,
+                    cols: n,
+                    accumulate: index > 0,
+                };
+                let mut panel = self.panels[0];
+                while panel < self.panels[1] {
+                    let end = self.panels[1].min(panel + (EPILOGUE_COLS / S::NR).max(1));
+                    let mut from = self.right;
+                    if self.local {
+                        for index in panel..end {
+                            let to = right.as_mut_ptr().add((index - panel) * len * S::NR);
+                            pack::panel::<S>(&g.b, index, step, step + len, to);
+                        }
+                        // As if all steps of all panels were packed, of which these are read.
+                        let before = (panel * len + step) * S::NR;
+                        let data = right.as_ptr().wrapping_sub(before);
+                        from = Right { data, step: S::NR as isize, panel: (len * S::NR) as isize };
+                    }
+                    let whole = end.min(self.last_from);
+                    micro::panels::<S>(&block(&from), panel, whole);
+                    if whole < end {
+                        micro::panels::<S>(&block(&self.last), whole, end);
+                    }
+                    if index + 1 == blocks {
+                        let cols = [self.first_col + panel * S::NR, self.first_col + n.min(end * S::NR)];
+                        g.frame.finish(g.epilogue, [first_row, last_row], cols);
+                    }
+                    panel = end;
                 }
             }
-        });
+        }
     }
 }

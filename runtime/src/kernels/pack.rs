@@ -86,16 +86,12 @@ pub(crate) unsafe fn left<S: Simd>(a: &Matrix, to: *mut f32, table: &mut [*const
                 for (i, entry) in table[row..row + rows].iter_mut().enumerate() {
                     *entry = to.add(i);
                 }
-                if rows == S::MR {
-                    for col in 0..a.cols {
-                        let (from, to) = (a.at(row, col), to.add(col * S::MR));
-                        for i in 0..S::MR {
-                            *to.add(i) = *from.add(i);
-                        }
-                    }
-                } else {
-                    for col in 0..a.cols {
-                        std::ptr::copy_nonoverlapping(a.at(row, col), to.add(col * S::MR), rows);
+                // Whole vectors are stored: what is too much is overwritten by the next columns and groups.
+                for col in 0..a.cols {
+                    let (from, to) = (a.at(row, col), to.add(col * S::MR));
+                    for first in (0..rows).step_by(S::LANES) {
+                        let x = S::load_first(from.add(first), rows - first);
+                        S::store(to.add(first), x);
                     }
                 }
             }

@@ -5,7 +5,7 @@ use super::gemm::Gemm;
 use super::simd::{Simd, Task};
 
 /// Columns of a chunk: its part of the result stays in the first cache.
-const COLS: usize = 512;
+const COLS: usize = 1024;
 /// Rows of the right operand that are added at once.
 const UNROLL: usize = 8;
 
@@ -18,7 +18,7 @@ impl Task for Rows<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let g = &self.g;
-        let cols = if g.b.cols >= 8 * COLS { COLS } else { 128 };
+        let cols = if g.b.cols >= 4 * COLS { COLS } else { 128 };
         g.pool.run(g.b.cols.div_ceil(cols), |chunk| {
             let (first, last) = (chunk * cols, g.b.cols.min(chunk * cols + cols));
             // SAFETY: chunks write to disjoint columns.

@@ -16,8 +16,8 @@ use super::geometry::Correlation;
 const KC: usize = 320;
 /// Most channels of `y` of a chunk.
 const MC: usize = 120;
-/// Channels of `x` of a chunk.
-const NC: usize = 64;
+/// Channels of `x` of a chunk, times taps: so many columns repay the packing of `y`.
+const NC: usize = 576;
 /// With fewer adjacent channels than this, patches are copied with all taps side by side.
 const CHANNELS: usize = 16;
 /// As many chunks keep several threads evenly busy.
@@ -66,12 +66,8 @@ impl Division {
         let blocks = g.images * g.to.height.div_ceil(block);
         let row_blocks = m.div_ceil(MC / S::MR * S::MR);
         let mc = m.div_ceil(row_blocks).next_multiple_of(S::MR);
-        let panels = if patches {
-            (n * g.taps).div_ceil(S::NR)
-        } else {
-            n.div_ceil(S::NR)
-        };
-        let nc = if patches { panels } else { (NC / S::NR).max(1) };
+        let panels = if patches { (n * g.taps).div_ceil(S::NR) } else { n.div_ceil(S::NR) };
+        let nc = if patches { panels } else { (NC / g.taps / S::NR).clamp(1, 256 / S::NR) };
         let col_blocks = panels.div_ceil(nc);
         let sums = m * n * g.taps;
         let chunks = g.groups * m.div_ceil(mc) * col_blocks;
@@ -80,19 +76,7 @@ impl Division {
         let part = blocks.div_ceil(parts).max(1);
         debug_assert!(rows <= blocks * block);
         let parts = blocks.div_ceil(part).max(1);
-        Division {
-            patches,
-            block,
-            blocks,
-            part,
-            parts,
-            mc,
-            row_blocks: m.div_ceil(mc),
-            nc,
-            col_blocks,
-            panels,
-            sums,
-        }
+        Division { patches, block, blocks, part, parts, mc, row_blocks: m.div_ceil(mc), nc, col_blocks, panels, sums }
     }
 }
 
@@ -105,42 +89,28 @@ impl Task for WeightGrad<'_> {
         }
         let division = Division::new::<S>(g);
         let chunks = division.row_blocks * division.col_blocks * g.groups * division.parts;
-        scratch::with(
-            Purpose::Partial,
-            division.sums * g.groups * division.parts,
-            |sums| {
-                let sums = Output(sums.as_mut_ptr());
-                self.pool.run(chunks, |chunk| {
-                    let (row_block, rest) =
-                        (chunk % division.row_blocks, chunk / division.row_blocks);
-                    let (col_block, rest) =
-                        (rest % division.col_blocks, rest / division.col_blocks);
-                    let (group, part) = (rest % g.groups, rest / g.groups);
-                    let first = row_block * division.mc;
-                    let chunk = Chunk {
-                        g,
-                        division,
-                        group,
-                        rows: [first, g.to.channels.min(first + division.mc)],
-                        panels: [
-                            col_block * division.nc,
-                            division.panels.min((col_block + 1) * division.nc),
-                        ],
-                        blocks: [
-                            part * division.part,
-                            division.blocks.min((part + 1) * division.part),
-                        ],
-                        sums: sums
-                            .get()
-                            .wrapping_add((part * g.groups + group) * division.sums),
-                    };
-                    // SAFETY: chunks write to disjoint blocks of the sums.
-                    unsafe { S::vectorize(chunk) };
-                });
-                // SAFETY: all sums are complete.
-                unsafe { self.reduce(&division, sums.get()) };
-            },
-        );
+        let mut sums = scratch::lend(Purpose::Partial, division.sums * g.groups * division.parts);
+
+        let sums = Output(sums.as_mut_ptr());
+        self.pool.run(chunks, |chunk| {
+            let (row_block, rest) = (chunk % division.row_blocks, chunk / division.row_blocks);
+            let (col_block, rest) = (rest % division.col_blocks, rest / division.col_blocks);
+            let (group, part) = (rest % g.groups, rest / g.groups);
+            let first = row_block * division.mc;
+            let chunk = Chunk {
+                g,
+                division,
+                group,
+                rows: [first, g.to.channels.min(first + division.mc)],
+                panels: [col_block * division.nc, division.panels.min((col_block + 1) * division.nc)],
+                blocks: [part * division.part, division.blocks.min((part + 1) * division.part)],
+                sums: sums.get().wrapping_add((part * g.groups + group) * division.sums),
+            };
+            // SAFETY: chunks write to disjoint blocks of the sums.
+            unsafe { S::vectorize(chunk) };
+        });
+        // SAFETY: all sums are complete.
+        unsafe { self.reduce(&division, sums.get()) };
     }
 }
 
@@ -163,8 +133,7 @@ impl WeightGrad<'_> {
                     for part in 0..division.parts {
                         let from = sums.get().add((part * g.groups + group) * division.sums);
                         if division.patches {
-                            let from =
-                                std::slice::from_raw_parts(from.add(row_in_group * cols), cols);
+                            let from = std::slice::from_raw_parts(from.add(row_in_group * cols), cols);
                             add_or_set(part > 0, to.iter_mut(), from);
                             continue;
                         }
@@ -212,46 +181,33 @@ impl Task for Chunk<'_> {
             unsafe { self.products::<S>(&[], 0, std::ptr::null(), 0, true) };
             return;
         }
-        scratch::with(Purpose::Left, left_len, |left| {
-            scratch::with(
-                Purpose::Right,
-                panel_len * (self.panels[1] - self.panels[0]),
-                |right| {
-                    scratch::with(Purpose::Table, 2 * rows * division.block, |table| {
-                        let table = table.as_mut_ptr().cast::<*const f32>();
-                        for index in self.blocks[0]..self.blocks[1] {
-                            let per_image = g.to.height.div_ceil(division.block);
-                            let (image, row) =
-                                (index / per_image, index % per_image * division.block);
-                            let count = division.block.min(g.to.height - row);
-                            // SAFETY: the scratch memory has room for the table, `count` rows of `y` and the panels.
-                            unsafe {
-                                let table = std::slice::from_raw_parts_mut(table, rows * count);
-                                table.fill(std::ptr::null());
-                                let step = self.pack_left::<S>(image, row, count, left, table);
-                                for panel in self.panels[0]..self.panels[1] {
-                                    let to = right
-                                        .as_mut_ptr()
-                                        .add((panel - self.panels[0]) * panel_len);
-                                    if division.patches {
-                                        self.pack_patches::<S>(image, row, count, panel, to);
-                                    } else {
-                                        self.pack_right::<S>(image, row, count, panel, to);
-                                    }
-                                }
-                                self.products::<S>(
-                                    table,
-                                    step,
-                                    right.as_ptr(),
-                                    count,
-                                    index == self.blocks[0],
-                                );
-                            }
-                        }
-                    });
-                },
-            );
-        });
+        let mut left = scratch::lend(Purpose::Left, left_len);
+
+        let mut right = scratch::lend(Purpose::Right, panel_len * (self.panels[1] - self.panels[0]));
+
+        let mut table = scratch::lend(Purpose::Table, 2 * rows * division.block);
+
+        let table = table.as_mut_ptr().cast::<*const f32>();
+        for index in self.blocks[0]..self.blocks[1] {
+            let per_image = g.to.height.div_ceil(division.block);
+            let (image, row) = (index / per_image, index % per_image * division.block);
+            let count = division.block.min(g.to.height - row);
+            // SAFETY: the scratch memory has room for the table, `count` rows of `y` and the panels.
+            unsafe {
+                let table = std::slice::from_raw_parts_mut(table, rows * count);
+                table.fill(std::ptr::null());
+                let step = self.pack_left::<S>(image, row, count, &mut left, table);
+                for panel in self.panels[0]..self.panels[1] {
+                    let to = right.as_mut_ptr().add((panel - self.panels[0]) * panel_len);
+                    if division.patches {
+                        self.pack_patches::<S>(image, row, count, panel, to);
+                    } else {
+                        self.pack_right::<S>(image, row, count, panel, to);
+                    }
+                }
+                self.products::<S>(table, step, right.as_ptr(), count, index == self.blocks[0]);
+            }
+        }
     }
 }
 
@@ -307,14 +263,7 @@ impl Chunk<'_> {
 
     /// Packs the window of `x`: `NR` channels of each pixel, zeros in the padding.
     #[inline(always)]
-    unsafe fn pack_right<S: Simd>(
-        &self,
-        image: usize,
-        row: usize,
-        count: usize,
-        panel: usize,
-        to: *mut f32,
-    ) {
+    unsafe fn pack_right<S: Simd>(&self, image: usize, row: usize, count: usize, panel: usize, to: *mut f32) {
         let g = self.g;
         let [height, width] = self.window(count);
         let first = g.phases[0].taps[0].offset;
@@ -342,11 +291,7 @@ impl Chunk<'_> {
                     }
                     for lane in 0..S::NR {
                         let inside = lane < lanes;
-                        *to.add(lane) = if inside {
-                            *from.offset(lane as isize * g.from.channel)
-                        } else {
-                            0.0
-                        };
+                        *to.add(lane) = if inside { *from.offset(lane as isize * g.from.channel) } else { 0.0 };
                     }
                 }
             }
@@ -355,14 +300,7 @@ impl Chunk<'_> {
 
     /// Packs patches: a column for each channel and tap, in the order of the weights.
     #[inline(always)]
-    unsafe fn pack_patches<S: Simd>(
-        &self,
-        image: usize,
-        row: usize,
-        count: usize,
-        panel: usize,
-        to: *mut f32,
-    ) {
+    unsafe fn pack_patches<S: Simd>(&self, image: usize, row: usize, count: usize, panel: usize, to: *mut f32) {
         let g = self.g;
         let columns = g.from.channels * g.taps;
         for lane in 0..S::NR {
@@ -376,11 +314,7 @@ impl Chunk<'_> {
                     let inside = column < columns && g.from.contains(x_row, x_col);
                     // SAFETY: within the panel, and within the image where it is read.
                     unsafe {
-                        let x = if inside {
-                            *g.from.at(image, x_row, x_col).offset(channel)
-                        } else {
-                            0.0
-                        };
+                        let x = if inside { *g.from.at(image, x_row, x_col).offset(channel) } else { 0.0 };
                         *to.add((i * g.to.width + j) * S::NR + lane) = x;
                     }
                 }
@@ -403,11 +337,7 @@ impl Chunk<'_> {
         let panel_len = self.panel_len::<S>();
         let [_, width] = self.window(count);
         let taps = if division.patches { 1 } else { g.taps };
-        let columns = if division.patches {
-            g.from.channels * g.taps
-        } else {
-            g.from.channels
-        };
+        let columns = if division.patches { g.from.channels * g.taps } else { g.from.channels };
         let origin = g.phases[0].taps[0].offset;
         for panel in self.panels[0]..self.panels[1] {
             for tap in 0..taps {
@@ -423,11 +353,7 @@ impl Chunk<'_> {
                     let offset = g.phases[0].taps[tap].offset;
                     let (down, across) = (offset[0] - origin[0], offset[1] - origin[1]);
                     let pixel = down as usize * width + across as usize;
-                    (
-                        right.wrapping_add(pixel * S::NR),
-                        g.scale[1] * S::NR,
-                        g.scale[0] * width * S::NR,
-                    )
+                    (right.wrapping_add(pixel * S::NR), g.scale[1] * S::NR, g.scale[0] * width * S::NR)
                 };
                 let block = Block {
                     segments: count,

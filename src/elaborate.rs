@@ -1,0 +1,173 @@
+//! From what was written to a checked network: names, blocks, repeats, shapes. The last stage at which a user's file
+//! can be wrong.
+//!
+//! `program` loads the files and finds what they define; `check` looks at every name, in what is never used too;
+//! `body`, `ports`, `eval`, `arith`, `call` and `apply` expand the net into a graph, once as it infers and once as it
+//! trains; `scope` keeps names and paths, `story` tells why shapes differ, `settings` reads `train NAME { }`.
+
+mod apply;
+mod arith;
+mod body;
+mod call;
+mod check;
+mod cx;
+mod eval;
+mod overrides;
+mod ports;
+mod program;
+mod scope;
+mod settings;
+mod story;
+mod value;
+mod walk;
+
+use cx::{Cx, report};
+use program::{Files, Program};
+
+pub use program::Loader;
+
+use crate::diag::{Code, Diagnostic, FileId, Message, Sources, Span};
+use crate::graph::{Builder, Graph};
+use crate::layers::Mode;
+use crate::network::Network;
+use crate::syntax::ast::Definition;
+use overrides::Overrides;
+
+/// What the caller asks for beyond the file.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The net, when the file has several.
+    pub net: Option<String>,
+    /// `hidden` and `256`, `train.optimizer.lr` and `1e-4`: what the command line sets.
+    pub overrides: Vec<(String, String)>,
+}
+
+/// Makes a network of the file `root`. Texts of imports come from `loader`, and are added to `sources`.
+///
+/// # Errors
+/// All that is wrong with the file, in the order of its text where it is all in one file.
+pub fn elaborate(
+    sources: &mut Sources,
+    root: FileId,
+    loader: &mut Loader<'_>,
+    options: &Options,
+) -> Result<Network, Vec<Diagnostic>> {
+    let files = Files::load(sources, root, loader)?;
+    let overrides = Overrides::parse(sources, root, &options.overrides)?;
+    let sources = &*sources;
+    let mut errors = Vec::new();
+    let program = files.program(&mut errors);
+    check::check(&program, &mut errors);
+
+    let chosen = choose(&program, root, options.net.as_deref());
+    // The other nets are part of the file, too.
+    for net in &program.nets {
+        if !chosen.as_ref().is_ok_and(|chosen| std::ptr::eq(*chosen, *net)) && net.params.iter().all(|param| param.default.is_some()) {
+            expand(&program, sources, net, &Overrides::default(), Mode::Inference, &mut errors);
+        }
+    }
+    let network = match chosen {
+        Ok(net) => network(&program, sources, net, &overrides, options, &mut errors),
+        Err(error) => {
+            report(&mut errors, error);
+            None
+        }
+    };
+    match network {
+        Some(network) if errors.is_empty() => Ok(network),
+        _ => {
+            errors.sort_by_key(|error| (error.span.file != root, error.span));
+            Err(errors)
+        }
+    }
+}
+
+/// The net that is asked for, or the only one.
+fn choose<'a>(program: &Program<'a>, root: FileId, name: Option<&str>) -> Result<&'a Definition, Diagnostic> {
+    let nets = &program.nets;
+    let start = Span::new(root, 0, 0);
+    if let Some(name) = name {
+        let found = nets.iter().copied().find(|net| net.name.text == name);
+        return found.ok_or_else(|| {
+            let message = Message::new(Code::UnknownNet, format!("the file has no net `{name}`"));
+            message.did_you_mean(name, nets.iter().map(|net| net.name.text.as_str())).at(start)
+        });
+    }
+    match nets.as_slice() {
+        [only] => Ok(only),
+        [] => Err(Message::new(Code::NoNet, "the file defines no `net`")
+            .help("a `net` is what is compiled: `net name { input x[8]  dense(4) }`")
+            .at(start)),
+        [first, second, ..] => {
+            let names: Vec<String> = nets.iter().map(|net| format!("`{}`", net.name.text)).collect();
+            let message = Message::new(Code::AmbiguousNet, format!("the file defines several nets: {}", names.join(", ")));
+            Err(message.help(format!("say which one: `--net {}`", first.name.text)).at(second.name.span).also(first.name.span, "the first"))
+        }
+    }
+}
+
+fn network(
+    program: &Program<'_>,
+    sources: &Sources,
+    net: &Definition,
+    overrides: &Overrides,
+    options: &Options,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Network> {
+    overrides.check(net, errors);
+    let settings = settings::read(program, sources, net, overrides, errors);
+    let inference = expand(program, sources, net, overrides, Mode::Inference, errors);
+    // A file with mistakes is expanded once: the same would be found again.
+    if !errors.is_empty() {
+        return None;
+    }
+    let training = expand(program, sources, net, overrides, Mode::Training, errors);
+    let mut ports = inference.ports;
+    ports.sort_by_key(|port| port.is_target);
+    Some(Network {
+        name: net.name.text.clone(),
+        ports,
+        parameters: inference.parameters,
+        states: inference.states,
+        layers: inference.layers,
+        inference: inference.graph,
+        training: training.graph,
+        settings,
+        overrides: options.overrides.clone(),
+    })
+}
+
+/// One net in one mode.
+struct Expanded {
+    graph: Graph,
+    ports: Vec<crate::network::Port>,
+    parameters: Vec<crate::network::Parameter>,
+    states: Vec<crate::network::StateVariable>,
+    layers: Vec<crate::network::LayerUse>,
+}
+
+fn expand(
+    program: &Program<'_>,
+    sources: &Sources,
+    net: &Definition,
+    overrides: &Overrides,
+    mode: Mode,
+    errors: &mut Vec<Diagnostic>,
+) -> Expanded {
+    let builder = Builder::default();
+    let (ports, layers, parameters, states) = {
+        let mut cx = Cx::new(program, sources, &builder, mode);
+        // What is known to be wrong is not said again.
+        cx.errors = std::mem::take(errors);
+        cx.evaluate_constants();
+        let args = overrides.arguments(&mut cx);
+        cx.net(net, &args);
+        *errors = cx.errors;
+        (cx.ports, cx.layers, cx.store.parameters, cx.store.states)
+    };
+    let graph = builder.finish();
+    if cfg!(debug_assertions) && errors.is_empty() {
+        graph.verify();
+    }
+    Expanded { graph, ports, parameters, states, layers }
+}

@@ -1,0 +1,396 @@
+//! Bodies: the statements of nets and blocks, one after the other.
+
+use super::call::n_inputs;
+use super::cx::Cx;
+use super::eval::combinator_name;
+use super::scope::{Flow, Local, Scope};
+use super::value::{DefinedUse, Function, Tensor, Value};
+use crate::diag::{Code, Message, Span};
+use crate::graph::{Output, OutputRole};
+use crate::syntax::ast::{Body, Definition, DefinitionKind, Expr, ExprKind, Ident, Stmt, StmtKind};
+use crate::types::Dim;
+
+impl<'a, 'b> Cx<'a, 'b> {
+    /// The whole net, with its outputs.
+    pub(super) fn net(&mut self, net: &'a Definition, args: &[(&'a str, Value<'a, 'b>)]) {
+        self.scopes.push(Scope::new(net, String::new()));
+        self.parameters_of(net, args, net.name.span);
+        self.statements(&net.body, &mut Inputs::Ports);
+        if let Flow::At(Value::Tensor(last)) = self.scope().flow.clone()
+            && !has_output(&net.body)
+        {
+            self.outputs.push(Output { role: OutputRole::Output, name: "output".to_owned(), value: last.var.id });
+        }
+        let unused = self.scope().unused_ports();
+        // After an error, what would have used it may never have been reached.
+        if self.errors.is_empty() {
+            for (name, span) in unused {
+                let message = Message::new(Code::UnusedInput, format!("nothing uses `{name}`"));
+                self.error(message.help("take it away, or let the flow start from it: `NAME -> …`".replace("NAME", name)).at(span));
+            }
+        }
+        self.scopes.pop();
+        self.order_outputs();
+    }
+
+    /// One use of a block.
+    pub(super) fn block(&mut self, used: &DefinedUse<'a, 'b>, x: Tensor<'b>, prefix: String) -> Value<'a, 'b> {
+        let definition = used.definition;
+        let name = &definition.name.text;
+        let n_wanted = n_inputs(definition).max(1);
+        let n_given = used.inputs.len() + 1;
+        if n_wanted != n_given {
+            let text = format!("`{name}` takes {n_wanted} values, and here it is given {n_given}");
+            let code = if n_given < n_wanted { Code::MissingArgument } else { Code::UnknownArgument };
+            return self.fail(code, text, used.span);
+        }
+        let mut scope = Scope::new(definition, prefix);
+        if n_inputs(definition) == 0 {
+            scope.flow = Flow::At(Value::Tensor(x.clone()));
+        }
+        self.scopes.push(scope);
+        self.parameters_of(definition, &used.args, used.span);
+        let mut values = vec![(x, used.span)];
+        values.extend(used.inputs.iter().cloned());
+        values.reverse();
+        let mut inputs = Inputs::Values { values, output: None };
+        self.statements(&definition.body, &mut inputs);
+        let unused = self.scope().unused_ports();
+        if self.errors.is_empty() {
+            for (name, span) in unused {
+                self.fail(Code::UnusedInput, format!("nothing uses `{name}`"), span);
+            }
+        }
+        let flow = self.scope().flow.clone();
+        self.scopes.pop();
+        let Inputs::Values { output, .. } = inputs else { unreachable!("blocks have values") };
+        match (output, flow) {
+            (Some(value), _) | (None, Flow::At(value)) => value,
+            (None, _) => {
+                let message = Message::new(Code::NoFlow, format!("the block `{name}` gives nothing"));
+                self.error(message.help("end it with an `output`").at(definition.name.span))
+            }
+        }
+    }
+
+    /// Defines the compile-time parameters: as given, or by their defaults, which may use those before them.
+    fn parameters_of(&mut self, definition: &'a Definition, args: &[(&'a str, Value<'a, 'b>)], span: Span) {
+        for param in &definition.params {
+            let name = param.name.text.as_str();
+            let given = args.iter().find(|(given, _)| *given == name).map(|(_, value)| value.clone());
+            let value = match (given, &param.default) {
+                (Some(value), _) => value,
+                (None, Some(default)) => self.eval(default),
+                (None, None) => {
+                    let text = format!("`{}` needs its argument `{name}`", definition.name.text);
+                    self.error(Message::new(Code::MissingArgument, text).at(span).also(param.name.span, "declared here"))
+                }
+            };
+            self.scope().define(name, value, param.name.span);
+        }
+    }
+
+    fn statements(&mut self, body: &'a Body, inputs: &mut Inputs<'a, 'b>) {
+        for stmt in &body.stmts {
+            if !self.step(stmt.span) {
+                self.scope().flow = Flow::At(Value::Poison);
+                return;
+            }
+            self.statement(stmt, inputs);
+        }
+    }
+
+    fn statement(&mut self, stmt: &'a Stmt, inputs: &mut Inputs<'a, 'b>) {
+        let kind = self.scope().definition.kind;
+        match &stmt.kind {
+            StmtKind::Input(port) => self.input(port, false, inputs),
+            StmtKind::Target(port) if kind == DefinitionKind::Net => self.input(port, true, inputs),
+            StmtKind::Target(port) => self.misplaced("a `target` belongs to a `net`", port.name.span),
+            StmtKind::State(decls) => self.misplaced("a `state` belongs to a `cell`", decls[0].name.span),
+            StmtKind::Param(decls) => decls.iter().for_each(|decl| self.param(decl)),
+            StmtKind::Layer { name, value } => self.instance(name, value),
+            StmtKind::Bind { name, primed: true, .. } => {
+                self.misplaced(&format!("`{}'` is the next value of a state, and only a cell has states", name.text), name.span);
+            }
+            StmtKind::Bind { name, value, .. } => self.bind(name, value),
+            StmtKind::Flow(expr) => {
+                let value = self.flowing(expr, None);
+                self.scope().flow = Flow::At(value);
+            }
+            StmtKind::Output(expr) => self.output(expr, inputs),
+            StmtKind::Loss(expr) => self.scalar(expr, OutputRole::Loss, stmt.span, "loss"),
+            StmtKind::Metric(expr) => self.scalar(expr, OutputRole::Metric, stmt.span, "metric"),
+            StmtKind::For { var, iterable, body } => self.repeat_body(var, iterable, body, inputs),
+            StmtKind::If { branches, otherwise } => {
+                for (condition, body) in branches {
+                    match self.condition(condition) {
+                        Some(true) => return self.braces(body, inputs),
+                        Some(false) => {}
+                        None => return self.scope().flow = Flow::At(Value::Poison),
+                    }
+                }
+                if let Some(body) = otherwise {
+                    self.braces(body, inputs);
+                }
+            }
+        }
+    }
+
+    fn misplaced(&mut self, text: &str, span: Span) {
+        self.fail(Code::Misplaced, text, span);
+    }
+
+    /// Statements whose names are known only within.
+    fn braces(&mut self, body: &'a Body, inputs: &mut Inputs<'a, 'b>) {
+        self.scope().open_frame();
+        self.statements(body, inputs);
+        self.scope().close_frame();
+    }
+
+    fn repeat_body(&mut self, var: &'a Ident, iterable: &'a Expr, body: &'a Body, inputs: &mut Inputs<'a, 'b>) {
+        let items = match &iterable.kind {
+            ExprKind::Range { start, end } => {
+                let mut bound = |expr: &'a Option<Box<Expr>>| {
+                    let Some(expr) = expr else { return Some(0) };
+                    let value = self.eval(expr);
+                    self.whole(&value, "an end of a range", 0, expr.span)
+                };
+                let (start, end) = (bound(start), bound(end));
+                match start.zip(end) {
+                    Some((start, end)) => Items::Range(start, end),
+                    None => return self.scope().flow = Flow::At(Value::Poison),
+                }
+            }
+            _ => match self.eval(iterable) {
+                Value::List(items) => Items::List(items),
+                Value::Poison => return self.scope().flow = Flow::At(Value::Poison),
+                other => {
+                    let text = format!("`for` goes over a list or a range, not {}", other.describe());
+                    self.fail(Code::WrongKind, text, iterable.span);
+                    return self.scope().flow = Flow::At(Value::Poison);
+                }
+            },
+        };
+        let n = match &items {
+            Items::Range(start, end) => end.saturating_sub(*start),
+            Items::List(items) => items.len(),
+        };
+        self.scope().begin_iterations();
+        for i in 0..n {
+            if !self.step(iterable.span) {
+                break;
+            }
+            let value = match &items {
+                Items::Range(start, _) => Value::Number((start + i) as f64),
+                Items::List(items) => items[i].clone(),
+            };
+            self.scope().next_iteration();
+            self.scope().open_frame();
+            self.scope().define(&var.text, value, var.span);
+            self.statements(body, inputs);
+            self.scope().close_frame();
+        }
+        self.scope().end_iterations();
+    }
+
+    /// The value of a statement: layers apply to the flow, anything else stands for itself.
+    fn flowing(&mut self, expr: &'a Expr, name: Option<&'a str>) -> Value<'a, 'b> {
+        let value = self.eval(expr);
+        let Value::Layer(function) = value else { return value };
+        let flow = self.take_flow(expr, &function);
+        // Only a layer of its own takes the name; the parts of a chain keep theirs.
+        self.apply_value(&function, flow, name, expr.span)
+    }
+
+    fn take_flow(&mut self, expr: &'a Expr, function: &Function<'a, 'b>) -> Value<'a, 'b> {
+        let flow = self.scope().flow.clone();
+        let why = match flow {
+            Flow::At(value) => return value,
+            Flow::Input(name) => return self.local(name).expect("an input is a name of its body"),
+            Flow::Before => "before any input".to_owned(),
+            Flow::Several => "after several inputs".to_owned(),
+            Flow::Over => "after the `output`".to_owned(),
+        };
+        let what = match function {
+            Function::Combine { kind, .. } => format!("`{}`", combinator_name(*kind)),
+            function => function.base_name().map_or_else(|| "this chain".to_owned(), |name| format!("`{name}`")),
+        };
+        let text = format!("{what} stands {why}, so no value flows into it");
+        let inputs: Vec<&str> = self.scope().definition.body.stmts.iter().filter_map(|stmt| match &stmt.kind {
+            StmtKind::Input(port) => Some(port.name.text.as_str()),
+            _ => None,
+        }).collect();
+        let start = inputs.first().copied().unwrap_or("x");
+        let message = Message::new(Code::NoFlow, text).help(format!("start from a value: `{start} -> …`"));
+        self.error(message.at(expr.span))
+    }
+
+    fn bind(&mut self, name: &'a Ident, expr: &'a Expr) {
+        let value = self.eval(expr);
+        let value = match value {
+            Value::Layer(function) => {
+                let flow = self.take_flow(expr, &function);
+                let given = is_one_layer(expr).then_some(name.text.as_str());
+                let value = self.apply_value(&function, flow, given, expr.span);
+                self.scope().flow = Flow::At(value.clone());
+                value
+            }
+            value => value,
+        };
+        self.scope().define(&name.text, value, name.span);
+    }
+
+    /// `layer encoder = …`
+    fn instance(&mut self, name: &'a Ident, expr: &'a Expr) {
+        let value = match self.eval(expr) {
+            Value::Layer(inner) => {
+                let path = self.scope().named_path(&name.text);
+                Value::layer(Function::Shared { path, inner })
+            }
+            Value::Poison => Value::Poison,
+            other => self.fail(Code::WrongKind, format!("`layer` names a layer, not {}", other.describe()), expr.span),
+        };
+        self.scope().define(&name.text, value, name.span);
+    }
+
+    fn output(&mut self, expr: &'a Expr, inputs: &mut Inputs<'a, 'b>) {
+        let value = self.flowing(expr, None);
+        self.scope().flow = Flow::Over;
+        let tensor = match value {
+            Value::Tensor(tensor) => tensor,
+            Value::Poison => {
+                if let Inputs::Values { output, .. } = inputs {
+                    *output = Some(Value::Poison);
+                }
+                return;
+            }
+            other => {
+                self.fail(Code::WrongKind, format!("an output is a value of the network, not {}", other.describe()), expr.span);
+                return;
+            }
+        };
+        match inputs {
+            Inputs::Ports => {
+                let name = match &expr.kind {
+                    ExprKind::Name(name) => name.text.clone(),
+                    _ => "output".to_owned(),
+                };
+                self.outputs.push(Output { role: OutputRole::Output, name, value: tensor.var.id });
+            }
+            Inputs::Values { output: Some(_), .. } => {
+                self.fail(Code::DuplicateName, "a block has one `output`", expr.span);
+            }
+            Inputs::Values { output, .. } => *output = Some(Value::Tensor(tensor)),
+        }
+    }
+
+    /// A loss or a metric: one number.
+    fn scalar(&mut self, expr: &'a Expr, role: OutputRole, span: Span, what: &str) {
+        if self.scope().definition.kind != DefinitionKind::Net {
+            return self.misplaced(&format!("a `{what}` belongs to a `net`"), span);
+        }
+        let tensor = match self.eval(expr) {
+            Value::Tensor(tensor) => tensor,
+            Value::Poison => return,
+            other => {
+                let text = format!("a {what} is a number made of the network's values, not {}", other.describe());
+                let message = Message::new(Code::WrongKind, text);
+                self.error(message.help("name what it compares: `cross_entropy(logits, label)`").at(expr.span));
+                return;
+            }
+        };
+        if tensor.var.rank() != 0 {
+            let text = format!("a {what} is one number, not a value of shape {}", tensor.show());
+            self.error(Message::new(Code::ShapeMismatch, text).help("compare it with a target: `mse(y, target)`").at(expr.span));
+            return;
+        }
+        if role == OutputRole::Loss {
+            self.n_losses += 1;
+            if self.n_losses > 1 {
+                self.error(Message::new(Code::DuplicateName, "the net has a second loss").help("add them: `loss a + b`").at(span));
+                return;
+            }
+        }
+        let name = match &expr.kind {
+            ExprKind::Call { callee, .. } => callee.text.clone(),
+            ExprKind::Name(name) => name.text.clone(),
+            _ => what.to_owned(),
+        };
+        let name = if role == OutputRole::Loss { what.to_owned() } else { name };
+        self.outputs.push(Output { role, name, value: tensor.var.id });
+    }
+}
+
+/// Where a body's inputs come from.
+pub(super) enum Inputs<'a, 'b> {
+    /// A net's are its ports.
+    Ports,
+    /// A block's are given, the next one last; its output goes back.
+    Values { values: Vec<(Tensor<'b>, Span)>, output: Option<Value<'a, 'b>> },
+}
+
+enum Items<'a, 'b> {
+    Range(usize, usize),
+    List(std::rc::Rc<Vec<Value<'a, 'b>>>),
+}
+
+/// A call or a name alone, perhaps repeated: it takes the name of its binding.
+fn is_one_layer(expr: &Expr) -> bool {
+    matches!(expr.kind, ExprKind::Call { .. } | ExprKind::Name(_))
+}
+
+fn has_output(body: &Body) -> bool {
+    body.stmts.iter().any(|stmt| match &stmt.kind {
+        StmtKind::Output(_) => true,
+        StmtKind::For { body, .. } => has_output(body),
+        StmtKind::If { branches, otherwise } => {
+            branches.iter().any(|(_, body)| has_output(body)) || otherwise.as_ref().is_some_and(has_output)
+        }
+        _ => false,
+    })
+}
+
+impl<'b> Inputs<'_, 'b> {
+    /// The next value that was given, for the next `input`.
+    pub(super) fn next(&mut self) -> Option<(Tensor<'b>, Span)> {
+        match self {
+            Inputs::Ports => None,
+            Inputs::Values { values, .. } => values.pop(),
+        }
+    }
+}
+
+impl<'a, 'b> Cx<'a, 'b> {
+    /// Adds an input to the names of its body; the flow starts at the only one, or the only one that is not tokens.
+    pub(super) fn start_flow(&mut self, name: &'a Ident, value: Value<'a, 'b>, is_target: bool) {
+        let is_tokens = |value: &Value<'_, '_>| match value {
+            Value::Tensor(tensor) => tensor.var.ty().element == crate::types::ElementType::I32,
+            _ => false,
+        };
+        let new = is_tokens(&value);
+        let scope = self.scope();
+        scope.insert(Local { name: &name.text, value, span: name.span, used: false, is_port: true });
+        if is_target {
+            return;
+        }
+        scope.flow = match std::mem::replace(&mut scope.flow, Flow::Before) {
+            Flow::Before => Flow::Input(&name.text),
+            Flow::Input(first) => {
+                let old = is_tokens(&scope.find(first).expect("an input is a name of its body").value);
+                match (old, new) {
+                    (true, false) => Flow::Input(&name.text),
+                    (false, true) => Flow::Input(first),
+                    _ => Flow::Several,
+                }
+            }
+            // A third input decides nothing.
+            flow => flow,
+        };
+    }
+    pub(super) fn sequence_size(dim: &Dim) -> Value<'a, 'b> {
+        match dim.as_fixed() {
+            Some(n) => Value::Number(n as f64),
+            None => Value::Size(dim.clone()),
+        }
+    }
+}

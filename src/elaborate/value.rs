@@ -1,0 +1,156 @@
+//! What an expression can stand for while a file is elaborated.
+
+use std::rc::Rc;
+
+use crate::diag::Span;
+use crate::graph::Var;
+use crate::layers::initial::Init;
+use crate::layers::{Args, Layer, user_shape};
+use crate::syntax::ast::{CombinatorKind, Definition};
+use crate::types::{Dim, show_shape};
+
+#[derive(Debug, Clone)]
+pub(super) enum Value<'a, 'b> {
+    /// What an error was already reported for; everything made of it stays silent.
+    Poison,
+    Number(f64),
+    Bool(bool),
+    Text(&'a str),
+    /// The length of a sequence axis.
+    Size(Dim),
+    List(Rc<Vec<Value<'a, 'b>>>),
+    /// A way to choose first values.
+    Init(Init),
+    Layer(Rc<Function<'a, 'b>>),
+    Tensor(Tensor<'b>),
+}
+
+/// A value of the network, with the story of its shape.
+#[derive(Debug, Clone)]
+pub(super) struct Tensor<'b> {
+    pub(super) var: Var<'b>,
+    /// For each axis, counted from the last, the layer that last changed it.
+    pub(super) changes: Vec<Option<Rc<Change>>>,
+    /// The last layer with a window before it.
+    pub(super) window: Option<Rc<Change>>,
+}
+
+/// A layer that gave an axis its size.
+#[derive(Debug)]
+pub(super) struct Change {
+    /// As written: `conv3x3`.
+    pub(super) kind: String,
+    /// The whole call.
+    pub(super) span: Span,
+    /// `has stride 2`
+    pub(super) reason: Option<String>,
+    /// `floor((56 + 2*1 - 3) / 2) + 1 = 28`
+    pub(super) formula: Option<String>,
+    /// Where the call says its stride.
+    pub(super) stride: Option<Span>,
+}
+
+/// Something that can be applied to a value: one layer or what is made of layers.
+#[derive(Debug, Clone)]
+pub(super) enum Function<'a, 'b> {
+    Library(LibraryUse<'a, 'b>),
+    Defined(DefinedUse<'a, 'b>),
+    /// `a -> b`
+    Sequence(Vec<Rc<Function<'a, 'b>>>),
+    /// `(…)x3`
+    Repeat { inner: Rc<Function<'a, 'b>>, times: usize, span: Span },
+    /// `concat { … }`
+    Combine { kind: CombinatorKind, axis: Option<usize>, branches: Vec<(Value<'a, 'b>, Span)>, span: Span },
+    /// `layer encoder = …`: uses of it share their parameters, which lie under `path`.
+    Shared { path: String, inner: Rc<Function<'a, 'b>> },
+    /// `lstm` and its kin, which are not compiled yet.
+    Recurrent { span: Span },
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct LibraryUse<'a, 'b> {
+    pub(super) layer: &'static Layer,
+    /// As written, with its window.
+    pub(super) kind: &'a str,
+    pub(super) args: Args<'b>,
+    /// The arguments that were given, and where.
+    pub(super) given: Vec<(&'static str, Span)>,
+    /// Applied to the result.
+    pub(super) act: Option<Rc<Function<'a, 'b>>>,
+    pub(super) span: Span,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct DefinedUse<'a, 'b> {
+    pub(super) definition: &'a Definition,
+    /// By the names of its parameters.
+    pub(super) args: Vec<(&'a str, Value<'a, 'b>)>,
+    /// Values for the inputs after the first.
+    pub(super) inputs: Vec<(Tensor<'b>, Span)>,
+    pub(super) span: Span,
+}
+
+impl<'a, 'b> Value<'a, 'b> {
+    pub(super) fn layer(function: Function<'a, 'b>) -> Self {
+        Value::Layer(Rc::new(function))
+    }
+    /// What it is, for messages.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Value::Poison => "an error".to_owned(),
+            Value::Number(n) => format!("the number {n}"),
+            Value::Bool(flag) => format!("`{flag}`"),
+            Value::Text(text) => format!("the text \"{text}\""),
+            Value::Size(dim) => format!("the length `{dim}` of a sequence"),
+            Value::List(_) => "a list".to_owned(),
+            Value::Init(_) => "a way to choose first values".to_owned(),
+            Value::Layer(_) => "a layer".to_owned(),
+            Value::Tensor(tensor) => format!("a value of shape {}", tensor.show()),
+        }
+    }
+}
+
+impl<'b> Tensor<'b> {
+    /// A value whose shape nothing has changed yet.
+    pub(super) fn new(var: Var<'b>) -> Self {
+        Tensor { var, changes: vec![None; var.rank()], window: None }
+    }
+    /// The shape as users see it.
+    pub(super) fn show(&self) -> String {
+        show_shape(user_shape(&self.var.shape()))
+    }
+    pub(super) fn user_shape(&self) -> Vec<Dim> {
+        user_shape(&self.var.shape()).to_vec()
+    }
+    /// The same story for `var`, whose shape elementwise functions have not changed.
+    pub(super) fn with_var(&self, var: Var<'b>) -> Self {
+        let mut changes = self.changes.clone();
+        changes.resize(var.rank(), None);
+        Tensor { var, changes, window: self.window.clone() }
+    }
+}
+
+impl Function<'_, '_> {
+    /// The name that paths count: the kind without its window.
+    pub(super) fn base_name(&self) -> Option<&str> {
+        match self {
+            Function::Library(used) => Some(used.layer.name),
+            Function::Defined(used) => Some(&used.definition.name.text),
+            Function::Sequence(_)
+            | Function::Repeat { .. }
+            | Function::Combine { .. }
+            | Function::Shared { .. }
+            | Function::Recurrent { .. } => None,
+        }
+    }
+    /// Whether a recurrence is in it.
+    pub(super) fn is_recurrent(&self) -> bool {
+        match self {
+            Function::Recurrent { .. } => true,
+            Function::Shared { inner, .. } | Function::Repeat { inner, .. } => inner.is_recurrent(),
+            Function::Sequence(stages) => stages.iter().any(|stage| stage.is_recurrent()),
+            Function::Defined(used) => used.definition.kind == crate::syntax::ast::DefinitionKind::Cell,
+            Function::Library(_) | Function::Combine { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! `last`: the last step of a sequence.
+
+use super::prelude::*;
+use super::support::{last_sequence_axis, squeeze};
+use crate::kernel::CompareFn;
+
+pub(super) const LAYER: Layer = Layer::new(
+    "last",
+    Class::Layer,
+    LayerDoc {
+        summary: "The last step along the last sequence axis.",
+        shapes: "[T, n] -> [n]",
+        formula: "y = x[T - 1]",
+        source: "",
+        example: "input words[T]: token(100)\nembed(16) -> last -> dense(2)",
+    },
+    &[],
+    apply,
+);
+
+fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, _args: &Args<'b>) -> Result<Var<'b>, Message> {
+    let axis = last_sequence_axis("last", x)?;
+    let shape = x.shape();
+    let ones = vec![Dim::ONE; shape.len() - axis - 1];
+    let last = cx.builder.size(&shape[axis]) - 1.0;
+    let position = cx.builder.iota(0, vec![shape[axis].clone()]).to_f32();
+    let mask = position.compare(CompareFn::Eq, last).reshape(&[vec![shape[axis].clone()], ones].concat());
+    // Selected, not multiplied, so that steps before the last cannot spoil the result.
+    Ok(squeeze(mask.select(x, cx.builder.scalar(0.0)).sum(&[axis]), axis))
+}

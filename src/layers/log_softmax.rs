@@ -1,0 +1,28 @@
+//! `log_softmax`: the logarithm of softmax.
+
+use super::prelude::*;
+use super::support::axis_or_last;
+
+pub(super) const LAYER: Layer = Layer::new(
+    "log_softmax",
+    Class::Activation,
+    LayerDoc {
+        summary: "The logarithm of softmax, without its overflow.",
+        shapes: "any shape, kept",
+        formula: "x - log(sum(exp(x)))",
+        source: "",
+        example: "input x[8]\ndense(10) -> log_softmax",
+    },
+    &[
+        Argument::optional("axis", Kind::Count(0), "the axis to sum over, counted from 0 without the batch; by default the last"),
+    ],
+    apply,
+)
+.positional(1);
+
+fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
+    let axis = axis_or_last(x, args)?;
+    // Subtracting the maximum leaves the result unchanged and `exp` finite.
+    let shifted = x - x.max(&[axis]);
+    Ok(shifted - shifted.exp().sum(&[axis]).log())
+}

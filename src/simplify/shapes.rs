@@ -1,0 +1,178 @@
+//! Laws of reductions and of what moves elements without computing.
+
+use super::Rewriter;
+use crate::graph::Value;
+use crate::kernel::{BinaryFn, Combine};
+use crate::ops::{Binary, Broadcast, Concat, MatMul, Op, Pad, Reduce, Reshape, Slice, Transpose};
+use crate::types::{Dim, product};
+
+pub(super) fn rewrite(cx: &mut Rewriter, op: &Op, args: &[Value]) -> Option<Value> {
+    match op {
+        Op::Reduce(reduce) => reduction(cx, reduce, args[0]),
+        Op::Broadcast(broadcast) => broadcasting(cx, broadcast, args[0]),
+        Op::Reshape(reshape) => reshaping(cx, reshape, args[0]),
+        Op::Transpose(transpose) => transposition(cx, transpose, args[0]),
+        Op::Slice(slice) => slicing(cx, slice, args[0]),
+        // pad(x) by nothing == x
+        Op::Pad(Pad { axis, len, .. }) => (cx.ty(args[0]).shape[*axis] == *len).then_some(args[0]),
+        // concat(x) == x
+        Op::Concat(_) => (args.len() == 1).then_some(args[0]),
+        Op::MatMul(product) => matmul(cx, *product, args[0], args[1]),
+        _ => None,
+    }
+}
+
+fn reduction(cx: &mut Rewriter, reduce: &Reduce, x: Value) -> Option<Value> {
+    let Reduce { combine, axes } = reduce;
+    let shape = cx.ty(x).shape.clone();
+    // sum over an axis of length one == x
+    let long: Vec<usize> = axes.iter().copied().filter(|&axis| !shape[axis].is_one()).collect();
+    if long.is_empty() {
+        return Some(x);
+    }
+    if long.len() < axes.len() {
+        return Some(cx.apply(Reduce { combine: *combine, axes: long }, vec![x]));
+    }
+    let node = cx.node(x);
+    let inner = node.args.first().copied();
+    match &node.op {
+        // sum over a of sum over b == sum over a and b
+        Op::Reduce(first) if first.combine == *combine => {
+            let mut all = [axes.as_slice(), &first.axes].concat();
+            all.sort_unstable();
+            all.dedup();
+            Some(cx.apply(Reduce { combine: *combine, axes: all }, vec![inner?]))
+        }
+        Op::Broadcast(broadcast) => reduced_broadcast(cx, reduce, &broadcast.clone(), inner?),
+        // sum of n times c == c * n, where n is known at run time only
+        Op::Constant(constant) if *combine == Combine::Sum => {
+            let (value, reduced) = (constant.value, cx.ty(x).reduced(axes));
+            let c = cx.constant(value, reduced.clone());
+            let n = cx.size(&count(&shape, axes), &reduced.shape);
+            Some(cx.apply(Binary(BinaryFn::Mul), vec![c, n]))
+        }
+        _ => None,
+    }
+}
+
+/// sum(broadcast(x)) == broadcast(sum(x) * n), where n is how often each element is repeated along the axes summed;
+/// max(broadcast(x)) == broadcast(max(x)), if n is not 0.
+fn reduced_broadcast(cx: &mut Rewriter, reduce: &Reduce, broadcast: &Broadcast, x: Value) -> Option<Value> {
+    let combine = reduce.combine;
+    let stretched = broadcast.stretched(&cx.ty(x).shape);
+    let (repeated, rest): (Vec<usize>, Vec<usize>) = reduce.axes.iter().partition(|axis| stretched.contains(axis));
+    if repeated.is_empty() {
+        return None;
+    }
+    let n = count(&broadcast.to, &repeated);
+    let mut to = broadcast.to.clone();
+    for &axis in &reduce.axes {
+        to[axis] = Dim::ONE;
+    }
+    match combine {
+        Combine::Sum => {
+            let sum = cx.apply(Reduce { combine, axes: rest }, vec![x]);
+            let shape = cx.ty(sum).shape.clone();
+            let n = cx.size(&n, &shape);
+            let sum = cx.apply(Binary(BinaryFn::Mul), vec![sum, n]);
+            Some(cx.apply(Broadcast { to }, vec![sum]))
+        }
+        Combine::Max | Combine::Min if n.as_fixed().is_some_and(|n| n > 0) => {
+            let extreme = cx.apply(Reduce { combine, axes: rest }, vec![x]);
+            Some(cx.apply(Broadcast { to }, vec![extreme]))
+        }
+        Combine::Max | Combine::Min => None,
+    }
+}
+
+fn count(shape: &[Dim], axes: &[usize]) -> Dim {
+    product(&axes.iter().map(|&axis| shape[axis].clone()).collect::<Vec<_>>())
+}
+
+fn broadcasting(cx: &mut Rewriter, broadcast: &Broadcast, x: Value) -> Option<Value> {
+    let node = cx.node(x);
+    match &node.op {
+        // broadcast(x) to its own shape == x
+        _ if node.ty.shape == broadcast.to => Some(x),
+        // broadcast(broadcast(x)) == broadcast(x)
+        Op::Broadcast(_) => {
+            let inner = node.args[0];
+            Some(cx.apply(broadcast.clone(), vec![inner]))
+        }
+        _ => None,
+    }
+}
+
+fn reshaping(cx: &mut Rewriter, reshape: &Reshape, x: Value) -> Option<Value> {
+    let node = cx.node(x);
+    match &node.op {
+        // reshape(x) to its own shape == x
+        _ if node.ty.shape == reshape.to => Some(x),
+        // reshape(reshape(x)) == reshape(x)
+        Op::Reshape(_) => {
+            let inner = node.args[0];
+            Some(cx.apply(reshape.clone(), vec![inner]))
+        }
+        _ => None,
+    }
+}
+
+fn transposition(cx: &mut Rewriter, transpose: &Transpose, x: Value) -> Option<Value> {
+    let node = cx.node(x);
+    let shape = &node.ty.shape;
+    if let Op::Transpose(first) = &node.op {
+        // transpose(transpose(x)) == transpose(x) by both orders
+        let order = transpose.order.iter().map(|&axis| first.order[axis]).collect();
+        let inner = node.args[0];
+        return Some(cx.apply(Transpose { order }, vec![inner]));
+    }
+    // Where all axes but those of length one keep their order, transpose(x) == reshape(x).
+    let long = transpose.order.iter().filter(|&&axis| !shape[axis].is_one());
+    let to = || transpose.order.iter().map(|&axis| shape[axis].clone()).collect();
+    long.is_sorted().then(to).map(|to| cx.apply(Reshape { to }, vec![x]))
+}
+
+fn slicing(cx: &mut Rewriter, slice: &Slice, x: Value) -> Option<Value> {
+    let Slice { axis, start, len } = slice.clone();
+    let node = cx.node(x);
+    let inner = node.args.first().copied();
+    match &node.op {
+        // All of x.
+        _ if node.ty.shape[axis] == len => Some(x),
+        // slice(slice(x)) == slice(x)
+        Op::Slice(first) if first.axis == axis => {
+            let start = first.start + start;
+            Some(cx.apply(Slice { axis, start, len }, vec![inner?]))
+        }
+        // slice(pad(x)) == x where it takes away just the zeros
+        Op::Pad(pad) if pad.axis == axis && pad.before == start && cx.ty(inner?).shape[axis] == len => inner,
+        // slice(concat(…, x, …)) == slice(x) where it lies within one part
+        Op::Concat(Concat { axis: joined }) if *joined == axis => {
+            let len = len.as_fixed()?;
+            let mut before = 0;
+            let part = node.args.iter().find_map(|&part| {
+                let n = cx.ty(part).shape[axis].as_fixed()?;
+                let within = start.checked_sub(before).filter(|within| within + len <= n);
+                before += n;
+                Some((part, within?))
+            });
+            let (part, start) = part?;
+            Some(cx.apply(Slice { axis, start, len: Dim::fixed(len) }, vec![part]))
+        }
+        _ => None,
+    }
+}
+
+/// transpose(a) @ b, by the product that transposes itself.
+fn matmul(cx: &mut Rewriter, product: MatMul, a: Value, b: Value) -> Option<Value> {
+    let mut transpose = product.transpose;
+    let mut args = [a, b];
+    for (arg, flag) in args.iter_mut().zip(&mut transpose) {
+        let node = cx.node(*arg);
+        if matches!(&node.op, Op::Transpose(inner) if inner.order == [1, 0]) {
+            *arg = node.args[0];
+            *flag = !*flag;
+        }
+    }
+    (args != [a, b]).then(|| cx.apply(MatMul { transpose }, args.to_vec()))
+}
