@@ -152,6 +152,15 @@ impl Session {
     pub fn step(&self) -> u64 {
         self.step
     }
+    /// Goes back to before the first step, with the parameters and states as they are.
+    pub fn forget_training(&mut self) {
+        self.step = 0;
+        for (name, stored) in &mut self.tensors {
+            if name.starts_with("optimizer.") {
+                stored.values.as_mut_slice().fill(0.0);
+            }
+        }
+    }
     pub fn learning_rate(&self) -> f64 {
         self.learning_rate
     }

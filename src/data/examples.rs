@@ -191,6 +191,13 @@ pub struct Part<'a> {
     range: Range<usize>,
 }
 
+impl<'a> Part<'a> {
+    /// All of them.
+    pub fn whole(of: &'a dyn Dataset) -> Self {
+        Part { range: 0..of.n_examples(), of }
+    }
+}
+
 impl Dataset for Part<'_> {
     fn n_examples(&self) -> usize {
         self.range.len()

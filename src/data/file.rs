@@ -84,6 +84,22 @@ pub fn write(path: &Path, content: impl FnOnce(&mut dyn Sink) -> io::Result<()>)
     })
 }
 
+/// Whether [`write`] could write the file: to be asked before an hour of work.
+///
+/// # Errors
+/// When it could not.
+pub fn check_writable(path: &Path) -> Result<(), Error> {
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if target.is_dir() {
+        return Err(failed(path, &io::Error::from(io::ErrorKind::IsADirectory)));
+    }
+    if target.exists() && !target.is_file() {
+        return Ok(());
+    }
+    let (temporary, _) = temporary(&target).map_err(|error| failed(path, &error))?;
+    fs::remove_file(temporary).map_err(|error| failed(path, &error))
+}
+
 fn complete(file: File, content: impl FnOnce(&mut dyn Sink) -> io::Result<()>) -> io::Result<File> {
     let mut writer = BufWriter::with_capacity(1 << 16, file);
     content(&mut writer)?;
@@ -110,7 +126,7 @@ mod tests {
     use std::io;
     use std::path::Path;
 
-    use super::{read, write};
+    use super::{check_writable, read, write};
     use crate::error::Error;
 
     #[test]
@@ -144,6 +160,14 @@ mod tests {
         );
         let unwritable = write(&dir.path().join("no/such/place"), |_| Ok(())).unwrap_err();
         assert!(unwritable.to_string().ends_with("no/such/place: no such file or directory"), "{unwritable}");
+    }
+
+    #[test]
+    fn what_could_be_written_is_known_before() {
+        let dir = tempfile::tempdir().unwrap();
+        check_writable(&dir.path().join("new")).unwrap();
+        assert!(check_writable(&dir.path().join("no/new")).is_err() && check_writable(dir.path()).is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[cfg(unix)]
