@@ -1,4 +1,5 @@
 //! The command line: arguments in, reports out. All input and output of netc is here and in `netc::data`.
+#![expect(unreachable_pub, reason = "a program has no outside: `pub` says what a file offers to the others")]
 
 mod args;
 mod clock;
