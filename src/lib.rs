@@ -1,6 +1,7 @@
 //! netc
 pub mod autodiff;
 pub mod codegen;
+pub mod data;
 pub mod diag;
 pub mod elaborate;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod schedule;
 pub mod session;
 pub mod simplify;
 pub mod syntax;
+pub mod train;
 pub mod types;
 
 pub use error::Error;

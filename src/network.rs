@@ -1,7 +1,7 @@
 //! Network: a checked network, what `elaborate` makes of a file and all later stages start from.
 
 use crate::diag::Span;
-use crate::graph::Graph;
+use crate::graph::{Graph, OutputRole};
 use crate::types::{Dim, TensorType};
 
 /// Everything known about one `net`. Nothing after it can fail on a user's input.
@@ -26,6 +26,13 @@ pub struct Network {
     pub settings: TrainSettings,
     /// The overrides that were used, for the checkpoint: `hidden=256`.
     pub overrides: Vec<(String, String)>,
+}
+
+impl Network {
+    /// Whether it can be trained and evaluated.
+    pub fn has_loss(&self) -> bool {
+        self.inference.outputs.iter().any(|output| output.role == OutputRole::Loss)
+    }
 }
 
 /// The name of the source that holds the two words of the random numbers' key: seed and step.

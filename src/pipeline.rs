@@ -140,6 +140,16 @@ pub fn check_source(name: &str, text: &str) -> Result<Network, Error> {
 
 /// A checked network to machine code. Nothing here fails on a user's input.
 pub fn compile(network: &Network, entry: Entry, observer: &mut dyn Observer) -> CompiledEntry {
+    let (scheduled, plan) = lower(network, entry, observer);
+    let code = codegen::compile(&scheduled.program, entry.name());
+    let (program, name) = (&scheduled.program, entry.name());
+    observer.after(Stage::Clif, &Lazy(|| codegen::clif(program, name)));
+    observer.after(Stage::Asm, &Lazy(|| codegen::asm(program, name)));
+    CompiledEntry { entry, scheduled, plan, code }
+}
+
+/// A checked network to a program and its plan: all but the machine code.
+pub fn lower(network: &Network, entry: Entry, observer: &mut dyn Observer) -> (Scheduled, Plan) {
     let graph = entry_graph(network, entry, observer);
     let graph = simplify(&graph);
     verify(&graph);
@@ -148,11 +158,7 @@ pub fn compile(network: &Network, entry: Entry, observer: &mut dyn Observer) -> 
     observer.after(Stage::Kernels, &scheduled.program);
     let plan = memory::plan(&scheduled.program);
     observer.after(Stage::Plan, &memory::Show { program: &scheduled.program, plan: &plan });
-    let code = codegen::compile(&scheduled.program, entry.name());
-    let (program, name) = (&scheduled.program, entry.name());
-    observer.after(Stage::Clif, &Lazy(|| codegen::clif(program, name)));
-    observer.after(Stage::Asm, &Lazy(|| codegen::asm(program, name)));
-    CompiledEntry { entry, scheduled, plan, code }
+    (scheduled, plan)
 }
 
 /// A text that is made only when somebody prints it.

@@ -14,6 +14,7 @@ use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use netc_runtime::Pool;
 
 pub use tensor::TensorView;
+pub use weights::read_notes;
 
 use crate::error::Error;
 use crate::graph::OutputRole;
@@ -99,6 +100,24 @@ impl Outputs {
 impl Session {
     /// Allocates parameters and states and gives them their initial values.
     pub fn new(network: Network, options: &SessionOptions) -> Self {
+        let mut session = Session::allocate(network, options);
+        for parameter in &session.network.parameters {
+            let stored = session.tensors.get_mut(&parameter.path).expect("allocated");
+            initial::fill(parameter, options.seed, stored.values.as_mut_slice(), options.threads);
+        }
+        session
+    }
+    /// A session with saved parameters and states, and the moments and the step where the bytes have them.
+    ///
+    /// # Errors
+    /// As [`Session::load_safetensors`].
+    pub fn with_weights(network: Network, options: &SessionOptions, bytes: &[u8]) -> Result<Self, Error> {
+        let mut session = Session::allocate(network, options);
+        session.load_safetensors(bytes)?;
+        Ok(session)
+    }
+    /// Parameters are 0, states have their initial values.
+    fn allocate(network: Network, options: &SessionOptions) -> Self {
         let mut session = Session {
             learning_rate: network.settings.optimizer.lr(),
             pool: Pool::new(options.threads.max(1)),
@@ -111,8 +130,7 @@ impl Session {
             network,
         };
         for parameter in &session.network.parameters {
-            let mut values = Aligned::zeroed(parameter.shape.iter().product());
-            initial::fill(parameter, options.seed, values.as_mut_slice(), options.threads);
+            let values = Aligned::zeroed(parameter.shape.iter().product());
             session.tensors.insert(parameter.path.clone(), Stored { shape: parameter.shape.clone(), values });
         }
         for state in &session.network.states {
@@ -133,6 +151,15 @@ impl Session {
     /// Training steps done so far.
     pub fn step(&self) -> u64 {
         self.step
+    }
+    /// Goes back to before the first step, with the parameters and states as they are.
+    pub fn forget_training(&mut self) {
+        self.step = 0;
+        for (name, stored) in &mut self.tensors {
+            if name.starts_with("optimizer.") {
+                stored.values.as_mut_slice().fill(0.0);
+            }
+        }
     }
     pub fn learning_rate(&self) -> f64 {
         self.learning_rate
@@ -177,8 +204,7 @@ impl Session {
     /// # Errors
     /// When the network lacks what the entry needs: a loss, for all but [`Entry::Forward`].
     pub fn compile(&mut self, entry: Entry, observer: &mut dyn Observer) -> Result<&CompiledEntry, Error> {
-        let has_loss = self.network.inference.outputs.iter().any(|output| output.role == OutputRole::Loss);
-        if entry != Entry::Forward && !has_loss {
+        if entry != Entry::Forward && !self.network.has_loss() {
             let name = &self.network.name;
             return Err(Error::Unsupported(format!("`{name}` has no `loss`, so it cannot be trained or evaluated")));
         }

@@ -1,8 +1,10 @@
 //! Parameters and states as safetensors, under their paths.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::json;
 
 use super::Session;
 use crate::diag::suggest;
@@ -10,37 +12,64 @@ use crate::error::Error;
 
 /// The version of the layout of a checkpoint's metadata.
 const FORMAT: &str = "1";
+/// How many values are turned into bytes at a time.
+const CHUNK: usize = 1 << 14;
+
+/// What stands beside the tensors of saved weights: the network's name, `seed`, `step`, the overrides as
+/// `set.NAME`, and the notes of whoever saved them.
+///
+/// # Errors
+/// When the bytes are damaged.
+pub fn read_notes(bytes: &[u8]) -> Result<BTreeMap<String, String>, Error> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
+    Ok(header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect())
+}
 
 impl Session {
-    /// All parameters and states, and with `training` the optimizer's moments and the step, so that training
-    /// can go on.
+    /// Writes all parameters and states, and with `training` the optimizer's moments and the step, so that
+    /// training can go on; `notes` are kept beside them. The same values give the same bytes.
     ///
     /// # Errors
-    /// When the tensors cannot be written down: more bytes than the format can say.
-    pub fn to_safetensors(&self, training: bool) -> Result<Vec<u8>, Error> {
+    /// When `writer` refuses.
+    pub fn save(&self, training: bool, notes: &BTreeMap<String, String>, writer: &mut dyn Write) -> io::Result<()> {
         let is_saved = |name: &str| training || !name.starts_with("optimizer.");
-        let saved = self.tensors.iter().filter(|(name, _)| is_saved(name));
-        let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = saved
-            .map(|(name, stored)| {
-                let bytes = stored.values.as_slice().iter().flat_map(|value| value.to_le_bytes()).collect();
-                (name, &stored.shape, bytes)
-            })
-            .collect();
-        let views = bytes.iter().map(|(name, shape, bytes)| {
-            let view = TensorView::new(Dtype::F32, (*shape).clone(), bytes);
-            view.map(|view| (name.as_str(), view)).map_err(damaged)
-        });
-        let views: Vec<(&str, TensorView<'_>)> = views.collect::<Result<_, _>>()?;
-        let mut metadata = BTreeMap::from([
-            ("format".to_owned(), FORMAT.to_owned()),
-            ("network".to_owned(), self.network.name.clone()),
-            ("step".to_owned(), self.step.to_string()),
-            ("seed".to_owned(), self.seed.to_string()),
-        ]);
+        let saved = || self.tensors.iter().filter(|(name, _)| is_saved(name));
+        let mut metadata = notes.clone();
+        metadata.insert("format".to_owned(), FORMAT.to_owned());
+        metadata.insert("network".to_owned(), self.network.name.clone());
+        metadata.insert("seed".to_owned(), self.seed.to_string());
+        if training {
+            metadata.insert("step".to_owned(), self.step.to_string());
+        }
         for (name, value) in &self.network.overrides {
             metadata.insert(format!("set.{name}"), value.clone());
         }
-        safetensors::serialize(views, Some(metadata.into_iter().collect())).map_err(damaged)
+        // The format: the header's length, the header, and the values one after the other.
+        let mut header = BTreeMap::from([("__metadata__", json!(metadata))]);
+        let mut end = 0;
+        for (name, stored) in saved() {
+            let start = end;
+            end += stored.values.len() * size_of::<f32>();
+            header.insert(name, json!({"dtype": "F32", "shape": stored.shape, "data_offsets": [start, end]}));
+        }
+        let mut header = serde_json::to_string(&header)?;
+        header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
+        writer.write_all(&(header.len() as u64).to_le_bytes())?;
+        writer.write_all(header.as_bytes())?;
+        for (_, stored) in saved() {
+            for values in stored.values.as_slice().chunks(CHUNK) {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                writer.write_all(&bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What [`Session::save`] writes, without notes.
+    pub fn to_safetensors(&self, training: bool) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.save(training, &BTreeMap::new(), &mut bytes).expect("a vector takes all");
+        bytes
     }
 
     /// Replaces all parameters and states, and the optimizer's moments and the step where the bytes have them.
@@ -76,8 +105,7 @@ impl Session {
             let values = tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
             stored.values.as_mut_slice().iter_mut().zip(values).for_each(|(to, from)| *to = from);
         }
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
-        if let Some(step) = header.metadata().as_ref().and_then(|metadata| metadata.get("step")) {
+        if let Some(step) = read_notes(bytes)?.get("step") {
             self.step = step.parse().unwrap_or(0);
         }
         self.version += 1;

@@ -1,1 +1,50 @@
-fn main() {}
+//! The command line: arguments in, reports out. All input and output of netc is here and in `netc::data`.
+#![expect(unreachable_pub, reason = "a program has no outside: `pub` says what a file offers to the others")]
+
+mod args;
+mod clock;
+mod commands;
+mod failure;
+mod network;
+mod number;
+mod output;
+mod table;
+
+use std::panic;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use failure::Failure;
+use output::Output;
+
+fn main() -> ExitCode {
+    panic::set_hook(Box::new(output::report_bug));
+    output::choose_color(args::color(std::env::args_os()));
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and the version go to standard output, all else to standard error; a closed pipe is quiet.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    let mut output = Output::new();
+    match run(cli.command, &mut output).and_then(|()| output.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command, output: &mut Output) -> Result<(), Failure> {
+    match command {
+        Command::Check(args) => commands::check::run(&args, output),
+        Command::Run(args) => commands::run::run(&args, output),
+        Command::Train(args) => commands::train::run(&args, output),
+        Command::Emit(args) => commands::emit::run(&args, output),
+        Command::Fmt(args) => commands::fmt::run(&args, output),
+        Command::Explain(args) => commands::explain::run(&args, output),
+        Command::Layers(args) => commands::layers::run(&args, output),
+    }
+}

@@ -1,0 +1,343 @@
+//! The arguments of every command. Their texts are the reference of the command line.
+
+use std::ffi::OsString;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use netc::data::{Holdout, Spec};
+use netc::pipeline::{Entry, Stage};
+
+/// A compiler for neural networks: a text language, forward and backward passes as native code.
+#[derive(Debug, Parser)]
+#[command(
+    name = "netc",
+    version,
+    max_term_width = 100,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 the input is wrong, 2 the arguments are wrong, 3 training diverged,\n\
+                  4 a file could not be read or written, 101 a bug in netc, 130 interrupted, after saving."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Whether messages and tables have colors; `auto` looks at the terminal, NO_COLOR and CLICOLOR_FORCE.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    pub color: clap::ColorChoice,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a network; print its layers, sizes and memory.
+    Check(CheckArgs),
+    /// Run a network on arrays or pictures.
+    Run(Box<RunArgs>),
+    /// Train a network on a data set.
+    Train(Box<TrainArgs>),
+    /// Print what a stage of the compiler makes of a network.
+    Emit(EmitArgs),
+    /// Bring files to their canonical form.
+    Fmt(FmtArgs),
+    /// Explain an error by its code.
+    Explain(ExplainArgs),
+    /// List the layers, losses and metrics, or describe one.
+    Layers(LayersArgs),
+}
+
+/// What names a network.
+#[derive(Debug, Args)]
+pub struct NetArgs {
+    /// The file of the network; `-` for standard input.
+    pub file: String,
+    /// Which net, when the file has several.
+    #[arg(long, value_name = "NAME")]
+    pub net: Option<String>,
+    /// Override a parameter or a setting: `hidden=256`, `train.optimizer.lr=1e-4`.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  netc check models/vgg16.net\n  netc check models/lenet.net --set classes=26 --batch 64\n  \
+                        netc check models/textcnn.net --length words=100 --explain")]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub net: NetArgs,
+    /// The batch that activations and workspaces are told for [default: 1, and the file's for training].
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub batch: Option<usize>,
+    /// The length of a sequence axis, where numbers depend on it: `T=100`.
+    #[arg(long, value_name = "AXIS=N", value_parser = length)]
+    pub length: Vec<(String, usize)>,
+    /// Work the size formula of each layer with its numbers.
+    #[arg(long)]
+    pub explain: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Print what this stage makes instead: see `netc emit`.
+    #[arg(long, value_name = "STAGE", conflicts_with_all = ["json", "explain"])]
+    pub emit: Option<StageArg>,
+    /// The entry for `--emit`.
+    #[arg(long, requires = "emit")]
+    pub entry: Option<EntryArg>,
+    /// Tell on standard error how long each pass took.
+    #[arg(long)]
+    pub time: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  netc run models/digits.net --weights models/digits/digits.safetensors --input models/digits/seven.png --top 3\n  \
+                        netc run net.net --input image=cat.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --resize crop --top 5\n  \
+                        netc run net.net --input a=a.npy --input b=arrays.npz:b --output out.npz")]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub net: NetArgs,
+    /// A file for an input: .npy, .npz (`FILE.npz:ARRAY` names an array), .png or .jpg. The name may be left out
+    /// when there is one input. An array with one axis more than the input is a batch, and so are several files.
+    #[arg(long, short, value_name = "NAME=PATH", required = true)]
+    pub input: Vec<String>,
+    /// Trained parameters; without them they have their initial values.
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<String>,
+    /// Write the outputs to an .npz, or a single one to an .npy.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<String>,
+    /// Print the K likeliest classes and their probabilities.
+    #[arg(long, value_name = "K", value_parser = count)]
+    pub top: Option<usize>,
+    /// The names of the classes, one a line.
+    #[arg(long, value_name = "FILE", requires = "top")]
+    pub labels: Option<String>,
+    /// The seed of initial values [default: the file's].
+    #[arg(long, value_name = "N", conflicts_with = "weights")]
+    pub seed: Option<u64>,
+    /// Threads that share the work; results do not depend on it [default: the machine's cores].
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub pictures: PictureArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Tell on standard error how long each pass and the run took.
+    #[arg(long)]
+    pub time: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  netc train models/lenet.net --data idx:images.gz,labels.gz --validate 20% --save lenet.safetensors\n  \
+                        netc train models/lenet.net --data idx:images.gz,labels.gz --validate 20% --resume lenet.safetensors --epochs 20\n  \
+                        netc train net.net --data npz:train.npz --validate npz:test.npz --log log.jsonl")]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub net: NetArgs,
+    /// What to train on. `idx:FILE,…` takes a file in MNIST's format for each input, then each target, plain or
+    /// packed with gzip, and scales pictures to [0, 1]; `npz:FILE` takes arrays named as the inputs and targets.
+    #[arg(long, value_name = "SPEC")]
+    pub data: Spec,
+    /// What to validate on after each epoch: data as above, or the last part of the training data: `20%`.
+    #[arg(long, value_name = "SPEC|PERCENT")]
+    pub validate: Option<Holdout>,
+    /// Epochs in all [default: the file's].
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub epochs: Option<usize>,
+    /// Examples a step [default: the file's].
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub batch: Option<usize>,
+    /// The seed of initial values, order and dropout [default: the file's].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Threads that share the work; results do not depend on it [default: the machine's cores].
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+    /// Write a line of JSON an epoch; a resumed training adds to it.
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<String>,
+    /// Write the parameters, and what going on needs, after every epoch [with --resume: to its file].
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<String>,
+    /// Save the parameters alone: smaller, and no training can go on from them.
+    #[arg(long, conflicts_with = "resume")]
+    pub weights_only: bool,
+    /// Start from these parameters.
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub weights: Option<String>,
+    /// Go on with a training that was saved, as if it had never stopped.
+    #[arg(long, value_name = "FILE")]
+    pub resume: Option<String>,
+    #[command(flatten)]
+    pub pictures: PictureArgs,
+    /// Print lines of JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// Print no table and no progress.
+    #[arg(long, short, conflicts_with = "json")]
+    pub quiet: bool,
+    /// Tell on standard error how long each pass took.
+    #[arg(long)]
+    pub time: bool,
+}
+
+/// How pictures become numbers.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pictures")]
+pub struct PictureArgs {
+    /// How a picture of another form is brought to the input's: all of it out of proportion, the middle of it, or
+    /// all of it with a margin.
+    #[arg(long, value_name = "HOW", default_value = "stretch")]
+    pub resize: ResizeArg,
+    /// Make light dark, for dark digits on paper where the network learned light ones on black.
+    #[arg(long)]
+    pub invert: bool,
+    /// Subtract this from pictures scaled to [0, 1]: one number, or one for each channel.
+    #[arg(long, value_name = "X,…", value_delimiter = ',', allow_hyphen_values = true)]
+    pub mean: Vec<f32>,
+    /// Then divide by this.
+    #[arg(long, value_name = "X,…", value_delimiter = ',')]
+    pub std: Vec<f32>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  netc emit models/lenet.net --stage graph\n  \
+                        netc emit models/lenet.net --stage clif --entry train_step -o lenet.clif")]
+pub struct EmitArgs {
+    #[command(flatten)]
+    pub net: NetArgs,
+    /// Which stage.
+    #[arg(long, value_name = "STAGE")]
+    pub stage: StageArg,
+    /// Which entry [default: forward, for `backward` gradients].
+    #[arg(long)]
+    pub entry: Option<EntryArg>,
+    /// Write to a file.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  netc fmt models/*.net\n  netc fmt --check models/*.net\n  netc fmt - < lenet.net")]
+pub struct FmtArgs {
+    /// Files to format in place; `-` formats standard input to standard output.
+    #[arg(required_unless_present = "stdin", value_name = "FILE")]
+    pub files: Vec<String>,
+    /// Change nothing; list the files that are not formatted, and exit with 1 if there are any.
+    #[arg(long)]
+    pub check: bool,
+    /// The same as `-`.
+    #[arg(long, conflicts_with = "files")]
+    pub stdin: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  netc explain shape-mismatch")]
+pub struct ExplainArgs {
+    /// The code in the brackets of an error; without it, all codes are listed.
+    pub code: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  netc layers\n  netc layers conv")]
+pub struct LayersArgs {
+    /// The layer, without its window.
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ResizeArg {
+    Stretch,
+    Crop,
+    Pad,
+}
+
+/// A stage by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageArg(pub Stage);
+
+impl ValueEnum for StageArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [StageArg; Stage::ALL.len()] = {
+            let mut all = [StageArg(Stage::Ast); Stage::ALL.len()];
+            let mut at = 0;
+            while at < all.len() {
+                all[at] = StageArg(Stage::ALL[at]);
+                at += 1;
+            }
+            all
+        };
+        &ALL
+    }
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.0.name()))
+    }
+}
+
+/// An entry by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryArg(pub Entry);
+
+impl ValueEnum for EntryArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[EntryArg(Entry::Forward), EntryArg(Entry::Evaluate), EntryArg(Entry::Gradients), EntryArg(Entry::TrainStep)]
+    }
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.0.name()))
+    }
+}
+
+/// `--color` before everything is parsed, so that errors of the arguments follow it.
+pub fn color(args: impl Iterator<Item = OsString>) -> clap::ColorChoice {
+    let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let value = args.iter().enumerate().find_map(|(at, arg)| match arg.strip_prefix("--color") {
+        Some("") => args.get(at + 1).map(String::as_str),
+        Some(value) => value.strip_prefix('='),
+        None => None,
+    });
+    value.and_then(|value| clap::ColorChoice::from_str(value, false).ok()).unwrap_or_default()
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("write `NAME=VALUE`".to_owned()),
+    }
+}
+
+fn length(text: &str) -> Result<(String, usize), String> {
+    let (name, value) = pair(text).map_err(|_| "write `AXIS=N`, `T=100`")?;
+    Ok((name, count(&value)?))
+}
+
+/// A whole number from 1; the largest is beyond any memory.
+fn count(text: &str) -> Result<usize, String> {
+    match text.replace('_', "").parse::<usize>() {
+        Ok(n) if (1..=1 << 40).contains(&n) => Ok(n),
+        _ => Err("write a whole number from 1".to_owned()),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    count(text).ok().filter(|n| *n <= 1024).ok_or_else(|| "write a number from 1 to 1024".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{Cli, color};
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn color_is_known_early() {
+        let of = |args: &[&str]| color(args.iter().map(Into::into));
+        assert_eq!(of(&["netc", "--color", "never", "check"]), clap::ColorChoice::Never);
+        assert_eq!(of(&["netc", "check", "--color=always"]), clap::ColorChoice::Always);
+        assert_eq!(of(&["netc", "check", "--color"]), clap::ColorChoice::Auto);
+    }
+}

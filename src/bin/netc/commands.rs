@@ -1,0 +1,11 @@
+//! The commands, one file each: from arguments to what is printed.
+
+pub mod check;
+mod classes;
+pub mod emit;
+pub mod explain;
+pub mod fmt;
+pub mod layers;
+mod progress;
+pub mod run;
+pub mod train;

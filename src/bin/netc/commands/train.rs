@@ -1,0 +1,196 @@
+//! `netc train`: a network on a data set, with its progress, table, log and checkpoints.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use netc::data::{Dataset, Examples, Holdout, Part, file, split};
+use netc::error::Error;
+use netc::network::Network;
+use netc::pipeline::Entry;
+use netc::session::Session;
+use netc::train::{End, FitOptions, TrainState, fit};
+
+use crate::args::TrainArgs;
+use crate::clock::Clock;
+use crate::commands::progress::{Progress, Show};
+use crate::commands::run::preparation;
+use crate::failure::{Exit, Failure};
+use crate::network::{self, Weights};
+use crate::number::duration;
+use crate::output::{Output, note};
+
+pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
+    let mut clock = Clock::start();
+    let saved = args.resume.as_deref().or(args.weights.as_deref()).map(Weights::read).transpose()?;
+    let resume = resumed_state(args, saved.as_ref())?;
+    clock.begin("");
+    let overrides = saved.as_ref().map(Weights::overrides).unwrap_or_default();
+    let network = network::load(&args.net, &overrides, &mut clock)?;
+    clock.pass("elaborate");
+    if !network.has_loss() {
+        return Err(Failure::new(Exit::Input, format!("`{}` has no `loss`, so it cannot be trained", network.name)));
+    }
+    let settings = FitOptions::from(&network.settings);
+    let options = FitOptions {
+        epochs: args.epochs.unwrap_or(settings.epochs),
+        batch: resume.as_ref().map_or(args.batch.unwrap_or(settings.batch), |state| state.batch),
+        seed: resume.as_ref().map_or(args.seed.unwrap_or(settings.seed), |state| state.seed),
+        resume,
+    };
+    let preparation = preparation(&args.pictures);
+    let data = args.data.load(&network, &preparation)?;
+    let held_out = match &args.validate {
+        Some(Holdout::Data(spec)) => Some(spec.load(&network, &preparation)?),
+        _ => None,
+    };
+    let (train, validate) = parts(&data, held_out.as_ref(), args.validate.as_ref())?;
+
+    let save = args.save.as_deref().or(args.resume.as_deref());
+    save.into_iter().chain(args.log.as_deref()).try_for_each(|path| file::check_writable(Path::new(path)))?;
+    let mut session = start_session(network, saved, &options, args)?;
+    for entry in [Entry::TrainStep].into_iter().chain(validate.as_ref().map(|_| Entry::Evaluate)) {
+        clock.begin(entry.name());
+        session.compile(entry, &mut clock)?;
+    }
+    if args.time {
+        clock.report();
+    }
+
+    let done = options.resume.as_ref().map_or(0, |state| state.epoch);
+    if done >= options.epochs {
+        let epochs = options.epochs;
+        note(format!("note: the training has done {done} epochs and {epochs} are asked for; `--epochs` asks for more"));
+        return Ok(());
+    }
+    let saver = Saver { path: save, training: !args.weights_only };
+    let show = match (args.quiet, args.json) {
+        (true, _) => Show::Nothing,
+        (_, true) => Show::Json,
+        _ => Show::Table,
+    };
+    let stop = on_interrupt()?;
+    let mut progress = Progress::new(show, output, saver, stop, done);
+    if let Some(path) = &args.log {
+        progress.log_to(path, options.resume.is_some())?;
+    }
+    let start = Instant::now();
+    let validate = validate.as_ref().map(|validate| validate as &dyn Dataset);
+    let history = fit(&mut session, &train, validate, &options, &mut progress);
+    let (failure, n_shown) = progress.finish();
+    let history = history?;
+    let seconds = start.elapsed().as_secs_f64();
+    match history.end {
+        End::Finished => {
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            if !args.quiet {
+                let saved = save.map(|path| format!("; saved `{path}`")).unwrap_or_default();
+                note(format!("trained {n_shown} epochs in {}{saved}", duration(seconds)));
+            }
+            Ok(())
+        }
+        End::Interrupted => Err(interrupted(&session, &history.state, saver)?),
+        End::Diverged { epoch, batch } => {
+            let kept = match (save, history.state.epoch) {
+                (Some(path), 1..) if Path::new(path).exists() => format!("; `{path}` holds the weights after epoch {}", history.state.epoch),
+                _ => String::new(),
+            };
+            let message = format!(
+                "the training diverged: in epoch {epoch}, batch {batch}, the loss or a weight is no finite number{kept}; \
+                 a lower learning rate or `clip` helps"
+            );
+            Err(Failure::new(Exit::Diverged, message))
+        }
+    }
+}
+
+/// Where `--resume` goes on; options that would make another training of it are refused.
+fn resumed_state(args: &TrainArgs, saved: Option<&Weights>) -> Result<Option<TrainState>, Failure> {
+    let (Some(path), Some(saved)) = (&args.resume, saved) else { return Ok(None) };
+    let state = TrainState::from_notes(&saved.notes).map_err(|error| Failure::in_file(path, error))?;
+    let given = [
+        ("--batch", args.batch.map(|n| n as u64), state.batch as u64),
+        ("--seed", args.seed, state.seed),
+    ];
+    for (option, given, then) in given {
+        if let Some(given) = given.filter(|given| *given != then) {
+            let message = format!("`{option} {given}` would make another training of `{path}`, which has {option} {then}");
+            return Err(Failure::arguments(message));
+        }
+    }
+    Ok(Some(state))
+}
+
+/// The data to train and to validate on.
+fn parts<'d>(
+    data: &'d Examples,
+    held_out: Option<&'d Examples>,
+    validate: Option<&Holdout>,
+) -> Result<(Part<'d>, Option<Part<'d>>), Failure> {
+    if let Some(Holdout::Fraction(fraction)) = validate {
+        let (train, last) = split(data, Holdout::count(*fraction, data.n_examples()))?;
+        return Ok((train, Some(last)));
+    }
+    Ok((Part::whole(data), held_out.map(|held_out| Part::whole(held_out))))
+}
+
+fn start_session(
+    network: Network,
+    saved: Option<Weights>,
+    options: &FitOptions,
+    args: &TrainArgs,
+) -> Result<Session, Failure> {
+    let mut session = network::session(network, saved.as_ref(), options.seed, args.threads)?;
+    if args.resume.is_none() {
+        // Another training starts from the parameters alone.
+        session.forget_training();
+    }
+    Ok(session)
+}
+
+/// Writes checkpoints.
+#[derive(Debug, Clone, Copy)]
+pub struct Saver<'a> {
+    pub path: Option<&'a str>,
+    /// With what going on needs.
+    pub training: bool,
+}
+
+impl Saver<'_> {
+    pub fn save(self, session: &Session, state: &TrainState) -> Result<(), Error> {
+        let Some(path) = self.path else { return Ok(()) };
+        let notes = if self.training { state.to_notes() } else { BTreeMap::new() };
+        file::write(Path::new(path), |mut sink| session.save(self.training, &notes, &mut sink))
+    }
+}
+
+fn interrupted(session: &Session, state: &TrainState, saver: Saver<'_>) -> Result<Failure, Failure> {
+    saver.save(session, state)?;
+    let end = match saver {
+        Saver { path: Some(path), training: true } => format!("; `--resume {path}` goes on from here"),
+        Saver { path: Some(path), training: false } => format!("; saved `{path}`"),
+        Saver { path: None, .. } => "; nothing was saved".to_owned(),
+    };
+    let (epoch, batches) = (state.epoch + 1, state.batches);
+    let text = format!("interrupted in epoch {epoch} after {batches} batches{end}");
+    Ok(Failure::rendered(Exit::Interrupted, text))
+}
+
+/// Set by the first interrupt; the second ends the process.
+fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let handler = move || {
+        if flag.swap(true, Ordering::SeqCst) {
+            #[expect(clippy::exit, reason = "asked for twice, and nothing is half written under its name")]
+            std::process::exit(Exit::Interrupted as i32);
+        }
+    };
+    ctrlc::set_handler(handler)
+        .map_err(|error| Failure::new(Exit::File, format!("interrupts cannot be handled: {error}")))?;
+    Ok(stop)
+}

@@ -1,0 +1,65 @@
+//! Standard output and standard error: colors where they are wanted, and no complaint about closed pipes.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::panic::PanicHookInfo;
+
+use anstream::{AutoStream, ColorChoice};
+
+use crate::failure::Failure;
+
+/// Standard output: data. Codes of colors that are written to it are taken out where they are not wanted.
+pub struct Output {
+    stream: BufWriter<AutoStream<io::Stdout>>,
+}
+
+impl Output {
+    pub fn new() -> Self {
+        Output { stream: BufWriter::new(AutoStream::new(io::stdout(), AutoStream::choice(&io::stdout()))) }
+    }
+    /// Writes text as it stands.
+    pub fn text(&mut self, text: impl Display) -> Result<(), Failure> {
+        write!(self.stream, "{text}").map_err(|error| Failure::output(&error))
+    }
+    pub fn line(&mut self, text: impl Display) -> Result<(), Failure> {
+        writeln!(self.stream, "{text}").map_err(|error| Failure::output(&error))
+    }
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        self.stream.flush().map_err(|error| Failure::output(&error))
+    }
+}
+
+/// A line on standard error: a message. When it is closed, nobody listens.
+pub fn note(text: impl Display) {
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+pub fn warn(text: impl Display) {
+    note(format!("\x1b[1m\x1b[93mwarning:\x1b[0m {text}"));
+}
+
+pub fn is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// `auto` looks at the terminal and at NO_COLOR, CLICOLOR and CLICOLOR_FORCE.
+pub fn choose_color(color: clap::ColorChoice) {
+    match color {
+        clap::ColorChoice::Auto => ColorChoice::Auto,
+        clap::ColorChoice::Always => ColorChoice::Always,
+        clap::ColorChoice::Never => ColorChoice::Never,
+    }
+    .write_global();
+}
+
+/// A panic is our bug: says what to report.
+pub fn report_bug(panic: &PanicHookInfo<'_>) {
+    let what = panic.payload_as_str().unwrap_or("an unknown failure");
+    let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line())).unwrap_or_default();
+    note(format!("\x1b[1m\x1b[91merror:\x1b[0m a bug in netc {}: {what}{place}", env!("CARGO_PKG_VERSION")));
+    note("please report it, with this message, the command and the file of the network");
+    let backtrace = std::backtrace::Backtrace::capture();
+    if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
+        note(backtrace);
+    }
+}

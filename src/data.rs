@@ -1,0 +1,25 @@
+//! Data: what a network is fed, read from files of the usual kinds and checked against its inputs and targets.
+//!
+//! A file is a stranger: every size it declares is compared with what is there before memory is taken, what
+//! unpacks has a limit, and damage is one clear [`Error`](crate::Error) that names the file.
+
+mod array;
+mod examples;
+pub mod file;
+mod idx;
+mod input;
+mod npy;
+mod npz;
+mod picture;
+mod spec;
+
+pub use array::{Array, Values};
+pub use examples::{Batch, Dataset, Examples, Part, split};
+pub use input::{Tensor, read_input, stack};
+pub use npy::write_npy;
+pub use npz::write_npz;
+pub use picture::{Preparation, Resize};
+pub use spec::{Holdout, Spec};
+
+/// Bytes that a packed file may unpack to. Files that are not packed may be as large as they are.
+pub const MAX_UNPACKED: u64 = 4 << 30;

@@ -1,0 +1,266 @@
+//! Arrays in numpy's format (NEP 1), read and written.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use ndarray::ArrayViewD;
+
+use super::array::{Array, Values, checked_len, read_values, row_major};
+use super::file::{damaged, failed};
+use crate::error::Error;
+
+pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
+/// A header says one shape: it is never longer than this.
+const MAX_HEADER: usize = 1 << 16;
+
+#[derive(Debug, PartialEq)]
+struct Header {
+    descr: String,
+    is_column_major: bool,
+    shape: Vec<usize>,
+}
+
+/// Reads an array from what is `available` bytes long; `path` is for messages.
+pub(super) fn read_npy(path: &Path, reader: &mut dyn Read, available: u64) -> Result<Array, Error> {
+    let (header, header_len) = read_header(path, reader)?;
+    let Header { descr, is_column_major, shape } = header;
+    let unknown = || {
+        damaged(path, format!("has elements of type `{descr}`; numbers of at most 64 bits and booleans can be read"))
+    };
+    let (order, kind) = descr.split_at_checked(1).ok_or_else(unknown)?;
+    let is_big = match order {
+        "<" | "|" => false,
+        "=" => cfg!(target_endian = "big"),
+        ">" => true,
+        _ => return Err(unknown()),
+    };
+    let width: usize = kind.get(1..).and_then(|width| width.parse().ok()).ok_or_else(unknown)?;
+    let (n, bytes) = checked_len(&shape, width.max(1))
+        .ok_or_else(|| damaged(path, format!("declares an array of shape {shape:?}, too large to be addressed")))?;
+    let found = available.saturating_sub(header_len);
+    if bytes != found {
+        return Err(damaged(path, format!("declares {bytes} bytes of values, but has {found}: it is damaged or incomplete")));
+    }
+    // `read!(f32, W, Variant)`: little- or big-endian, perhaps widened.
+    macro_rules! read {
+        ($from:ty, $Variant:ident) => {
+            read!($from, $Variant, |value| value.into())
+        };
+        ($from:ty, $Variant:ident, $widen:expr) => {
+            read_values(reader, n, |bytes| {
+                let value = if is_big { <$from>::from_be_bytes(bytes) } else { <$from>::from_le_bytes(bytes) };
+                ($widen)(value)
+            })
+            .map(Values::$Variant)
+        };
+    }
+    let values = match kind {
+        "b1" | "u1" => read!(u8, U8, |value| value),
+        "i1" => read!(i8, I32, i32::from),
+        "i2" => read!(i16, I32, i32::from),
+        "u2" => read!(u16, I32, i32::from),
+        "i4" => read!(i32, I32, |value| value),
+        "u4" => read!(u32, I64, i64::from),
+        "i8" => read!(i64, I64, |value| value),
+        // What is beyond an `i64` is beyond every check that follows, too.
+        "u8" => read!(u64, I64, |value| i64::try_from(value).unwrap_or(i64::MAX)),
+        "f2" => read!(u16, F32, half),
+        "f4" => read!(f32, F32, |value| value),
+        "f8" => read!(f64, F64, |value| value),
+        _ => return Err(unknown()),
+    };
+    let values = values.map_err(|error| incomplete(path, &error))?;
+    let values = if is_column_major { reorder(values, &shape) } else { values };
+    Ok(Array { shape, values })
+}
+
+fn incomplete(path: &Path, error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            damaged(path, "is damaged or incomplete")
+        }
+        _ => failed(path, error),
+    }
+}
+
+fn reorder(values: Values, shape: &[usize]) -> Values {
+    match values {
+        Values::U8(values) => Values::U8(row_major(values, shape)),
+        Values::I32(values) => Values::I32(row_major(values, shape)),
+        Values::I64(values) => Values::I64(row_major(values, shape)),
+        Values::F32(values) => Values::F32(row_major(values, shape)),
+        Values::F64(values) => Values::F64(row_major(values, shape)),
+    }
+}
+
+/// An IEEE 754 number of 16 bits.
+fn half(bits: u16) -> f32 {
+    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023) / 1024.0);
+    sign * match exponent {
+        0 => fraction * 2.0f32.powi(-14),
+        31 if fraction == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => (1.0 + fraction) * 2.0f32.powi(exponent - 15),
+    }
+}
+
+/// The header and the number of bytes before the values.
+fn read_header(path: &Path, reader: &mut dyn Read) -> Result<(Header, u64), Error> {
+    let mut take = |n: usize| {
+        let mut bytes = vec![0; n];
+        reader.read_exact(&mut bytes).map(|()| bytes).map_err(|error| incomplete(path, &error))
+    };
+    let start = take(8)?;
+    if !start.starts_with(MAGIC) {
+        return Err(damaged(path, "is no array in numpy's format"));
+    }
+    let (len, prefix) = match start[6] {
+        1 => (take(2)?.iter().rev().fold(0, |len, byte| len << 8 | usize::from(*byte)), 10),
+        2 | 3 => (take(4)?.iter().rev().fold(0, |len, byte| len << 8 | usize::from(*byte)), 12),
+        version => return Err(damaged(path, format!("has version {version} of numpy's format; 1 to 3 can be read"))),
+    };
+    if len > MAX_HEADER {
+        return Err(damaged(path, format!("has a header of {len} bytes, more than any array needs")));
+    }
+    let text = take(len)?;
+    let header = std::str::from_utf8(&text).ok().and_then(parse_header);
+    let header = header.ok_or_else(|| damaged(path, "has a damaged header"))?;
+    Ok((header, (prefix + len) as u64))
+}
+
+/// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`
+fn parse_header(text: &str) -> Option<Header> {
+    let mut rest = text.trim().strip_prefix('{')?.trim_start();
+    let (mut descr, mut is_column_major, mut shape) = (None, None, None);
+    while rest != "}" {
+        let (key, after) = quoted(rest)?;
+        let value = after.trim_start().strip_prefix(':')?.trim_start();
+        rest = match key {
+            "descr" => match quoted(value) {
+                Some((text, after)) => {
+                    descr = Some(text.to_owned());
+                    after
+                }
+                // A record: its type is shown as it stands.
+                None => {
+                    let end = value.find(']')? + 1;
+                    descr = Some(value[..end].to_owned());
+                    &value[end..]
+                }
+            },
+            "fortran_order" => {
+                is_column_major = Some(value.starts_with("True"));
+                value.strip_prefix("True").or_else(|| value.strip_prefix("False"))?
+            }
+            "shape" => {
+                let (sizes, after) = value.strip_prefix('(')?.split_once(')')?;
+                let sizes = sizes.split(',').map(str::trim).filter(|size| !size.is_empty());
+                shape = Some(sizes.map(|size| size.trim_end_matches('L').parse().ok()).collect::<Option<Vec<usize>>>()?);
+                after
+            }
+            _ => return None,
+        };
+        rest = rest.trim_start();
+        rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
+    }
+    Some(Header { descr: descr?, is_column_major: is_column_major?, shape: shape? })
+}
+
+fn quoted(text: &str) -> Option<(&str, &str)> {
+    let quote = text.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+    text[1..].split_once(quote)
+}
+
+/// Writes an array of `f32`.
+///
+/// # Errors
+/// When `writer` refuses.
+pub fn write_npy(writer: &mut dyn Write, array: &ArrayViewD<'_, f32>) -> io::Result<()> {
+    let sizes: Vec<String> = array.shape().iter().map(|size| format!("{size},")).collect();
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", sizes.join(" "));
+    // The values begin at a multiple of 64.
+    let len = (header.len() + 11).next_multiple_of(64) - 10;
+    writer.write_all(MAGIC)?;
+    writer.write_all(&[1, 0])?;
+    let len_field = u16::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
+    writer.write_all(&len_field.to_le_bytes())?;
+    writeln!(writer, "{header:<width$}", width = len - 1)?;
+    for value in array {
+        writer.write_all(&value.to_le_bytes())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::path::Path;
+
+    use ndarray::{ArrayD, Dimension, IxDyn};
+
+    use super::{Array, Values, half, parse_header, read_npy, write_npy};
+
+    fn read(bytes: &[u8]) -> Result<Array, String> {
+        read_npy(Path::new("a.npy"), &mut &*bytes, bytes.len() as u64).map_err(|error| error.to_string())
+    }
+
+    pub(in crate::data) fn npy(descr: &str, order: &str, shape: &str, values: &[u8]) -> Vec<u8> {
+        let header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}\n");
+        let len = (header.len() as u16).to_le_bytes();
+        [b"\x93NUMPY\x01\x00", &len[..], header.as_bytes(), values].concat()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for shape in [vec![], vec![0], vec![3], vec![2, 3, 4]] {
+            let n = shape.iter().product::<usize>();
+            let array = ArrayD::from_shape_fn(IxDyn(&shape), |index| index.slice().iter().sum::<usize>() as f32);
+            let mut bytes = Vec::new();
+            write_npy(&mut bytes, &array.view()).unwrap();
+            assert_eq!((bytes.len() - 4 * n) % 64, 0);
+            let values = array.iter().copied().collect();
+            assert_eq!(read(&bytes).unwrap(), Array { shape, values: Values::F32(values) });
+        }
+    }
+
+    #[test]
+    fn types_and_orders() {
+        assert_eq!(read(&npy("|u1", "False", "(3,)", &[1, 2, 3])).unwrap().values, Values::U8(vec![1, 2, 3]));
+        assert_eq!(read(&npy(">i2", "False", "(1,)", &[255, 254])).unwrap().values, Values::I32(vec![-2]));
+        assert_eq!(read(&npy("<u8", "False", "(1,)", &[255; 8])).unwrap().values, Values::I64(vec![i64::MAX]));
+        assert_eq!(read(&npy(">f8", "False", "()", &1.5f64.to_be_bytes())).unwrap().values, Values::F64(vec![1.5]));
+        // [[1, 2, 3], [4, 5, 6]] by columns.
+        let by_columns = read(&npy("|u1", "True", "(2, 3)", &[1, 4, 2, 5, 3, 6])).unwrap();
+        assert_eq!(by_columns.values, Values::U8(vec![1, 2, 3, 4, 5, 6]));
+        assert_eq!((half(0x3c00), half(0xc000), half(0x0001), half(0x7c00)), (1.0, -2.0, 2.0f32.powi(-24), f32::INFINITY));
+    }
+
+    #[test]
+    fn damage_is_told() {
+        let check = |bytes: &[u8], expected: &str| assert_eq!(read(bytes).unwrap_err(), format!("a.npy: {expected}"));
+        check(b"PK", "is damaged or incomplete");
+        check(b"01234567890123", "is no array in numpy's format");
+        check(b"\x93NUMPY\x07\x00", "has version 7 of numpy's format; 1 to 3 can be read");
+        check(b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "has a header of 4294967295 bytes, more than any array needs");
+        check(b"\x93NUMPY\x01\x00\x02\x00{]", "has a damaged header");
+        let huge = npy("<f4", "False", "(4611686018427387904, 4)", &[]);
+        check(&huge, "declares an array of shape [4611686018427387904, 4], too large to be addressed");
+        let large = npy("<f4", "False", "(1000000000000,)", &[0; 8]);
+        check(&large, "declares 4000000000000 bytes of values, but has 8: it is damaged or incomplete");
+        let short = npy("<f4", "False", "(2,)", &[0; 7]);
+        check(&short, "declares 8 bytes of values, but has 7: it is damaged or incomplete");
+        let text = npy("<U5", "False", "(1,)", &[0; 5]);
+        check(&text, "has elements of type `<U5`; numbers of at most 64 bits and booleans can be read");
+        assert!(read(&npy("é", "False", "(1,)", &[0])).is_err());
+    }
+
+    #[test]
+    fn headers_cut_anywhere_are_refused() {
+        let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }";
+        assert!(parse_header(header).is_some());
+        assert!(parse_header("{'shape': (3L,), 'descr': \"<f4\", 'fortran_order': True}").is_some());
+        for end in 0..header.len() - 1 {
+            assert_eq!(parse_header(&header[..end]), None, "{}", &header[..end]);
+        }
+    }
+}

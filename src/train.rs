@@ -1,0 +1,173 @@
+//! Training: epochs over shuffled batches, validation, learning rates, and all that is needed to go on later.
+
+mod history;
+mod rate;
+mod state;
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use netc_runtime::rng::permutation;
+
+use crate::data::{Batch, Dataset};
+use crate::error::Error;
+use crate::network::TrainSettings;
+use crate::pipeline::Entry;
+use crate::session::{Outputs, Session};
+pub use history::{End, Epoch, History, Scores, Step};
+pub use rate::learning_rate;
+use rate::Moment;
+pub use state::{Plateau, Sums, TrainState};
+
+/// How to train.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FitOptions {
+    /// Epochs in all, those of `resume` included.
+    pub epochs: usize,
+    pub batch: usize,
+    /// Of the order of the examples.
+    pub seed: u64,
+    /// Where an earlier run stopped; the session holds its parameters, moments and step.
+    pub resume: Option<TrainState>,
+}
+
+impl From<&TrainSettings> for FitOptions {
+    fn from(settings: &TrainSettings) -> Self {
+        FitOptions { epochs: settings.epochs, batch: settings.batch, seed: settings.seed, resume: None }
+    }
+}
+
+/// Told how training goes on.
+pub trait Watch {
+    /// After each step; `Break` ends the training there.
+    fn step(&mut self, _step: &Step) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+    /// After each epoch: the time to save. `state` is what going on from here needs beside the session.
+    ///
+    /// # Errors
+    /// Whatever should end the training.
+    fn epoch(&mut self, _session: &Session, _epoch: &Epoch, _state: &TrainState) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Looks at nothing.
+impl Watch for () {}
+
+/// Trains a session's network.
+///
+/// Each epoch takes the examples in the order that `seed` and the epoch's number give; the last batch may be
+/// smaller. The same session, data and options give the same bits, whatever the number of threads, and also
+/// when the training was interrupted and resumed.
+///
+/// # Errors
+/// When the network has no loss, an example does not fit, or `resume` belongs to other data or options.
+/// A loss that is no number is no error: see [`End::Diverged`].
+pub fn fit(
+    session: &mut Session,
+    train: &dyn Dataset,
+    validate: Option<&dyn Dataset>,
+    options: &FitOptions,
+    watch: &mut dyn Watch,
+) -> Result<History, Error> {
+    let n_examples = train.n_examples();
+    if options.batch == 0 || n_examples == 0 {
+        return Err(Error::Input("a batch and the data have at least one example".to_owned()));
+    }
+    let mut state = match &options.resume {
+        Some(state) => state.clone(),
+        None => TrainState::new(n_examples, options.batch, options.seed),
+    };
+    state.check(n_examples, options.batch, options.seed)?;
+    session.compile(Entry::TrainStep, &mut ())?;
+    if validate.is_some() {
+        session.compile(Entry::Evaluate, &mut ())?;
+    }
+
+    let mut epochs = Vec::new();
+    let mut batch = Batch::default();
+    while state.epoch < options.epochs {
+        let start = Instant::now();
+        let (first, seconds) = (state.sums.examples, |start: Instant| start.elapsed().as_secs_f64().max(1e-9));
+        match train_epoch(session, train, options, &mut state, &mut batch, watch)? {
+            None => {}
+            Some(end) => return Ok(History { epochs, end, state }),
+        }
+        let examples_per_second = (n_examples - first) as f64 / seconds(start);
+        let train = state.sums.means();
+        let validate = validate.map(|data| evaluate(session, data, options.batch)).transpose()?;
+        let loss = validate.as_ref().map_or(train.loss, |scores| scores.loss);
+        if !loss.is_finite() || !is_finite(session) {
+            let end = End::Diverged { epoch: state.epoch + 1, batch: state.batches };
+            return Ok(History { epochs, end, state });
+        }
+        let lr = session.learning_rate();
+        state.end_epoch(&session.network().settings.schedule, loss);
+        let seconds = seconds(start);
+        let epoch = Epoch { epoch: state.epoch, train, validate, lr, seconds, examples_per_second };
+        watch.epoch(session, &epoch, &state)?;
+        epochs.push(epoch);
+    }
+    Ok(History { epochs, end: End::Finished, state })
+}
+
+/// The rest of the epoch that `state` is in; how the training ended, if it did.
+fn train_epoch(
+    session: &mut Session,
+    data: &dyn Dataset,
+    options: &FitOptions,
+    state: &mut TrainState,
+    batch: &mut Batch,
+    watch: &mut dyn Watch,
+) -> Result<Option<End>, Error> {
+    let order = permutation(data.n_examples(), state.seed, state.epoch as u64);
+    let n_batches = order.len().div_ceil(state.batch);
+    let settings = &session.network().settings;
+    let (schedule, base) = (settings.schedule.clone(), settings.optimizer.lr());
+    for examples in order.chunks(state.batch).skip(state.batches) {
+        let moment = Moment { epoch: state.epoch, batch: state.batches, n_batches };
+        session.set_learning_rate(learning_rate(&schedule, base, moment, &state.plateau));
+        data.gather(examples, batch)?;
+        let outputs = session.train_step(&batch.views())?;
+        let loss = outputs.loss().expect("an entry that trains has a loss");
+        state.batches += 1;
+        if !loss.is_finite() {
+            return Ok(Some(End::Diverged { epoch: state.epoch + 1, batch: state.batches }));
+        }
+        state.sums.add(&outputs, examples.len());
+        let step = Step {
+            epoch: state.epoch + 1,
+            epochs: options.epochs,
+            batch: state.batches,
+            n_batches,
+            examples: state.sums.examples,
+            n_examples: order.len(),
+            loss: state.sums.means().loss,
+        };
+        if watch.step(&step).is_break() {
+            return Ok(Some(End::Interrupted));
+        }
+    }
+    Ok(None)
+}
+
+/// The mean loss and metrics over a data set, as the network infers.
+///
+/// # Errors
+/// When the network has no loss or an example does not fit.
+pub fn evaluate(session: &mut Session, data: &dyn Dataset, batch: usize) -> Result<Scores, Error> {
+    let (mut sums, mut gathered) = (Sums::default(), Batch::default());
+    let numbers: Vec<usize> = (0..data.n_examples()).collect();
+    for examples in numbers.chunks(batch.max(1)) {
+        data.gather(examples, &mut gathered)?;
+        let outputs: Outputs = session.evaluate(&gathered.views())?;
+        sums.add(&outputs, examples.len());
+    }
+    Ok(sums.means())
+}
+
+/// Whether every parameter and state is a number: the last step may have spoiled them.
+fn is_finite(session: &Session) -> bool {
+    session.parameters().all(|(_, values)| values.iter().all(|value| value.is_finite()))
+}

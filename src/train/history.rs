@@ -1,0 +1,109 @@
+//! What is known after steps, epochs and a whole training.
+
+use serde_json::{Map, Value, json};
+
+use super::TrainState;
+
+/// The version of the lines of [`Epoch::to_json`].
+const VERSION: u32 = 1;
+
+/// A training from its start, or from where it was resumed, to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct History {
+    pub epochs: Vec<Epoch>,
+    pub end: End,
+    /// What going on from the end needs beside the session.
+    pub state: TrainState,
+}
+
+/// Why a training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Finished,
+    /// [`Watch::step`](super::Watch::step) asked for it.
+    Interrupted,
+    /// The loss or a parameter is no finite number any more, and the session's parameters are of no use; what
+    /// [`Watch::epoch`](super::Watch::epoch) saved last is good. Both count from 1.
+    Diverged { epoch: usize, batch: usize },
+}
+
+/// An epoch that is over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Epoch {
+    /// From 1.
+    pub epoch: usize,
+    /// The means over the steps, each before its update.
+    pub train: Scores,
+    pub validate: Option<Scores>,
+    /// The learning rate of its last step.
+    pub lr: f64,
+    /// With validation.
+    pub seconds: f64,
+    /// Without validation.
+    pub examples_per_second: f64,
+}
+
+/// A loss and the metrics by name, each a mean over examples.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Scores {
+    pub loss: f64,
+    pub metrics: Vec<(String, f64)>,
+}
+
+/// Where training is, after a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// From 1, of `epochs`.
+    pub epoch: usize,
+    pub epochs: usize,
+    /// Batches done in the epoch.
+    pub batch: usize,
+    pub n_batches: usize,
+    /// Examples seen in the epoch.
+    pub examples: usize,
+    pub n_examples: usize,
+    /// The mean over the epoch so far.
+    pub loss: f64,
+}
+
+impl Epoch {
+    /// One line of a log: `{"epoch":1,"train.loss":0.31,"train.accuracy":0.9,…}`.
+    pub fn to_json(&self) -> Value {
+        let mut line = Map::new();
+        line.insert("version".to_owned(), json!(VERSION));
+        line.insert("epoch".to_owned(), json!(self.epoch));
+        for (part, scores) in [("train", Some(&self.train)), ("validate", self.validate.as_ref())] {
+            for (name, value) in scores.into_iter().flat_map(Scores::all) {
+                line.insert(format!("{part}.{name}"), json!(value));
+            }
+        }
+        line.insert("lr".to_owned(), json!(self.lr));
+        line.insert("seconds".to_owned(), json!(self.seconds));
+        line.insert("examples_per_second".to_owned(), json!(self.examples_per_second));
+        Value::Object(line)
+    }
+}
+
+impl Scores {
+    /// `loss`, then the metrics.
+    pub fn all(&self) -> impl Iterator<Item = (&str, f64)> {
+        let metrics = self.metrics.iter().map(|(name, value)| (name.as_str(), *value));
+        std::iter::once(("loss", self.loss)).chain(metrics)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Epoch, Scores};
+
+    #[test]
+    fn lines_have_flat_keys() {
+        let train = Scores { loss: 0.5, metrics: vec![("accuracy".to_owned(), 0.75)] };
+        let validate = Some(Scores { loss: f64::NAN, metrics: Vec::new() });
+        let epoch = Epoch { epoch: 2, train, validate, lr: 1e-3, seconds: 1.5, examples_per_second: 100.0 };
+        assert_eq!(
+            epoch.to_json().to_string(),
+            r#"{"epoch":2,"examples_per_second":100.0,"lr":0.001,"seconds":1.5,"train.accuracy":0.75,"train.loss":0.5,"validate.loss":null,"version":1}"#
+        );
+    }
+}
