@@ -156,6 +156,14 @@ impl<'a, 'b> Cx<'a, 'b> {
     }
 
     fn refused(&mut self, used: &LibraryUse<'a, 'b>, x: &Tensor<'b>, message: Message) -> Value<'a, 'b> {
+        // A primitive says it of the graph's types, which users do not know.
+        let message = match message.code {
+            Code::TooLarge if message.text.contains("f32[") => {
+                let text = format!("the result of `{}` on {} is too large to be addressed", used.kind, x.show());
+                Message::new(Code::TooLarge, text)
+            }
+            _ => message,
+        };
         let mut error = message.at(used.span);
         let origin = x.changes.first().cloned().flatten().or_else(|| x.window.clone());
         if let (Code::ShapeMismatch | Code::InvalidSize, Some(change)) = (error.message.code, origin)
