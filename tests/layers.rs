@@ -300,8 +300,7 @@ fn descend(optimizer: &Optimizer, steps: usize) -> f64 {
     let builder = Builder::default();
     let source = |name: &str| builder.source(Role::Moment, name, TensorType::scalar());
     let parameter = source("p");
-    let updated =
-        optimizer::update(optimizer, parameter, source("g"), |name| source(name), source("lr"), source("step"));
+    let updated = optimizer::update(optimizer, parameter, source("g"), &source, source("lr"), source("step"));
     let (value, moments) = (updated.parameter.id, updated.moments.clone());
     assert_eq!(moments.iter().map(|(name, _)| *name).collect::<Vec<_>>(), optimizer::moment_names(optimizer));
     let moments: Vec<(&str, netc::graph::Value)> = moments.iter().map(|(name, var)| (*name, var.id)).collect();

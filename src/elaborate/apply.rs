@@ -110,6 +110,13 @@ impl<'a, 'b> Cx<'a, 'b> {
             let message = Message::new(Code::WrongKind, text);
             return self.error(message.help("give each token a vector first: `embed(64)`").at(used.span));
         }
+        if used.layer.class == Class::Layer && ty.shape.first() != Some(&Dim::batch()) {
+            let text = format!(
+                "`{}` applies to what flows from an input, and this is the same for the whole batch",
+                used.kind
+            );
+            return self.fail(Code::NotSupported, text, used.span);
+        }
         let outside = self.builder.set_origin(Some(self.builder.add_origin(&path)));
         let n_known = self.store.parameters.len();
         let mut cx = LayerCx::new(self.builder, self.mode, &path, &mut self.store);
@@ -317,7 +324,9 @@ impl<'a, 'b> Cx<'a, 'b> {
                 error.message.notes = self.differences((other, *span), (first, *first_span), None);
                 error = match name {
                     "residual" => {
-                        error.message.notes.push(format!("its input is {}", first.show()));
+                        if error.message.notes.is_empty() {
+                            error.message.notes.push(format!("its input is {}", first.show()));
+                        }
                         error
                     }
                     _ => error.also(*first_span, first.show()),

@@ -72,7 +72,7 @@ impl<'a, 'b> Cx<'a, 'b> {
             Some(value) => value,
             None => match WORDS.iter().find(|(word, _)| *word == callee.text) {
                 Some(&(word, n)) => return self.initializer(word, n, &given, call_span),
-                None => self.global(callee, call_span),
+                None => self.global(callee, callee.span),
             },
         };
         if given.iter().any(|given| matches!(given.value, Value::Poison)) {
