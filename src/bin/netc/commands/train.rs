@@ -89,7 +89,8 @@ pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
             }
             if !args.quiet {
                 let saved = save.map(|path| format!("; saved `{path}`")).unwrap_or_default();
-                note(format!("trained {n_shown} epochs in {}{saved}", duration(seconds)));
+                let epochs = if n_shown == 1 { "epoch" } else { "epochs" };
+                note(format!("trained {n_shown} {epochs} in {}{saved}", duration(seconds)));
             }
             Ok(())
         }
