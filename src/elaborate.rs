@@ -62,14 +62,19 @@ pub fn elaborate(
     let chosen = choose(&program, root, options.net.as_deref());
     // The other nets are part of the file, too.
     for net in &program.nets {
-        if !chosen.as_ref().is_ok_and(|chosen| std::ptr::eq(*chosen, *net)) && net.params.iter().all(|param| param.default.is_some()) {
+        if !chosen.as_ref().is_ok_and(|chosen| std::ptr::eq(*chosen, *net))
+            && net.params.iter().all(|param| param.default.is_some())
+        {
             expand(&program, sources, net, &Overrides::default(), Mode::Inference, &mut errors);
         }
     }
     let network = match chosen {
         Ok(net) => network(&program, sources, net, &overrides, options, &mut errors),
+        // Which net is meant can wait until the file is right.
         Err(error) => {
-            report(&mut errors, error);
+            if errors.is_empty() {
+                report(&mut errors, error);
+            }
             None
         }
     };
@@ -100,8 +105,12 @@ fn choose<'a>(program: &Program<'a>, root: FileId, name: Option<&str>) -> Result
             .at(start)),
         [first, second, ..] => {
             let names: Vec<String> = nets.iter().map(|net| format!("`{}`", net.name.text)).collect();
-            let message = Message::new(Code::AmbiguousNet, format!("the file defines several nets: {}", names.join(", ")));
-            Err(message.help(format!("say which one: `--net {}`", first.name.text)).at(second.name.span).also(first.name.span, "the first"))
+            let message =
+                Message::new(Code::AmbiguousNet, format!("the file defines several nets: {}", names.join(", ")));
+            Err(message
+                .help(format!("say which one: `--net {}`", first.name.text))
+                .at(second.name.span)
+                .also(first.name.span, "the first"))
         }
     }
 }

@@ -4,11 +4,11 @@ use std::fmt;
 
 use crate::autodiff::gradient;
 use crate::codegen::{self, CompiledProgram};
-use crate::diag::{FileId, Sources};
+use crate::diag::{Code, FileId, Message, Sources};
 use crate::elaborate::{self, Loader, elaborate};
 use crate::error::Error;
 use crate::graph::{Builder, Graph, Output, OutputRole, Value};
-use crate::layers::optimizer;
+use crate::layers::optimizer::{self, clip};
 use crate::memory::{self, Plan};
 use crate::network::{LEARNING_RATE, Network, STEP};
 use crate::ops::{Op, Role};
@@ -105,7 +105,7 @@ impl Observer for () {
 pub fn check(
     sources: &mut Sources,
     root: FileId,
-    loader: &mut dyn Loader,
+    loader: &mut Loader<'_>,
     options: &elaborate::Options,
     observer: &mut dyn Observer,
 ) -> Result<Network, Error> {
@@ -117,12 +117,34 @@ pub fn check(
     Ok(network)
 }
 
+/// One text that imports nothing to a checked network; `name` is for messages.
+///
+/// # Errors
+/// Every error of the text, rendered.
+///
+/// # Examples
+/// ```
+/// let network = netc::check_source("mlp.net", "net mlp { input x[4]  dense(2, relu) }")?;
+/// assert_eq!(network.parameters.len(), 2);
+/// # Ok::<(), netc::Error>(())
+/// ```
+pub fn check_source(name: &str, text: &str) -> Result<Network, Error> {
+    let mut sources = Sources::default();
+    let root = sources.add(name, text);
+    let mut loader = |path: &str, _: &str| {
+        let message = format!("`{path}` cannot be imported from a text without a folder");
+        Err(Message::new(Code::ImportNotFound, message))
+    };
+    check(&mut sources, root, &mut loader, &elaborate::Options::default(), &mut ())
+}
+
 /// A checked network to machine code. Nothing here fails on a user's input.
 pub fn compile(network: &Network, entry: Entry, observer: &mut dyn Observer) -> CompiledEntry {
     let (scheduled, plan) = lower(network, entry, observer);
     let code = codegen::compile(&scheduled.program, entry.name());
-    observer.after(Stage::Clif, &codegen::ShowClif(&code));
-    observer.after(Stage::Asm, &codegen::ShowAsm(&code));
+    let (program, name) = (&scheduled.program, entry.name());
+    observer.after(Stage::Clif, &Lazy(|| codegen::clif(program, name)));
+    observer.after(Stage::Asm, &Lazy(|| codegen::asm(program, name)));
     CompiledEntry { entry, scheduled, plan, code }
 }
 
@@ -137,6 +159,15 @@ pub fn lower(network: &Network, entry: Entry, observer: &mut dyn Observer) -> (S
     let plan = memory::plan(&scheduled.program);
     observer.after(Stage::Plan, &memory::Show { program: &scheduled.program, plan: &plan });
     (scheduled, plan)
+}
+
+/// A text that is made only when somebody prints it.
+struct Lazy<F>(F);
+
+impl<F: Fn() -> String> fmt::Display for Lazy<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0())
+    }
 }
 
 /// The graph of an entry before simplification: forward, and what training adds.
@@ -185,17 +216,16 @@ fn with_gradients(graph: Graph, network: &Network, update: bool) -> Graph {
         return builder.finish();
     }
     if let Some(clip) = network.settings.clip {
-        gradients = optimizer::clip(&builder, clip, &gradients);
+        gradients = clip::clip(clip, &gradients);
     }
     let lr = builder.source(Role::Rate, LEARNING_RATE, TensorType::scalar());
     let step = builder.source(Role::Rate, STEP, TensorType::scalar());
     for ((path, value), gradient) in parameters.iter().zip(gradients) {
         let parameter = builder.var(*value);
-        let mut moment = |name: &str| builder.source(Role::Moment, &moment_name(name, path), parameter.ty());
-        let updated =
-            optimizer::update(&network.settings.optimizer, &builder, parameter, gradient, &mut moment, lr, step);
+        let moment = |name: &str| builder.source(Role::Moment, &moment_name(name, path), parameter.ty());
+        let updated = optimizer::update(&network.settings.optimizer, parameter, gradient, moment, lr, step);
         for (name, value) in updated.moments {
-            let name = moment_name(&name, path);
+            let name = moment_name(name, path);
             builder.add_output(Output { role: OutputRole::Update, name, value: value.id });
         }
         let name = path.clone();

@@ -19,13 +19,12 @@ const MAX_ROUNDS: usize = 4;
 
 /// The same outputs from fewer nodes. Sources that nothing needs are gone.
 pub fn simplify(graph: &Graph) -> Graph {
-    let mut simple = rebuild(graph);
+    let (mut simple, mut changed) = rebuild(graph);
     for _ in 1..MAX_ROUNDS {
-        let next = rebuild(&simple);
-        if next == simple {
+        if !changed {
             break;
         }
-        simple = next;
+        (simple, changed) = rebuild(&simple);
     }
     if cfg!(debug_assertions) {
         simple.verify();
@@ -33,10 +32,11 @@ pub fn simplify(graph: &Graph) -> Graph {
     simple
 }
 
-/// One pass: what is live, rewritten, arguments before users.
-fn rebuild(graph: &Graph) -> Graph {
+/// One pass: what is live, rewritten, arguments before users. Also whether a rule applied: a pass in which none
+/// did has left nothing to do, not even dead code.
+fn rebuild(graph: &Graph) -> (Graph, bool) {
     let live = live(graph);
-    let mut cx = Rewriter { graph: graph.successor(), known: BTreeMap::new(), origin: None };
+    let mut cx = Rewriter { graph: graph.successor(), known: BTreeMap::new(), origin: None, changed: false };
     let mut new: IndexVec<Value, Option<Value>> = IndexVec::filled(None, graph.len());
     let renamed =
         |new: &IndexVec<Value, Option<Value>>, old: Value| new[old].expect("arguments of live nodes are live");
@@ -47,7 +47,7 @@ fn rebuild(graph: &Graph) -> Graph {
     }
     let rename = |output: &Output| Output { value: renamed(&new, output.value), ..output.clone() };
     cx.graph.outputs = graph.outputs.iter().map(rename).collect();
-    cx.graph
+    (cx.graph, cx.changed)
 }
 
 /// Which values an output needs.
@@ -70,6 +70,8 @@ struct Rewriter {
     known: BTreeMap<(Vec<Value>, Op), Value>,
     /// What the node being rewritten was made for.
     origin: Option<Origin>,
+    /// Whether a rule applied, or two nodes became one.
+    changed: bool,
 }
 
 impl Rewriter {
@@ -79,10 +81,12 @@ impl Rewriter {
         algebra::order(self, &op, &mut args);
         let rules = [folding::fold, algebra::rewrite, shapes::rewrite];
         if let Some(value) = rules.iter().find_map(|rule| rule(self, &op, &args)) {
+            self.changed = true;
             return value;
         }
         let key = (args, op);
         if let Some(&value) = self.known.get(&key) {
+            self.changed = true;
             return value;
         }
         let pushed = self.graph.push(key.1.clone(), &key.0, self.origin);

@@ -24,6 +24,29 @@ fn every_primitive() {
 }
 
 #[test]
+fn every_primitive_with_prepared_arguments() {
+    for (op, types) in Op::samples() {
+        if matches!(op, Op::Scan(_)) {
+            continue;
+        }
+        let builder = Builder::default();
+        let args: Vec<Var<'_>> = types
+            .iter()
+            .enumerate()
+            .map(|(i, ty)| {
+                // All but the first are parameters where they can be: those of fixed sizes.
+                let is_fixed = ty.n_elements().as_fixed().is_some();
+                let role = if i > 0 && is_fixed { Role::Param } else { Role::Input };
+                builder.source(role, &format!("x{i}"), ty.clone())
+            })
+            .collect();
+        let y = builder.apply(op.clone(), &args).expect("a sample is well-typed");
+        output(&builder, "y", y);
+        check(&format!("{op:?}"), &builder.finish());
+    }
+}
+
+#[test]
 fn every_primitive_between_others() {
     for (op, types) in Op::samples() {
         if matches!(op, Op::Scan(_)) {

@@ -3,9 +3,11 @@
 use netc::autodiff::gradient;
 use netc::graph::{Builder, Graph, Output, OutputRole, Value, Var};
 use netc::index::IndexVec;
+use netc::interp::program::{Memory, prepare_program, run_program};
 use netc::interp::{Precision, Scope, Tensor, eval};
 use netc::kernel::{BinaryFn, Combine};
 use netc::ops::{Binary, Convolution, Direction, MatMul, Op, Reduce, Reshape, Role, Source, Window, WindowReduce};
+use netc::schedule::{Scheduled, Slot, SlotKind, schedule};
 use netc::simplify::simplify;
 use netc::types::{Dim, ElementType, Extents, Symbol, TensorType};
 
@@ -64,7 +66,10 @@ fn simplify_preserves_meaning() {
         for (i, dx) in gradient(&builder, weighted_sum(y, "weights"), &wrt).into_iter().enumerate() {
             builder.add_output(Output { role: OutputRole::Gradient, name: format!("x{i}"), value: dx.id });
         }
-        check_simplify(&builder.finish());
+        let graph = builder.finish();
+        check_simplify(&graph);
+        check_program(&graph);
+        check_program(&simplify(&graph));
     }
 }
 
@@ -84,6 +89,41 @@ fn check_simplify(graph: &Graph) {
                 let close = x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= 1e-6 * (1.0 + x.abs());
                 assert!(close, "{}: {x} became {y}\n{graph}\nbecame\n{simple}", old.name);
             }
+        }
+    }
+}
+
+#[test]
+fn programs_agree_with_the_interpreter() {
+    for (op, types) in Op::samples().into_iter().filter(|(op, _)| !matches!(op, Op::Scan(_))) {
+        check_program(&single(&op, &types));
+    }
+}
+
+/// Schedules a graph and compares the program's outputs with the graph's.
+fn check_program(graph: &Graph) {
+    let Scheduled { program, slots } = schedule(graph);
+    for (batch, length) in SIZES {
+        let scope = scope(batch, length, Precision::F64);
+        let values = run(graph, &scope);
+        let mut memory: Memory =
+            program.buffers.values().map(|info| vec![f64::NAN; info.len.eval(&scope.extents)]).collect();
+        for slot in &slots {
+            if let SlotKind::Source(role) = slot.kind {
+                let source = Source { role, name: slot.name.clone(), ty: slot.ty.clone() };
+                memory[slot.buffer] = sample(&source, &scope).data;
+            }
+        }
+        prepare_program(&program, &mut memory, &scope.extents, scope.precision);
+        run_program(&program, &mut memory, &scope.extents, scope.precision);
+        for output in &graph.outputs {
+            let is_it = |slot: &&Slot| slot.kind == SlotKind::Output(output.role) && slot.name == output.name;
+            let slot = slots.iter().find(is_it).expect("every output has a slot");
+            let (found, expected) = (&memory[slot.buffer], &values[output.value].data);
+            // Sums may be taken in another order.
+            let close = |(a, b): (&f64, &f64)| a == b || (a - b).abs() <= 1e-9 * b.abs();
+            let equal = found.len() == expected.len() && found.iter().zip(expected).all(close);
+            assert!(equal, "with B = {batch}, T = {length}: {found:?}, not {expected:?}\n{graph}\n{program}");
         }
     }
 }

@@ -13,7 +13,8 @@ pub type KernelFn = unsafe extern "C" fn(frame: *const u64, begin: i64, end: i64
 /// What a network does to the elements of a product: applied in place to rows `row..row + rows` and columns
 /// `col..col + cols` of the output, once for each element, as soon as a tile is complete and still in the cache,
 /// on the thread that made the tile.
-pub type EpilogueFn = unsafe extern "C" fn(frame: *const u64, row: i64, rows: i64, col: i64, cols: i64);
+pub type EpilogueFn =
+    unsafe extern "C" fn(frame: *const u64, row: i64, rows: i64, col: i64, cols: i64);
 
 /// `c = a · b`, where `a` is `[m, k]`, `b` is `[k, n]` and `c` is `[m, n]`.
 ///
@@ -133,9 +134,15 @@ impl Frame {
     ///
     /// # Safety
     /// The block is complete, and no other thread uses it.
-    pub(crate) unsafe fn finish(self, epilogue: Option<EpilogueFn>, rows: [usize; 2], cols: [usize; 2]) {
+    pub(crate) unsafe fn finish(
+        self,
+        epilogue: Option<EpilogueFn>,
+        rows: [usize; 2],
+        cols: [usize; 2],
+    ) {
         let Some(epilogue) = epilogue else { return };
-        let [row, rows, col, cols] = [rows[0], rows[1] - rows[0], cols[0], cols[1] - cols[0]].map(|x| x as i64);
+        let [row, rows, col, cols] =
+            [rows[0], rows[1] - rows[0], cols[0], cols[1] - cols[0]].map(|x| x as i64);
         if rows > 0 && cols > 0 {
             // SAFETY: the compiler made the epilogue for this frame and output; the block is the caller's promise.
             unsafe { epilogue(self.0, row, rows, col, cols) };
@@ -209,5 +216,81 @@ symbols! {
     fn netc_scatter_add_rows(frame, descriptor: *const ScatterAdd) {
         // SAFETY: promised by the caller.
         unsafe { scatter::scatter_add_rows(Frame(frame).pool(), &*descriptor) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    unsafe extern "C" fn count(frame: *const u64, begin: i64, end: i64) {
+        // SAFETY: the test's frame holds the address of 100 counters.
+        let counts = unsafe { &*(*frame.add(1) as *const [AtomicU32; 100]) };
+        for i in begin..end {
+            counts[i as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_range_is_covered_once_for_any_grain() {
+        for threads in [1, 3] {
+            let pool = Pool::new(threads);
+            for grain in [-1, 1, 7, 100, 1000] {
+                let counts = [const { AtomicU32::new(0) }; 100];
+                let frame = [(&raw const pool) as u64, (&raw const counts) as u64];
+                // SAFETY: the frame is what `count` expects.
+                unsafe {
+                    netc_parallel_for(frame.as_ptr(), count, 100, grain);
+                    netc_parallel_for(frame.as_ptr(), count, -5, grain);
+                }
+                assert!(
+                    counts
+                        .iter()
+                        .all(|count| count.load(Ordering::Relaxed) == 1)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_added_in_order_and_indices_are_clamped() {
+        let (rows, cols, table_rows) = (5, 130, 4);
+        let source: Vec<f32> = (0..rows * cols).map(|i| i as f32).collect();
+        let index = [2, 9, 2, 9, -7, 9, 90, 9, 2, 9];
+        let mut truth = vec![0.0; table_rows * cols];
+        for (row, to) in [2, 2, 0, 3, 2].into_iter().enumerate() {
+            for col in 0..cols {
+                truth[to * cols + col] += source[row * cols + col];
+            }
+        }
+        let pool = Pool::new(2);
+        let frame = [(&raw const pool) as u64];
+        let mut table = vec![f32::NAN; table_rows * cols];
+        let d = ScatterAdd {
+            rows: rows as i64,
+            cols: cols as i64,
+            table_rows: table_rows as i64,
+            index: index.as_ptr(),
+            index_stride: 2,
+            source: source.as_ptr(),
+            source_rs: cols as i64,
+            table: table.as_mut_ptr(),
+        };
+        // SAFETY: the descriptor is that of the vectors.
+        unsafe { netc_scatter_add_rows(frame.as_ptr(), &raw const d) };
+        assert_eq!(table, truth);
+    }
+
+    #[test]
+    fn symbols_have_their_linked_names() {
+        let symbols = symbols();
+        assert_eq!(symbols.len(), 7);
+        assert!(
+            symbols
+                .iter()
+                .all(|(name, address)| name.starts_with("netc_") && !address.is_null())
+        );
     }
 }

@@ -144,6 +144,8 @@ impl Driver<'_, '_, '_> {
     fn pack(&mut self, call: &PackCall) {
         let d = self.conv_descriptor(&call.geometry, call.algorithm);
         self.put_view(&d, offset_of!(abi::Conv, weight), &call.weight);
+        // Packing depends on whether channels are adjacent where Winograd's transforms read them: they are.
+        self.put_size(&d, offset_of!(abi::Conv, x_c), &Dim::ONE);
         let direction = match call.direction {
             Direction::Forward => conv::FORWARD,
             Direction::DataGrad => conv::DATA_GRAD,

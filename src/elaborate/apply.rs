@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use super::cx::{Cx, MAX_DEPTH};
 use super::eval::combinator_name;
-use super::value::{Change, DefinedUse, Function, LibraryUse, Tensor, Value};
+use super::value::{Change, DefinedUse, Function, LibraryUse, Node, Tensor, Value};
 use crate::diag::{Code, Message, Span};
-use crate::layers::{self, LayerCx, Report, Tokens, user_shape};
+use crate::layers::{Class, LayerCx, Report, Tokens, user_shape};
 use crate::network::LayerUse;
 use crate::syntax::ast::{CombinatorKind, DefinitionKind};
 use crate::types::{Dim, ElementType, TensorType, product, show_shape};
@@ -15,7 +15,7 @@ impl<'a, 'b> Cx<'a, 'b> {
     /// Applies to whatever `value` is: only values of the network take layers.
     pub(super) fn apply_value(
         &mut self,
-        function: &Rc<Function<'a, 'b>>,
+        function: &Rc<Node<'a, 'b>>,
         value: Value<'a, 'b>,
         name: Option<&'a str>,
         span: Span,
@@ -26,7 +26,11 @@ impl<'a, 'b> Cx<'a, 'b> {
                 // A recurrence after an error is still a fact of its own.
                 Value::Poison
             }
-            other => self.fail(Code::WrongKind, format!("a layer applies to a value of the network, not to {}", other.describe()), span),
+            other => self.fail(
+                Code::WrongKind,
+                format!("a layer applies to a value of the network, not to {}", other.describe()),
+                span,
+            ),
         }
     }
 
@@ -73,7 +77,14 @@ impl<'a, 'b> Cx<'a, 'b> {
         self.error(message.help("make the part to share a `block`").at(used.span))
     }
 
-    fn repeat(&mut self, inner: &Rc<Function<'a, 'b>>, times: usize, x: Tensor<'b>, name: Option<&'a str>, span: Span) -> Value<'a, 'b> {
+    fn repeat(
+        &mut self,
+        inner: &Rc<Node<'a, 'b>>,
+        times: usize,
+        x: Tensor<'b>,
+        name: Option<&'a str>,
+        span: Span,
+    ) -> Value<'a, 'b> {
         let ordinals = self.scope().ordinals();
         let mut value = Value::Tensor(x);
         for number in 1..=times {
@@ -118,19 +129,18 @@ impl<'a, 'b> Cx<'a, 'b> {
             Err(message) => self.refused(used, &x, message),
         };
         self.builder.set_origin(outside);
-        if let Value::Tensor(y) = &result {
+        // Losses and metrics are no part of the network's table.
+        if let (Value::Tensor(y), Class::Layer | Class::Activation) = (&result, used.layer.class) {
             self.row(path, used.kind, y, report, used.span);
         }
         result
     }
 
     /// An activation belongs to its layer: it has no row, and its path is the layer's.
-    fn activation(&mut self, act: &Rc<Function<'a, 'b>>, x: Tensor<'b>, path: &str) -> Value<'a, 'b> {
+    fn activation(&mut self, act: &Rc<Node<'a, 'b>>, x: Tensor<'b>, path: &str) -> Value<'a, 'b> {
         let n_rows = self.layers.len();
-        let value = match &**act {
-            Function::Library(used) => {
-                self.library(used, x, path.to_owned())
-            }
+        let value = match &***act {
+            Function::Library(used) => self.library(used, x, path.to_owned()),
             function => {
                 let outside = self.scope().enter(format!("{path}."));
                 let value = self.apply(function, x, None);
@@ -157,7 +167,13 @@ impl<'a, 'b> Cx<'a, 'b> {
     }
 
     /// The result of a layer with the story of its shape: an axis whose size changed was changed by this layer.
-    fn changed(&self, used: &LibraryUse<'a, 'b>, x: &Tensor<'b>, var: crate::graph::Var<'b>, report: &Report) -> Tensor<'b> {
+    fn changed(
+        &self,
+        used: &LibraryUse<'a, 'b>,
+        x: &Tensor<'b>,
+        var: crate::graph::Var<'b>,
+        report: &Report,
+    ) -> Tensor<'b> {
         let (before, after) = (x.var.shape(), var.shape());
         let stride = used.given.iter().find(|(name, _)| *name == "stride").map(|(_, span)| *span);
         let change = |from_end: usize| {
@@ -171,7 +187,8 @@ impl<'a, 'b> Cx<'a, 'b> {
             })
         };
         let changes = (0..after.len()).map(|from_end| {
-            let is_same = before.len() == after.len() && before[before.len() - 1 - from_end] == after[after.len() - 1 - from_end];
+            let is_same =
+                before.len() == after.len() && before[before.len() - 1 - from_end] == after[after.len() - 1 - from_end];
             if is_same { x.changes.get(from_end).cloned().flatten() } else { Some(change(from_end)) }
         });
         let window = if used.layer.argument("stride").is_some() { Some(change(1)) } else { x.window.clone() };
@@ -198,8 +215,13 @@ impl<'a, 'b> Cx<'a, 'b> {
             return Value::Poison;
         }
         if let Some(start) = self.scopes.iter().position(|scope| std::ptr::eq(scope.definition, used.definition)) {
-            let chain: Vec<String> = self.scopes[start..].iter().map(|scope| format!("`{}`", scope.definition.name.text)).collect();
+            let chain: Vec<String> =
+                self.scopes[start..].iter().map(|scope| format!("`{}`", scope.definition.name.text)).collect();
             let text = format!("`{name}` uses itself: {} uses `{name}`", chain.join(" uses "));
+            // Most circles are seen before anything expands; this one goes through a layer given as an argument.
+            if self.errors.iter().any(|error| error.message.code == Code::BlockCycle) {
+                return Value::Poison;
+            }
             return self.fail(Code::BlockCycle, text, used.span);
         }
         if self.scopes.len() >= MAX_DEPTH {
@@ -208,10 +230,12 @@ impl<'a, 'b> Cx<'a, 'b> {
         self.block(used, x, format!("{path}."))
     }
 
-    fn shared(&mut self, path: &str, inner: &Rc<Function<'a, 'b>>, x: Tensor<'b>) -> Value<'a, 'b> {
-        match &**inner {
+    fn shared(&mut self, path: &str, inner: &Rc<Node<'a, 'b>>, x: Tensor<'b>) -> Value<'a, 'b> {
+        match &***inner {
             Function::Library(used) => self.library(used, x, path.to_owned()),
-            Function::Defined(used) if used.definition.kind == DefinitionKind::Block => self.defined(used, x, path.to_owned()),
+            Function::Defined(used) if used.definition.kind == DefinitionKind::Block => {
+                self.defined(used, x, path.to_owned())
+            }
             function => {
                 let outside = self.scope().enter(format!("{path}."));
                 let value = self.apply(function, x, None);
@@ -302,14 +326,11 @@ impl<'a, 'b> Cx<'a, 'b> {
         match crate::graph::check_size(ty) {
             Ok(()) => true,
             Err(_) => {
-                let text = format!("a value of shape {} is too large to be addressed", show_shape(user_shape(&ty.shape)));
+                let text =
+                    format!("a value of shape {} is too large to be addressed", show_shape(user_shape(&ty.shape)));
                 self.fail(Code::TooLarge, text, span);
                 false
             }
         }
-    }
-    /// How many layers the library has, to say so in messages.
-    pub(super) fn library_names() -> impl Iterator<Item = &'static str> {
-        layers::all().iter().map(|layer| layer.name)
     }
 }

@@ -4,11 +4,12 @@ use super::cx::Cx;
 use super::value::{Tensor, Value};
 use crate::diag::{Code, Message, Span};
 use crate::graph::Var;
+use crate::graph::build::common_shape;
 use crate::kernel::{BinaryFn, CompareFn};
 use crate::layers::{lead, user_shape};
 use crate::ops::MatMul;
 use crate::syntax::ast::{BinaryOp, Expr, UnaryOp};
-use crate::types::{Dim, ElementType};
+use crate::types::{Dim, ElementType, TensorType};
 
 impl<'a, 'b> Cx<'a, 'b> {
     pub(super) fn unary(&mut self, op: UnaryOp, value: Value<'a, 'b>, span: Span) -> Value<'a, 'b> {
@@ -48,7 +49,9 @@ impl<'a, 'b> Cx<'a, 'b> {
                 let a = Tensor::new(self.builder.scalar(n));
                 self.tensors(op, op_span, (a, left.span), (b, right.span))
             }
-            (Value::Bool(a), Value::Bool(b)) if matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Eq | BinaryOp::Ne) => {
+            (Value::Bool(a), Value::Bool(b))
+                if matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Eq | BinaryOp::Ne) =>
+            {
                 Value::Bool(match op {
                     BinaryOp::And => a && b,
                     BinaryOp::Or => a || b,
@@ -102,7 +105,8 @@ impl<'a, 'b> Cx<'a, 'b> {
     fn tensors(&mut self, op: BinaryOp, op_span: Span, a: (Tensor<'b>, Span), b: (Tensor<'b>, Span)) -> Value<'a, 'b> {
         for (tensor, span) in [&a, &b] {
             if tensor.var.ty().element == ElementType::I32 {
-                let message = Message::new(Code::WrongKind, format!("`{}` works on numbers, not on tokens", symbol(op)));
+                let message =
+                    Message::new(Code::WrongKind, format!("`{}` works on numbers, not on tokens", symbol(op)));
                 return self.error(message.help("give each token a vector: `embed(64)`").at(*span));
             }
         }
@@ -121,6 +125,10 @@ impl<'a, 'b> Cx<'a, 'b> {
             error.message.help = self.repair((&left.0, left.1), (&right.0, right.1));
             return self.error(error.also(right.1, right.0.show()));
         };
+        let ty = TensorType::f32(common_shape(&x.shape(), &y.shape()));
+        if !self.check_type(&ty, op_span) {
+            return Value::Poison;
+        }
         let compare = |function| x.compare(function, y);
         let var = match op {
             BinaryOp::Add => x.binary(BinaryFn::Add, y),
@@ -146,7 +154,8 @@ impl<'a, 'b> Cx<'a, 'b> {
             (true, _) => (a.0.var, b.0.var, true),
             (false, true) => (b.0.var, a.0.var, false),
             (false, false) => {
-                let text = format!("`@` takes a matrix from `param` on one side, not {} and {}", a.0.show(), b.0.show());
+                let text =
+                    format!("`@` takes a matrix from `param` on one side, not {} and {}", a.0.show(), b.0.show());
                 return self.error(Message::new(Code::NotSupported, text).at(a.1).also(b.1, b.0.show()));
             }
         };

@@ -26,7 +26,11 @@ impl<'a, 'b> Cx<'a, 'b> {
         if self.errors.is_empty() {
             for (name, span) in unused {
                 let message = Message::new(Code::UnusedInput, format!("nothing uses `{name}`"));
-                self.error(message.help("take it away, or let the flow start from it: `NAME -> …`".replace("NAME", name)).at(span));
+                self.error(
+                    message
+                        .help("take it away, or let the flow start from it: `NAME -> …`".replace("NAME", name))
+                        .at(span),
+                );
             }
         }
         self.scopes.pop();
@@ -83,7 +87,9 @@ impl<'a, 'b> Cx<'a, 'b> {
                 (None, Some(default)) => self.eval(default),
                 (None, None) => {
                     let text = format!("`{}` needs its argument `{name}`", definition.name.text);
-                    self.error(Message::new(Code::MissingArgument, text).at(span).also(param.name.span, "declared here"))
+                    self.error(
+                        Message::new(Code::MissingArgument, text).at(span).also(param.name.span, "declared here"),
+                    )
                 }
             };
             self.scope().define(name, value, param.name.span);
@@ -110,7 +116,10 @@ impl<'a, 'b> Cx<'a, 'b> {
             StmtKind::Param(decls) => decls.iter().for_each(|decl| self.param(decl)),
             StmtKind::Layer { name, value } => self.instance(name, value),
             StmtKind::Bind { name, primed: true, .. } => {
-                self.misplaced(&format!("`{}'` is the next value of a state, and only a cell has states", name.text), name.span);
+                self.misplaced(
+                    &format!("`{}'` is the next value of a state, and only a cell has states", name.text),
+                    name.span,
+                );
             }
             StmtKind::Bind { name, value, .. } => self.bind(name, value),
             StmtKind::Flow(expr) => {
@@ -216,10 +225,17 @@ impl<'a, 'b> Cx<'a, 'b> {
             function => function.base_name().map_or_else(|| "this chain".to_owned(), |name| format!("`{name}`")),
         };
         let text = format!("{what} stands {why}, so no value flows into it");
-        let inputs: Vec<&str> = self.scope().definition.body.stmts.iter().filter_map(|stmt| match &stmt.kind {
-            StmtKind::Input(port) => Some(port.name.text.as_str()),
-            _ => None,
-        }).collect();
+        let inputs: Vec<&str> = self
+            .scope()
+            .definition
+            .body
+            .stmts
+            .iter()
+            .filter_map(|stmt| match &stmt.kind {
+                StmtKind::Input(port) => Some(port.name.text.as_str()),
+                _ => None,
+            })
+            .collect();
         let start = inputs.first().copied().unwrap_or("x");
         let message = Message::new(Code::NoFlow, text).help(format!("start from a value: `{start} -> …`"));
         self.error(message.at(expr.span))
@@ -230,7 +246,9 @@ impl<'a, 'b> Cx<'a, 'b> {
         let value = match value {
             Value::Layer(function) => {
                 let flow = self.take_flow(expr, &function);
-                let given = is_one_layer(expr).then_some(name.text.as_str());
+                // A name that is defined twice is an error; parameters of both would have one path.
+                let is_new = self.scope().find(&name.text).is_none();
+                let given = (is_new && is_one_layer(expr)).then_some(name.text.as_str());
                 let value = self.apply_value(&function, flow, given, expr.span);
                 self.scope().flow = Flow::At(value.clone());
                 value
@@ -265,7 +283,11 @@ impl<'a, 'b> Cx<'a, 'b> {
                 return;
             }
             other => {
-                self.fail(Code::WrongKind, format!("an output is a value of the network, not {}", other.describe()), expr.span);
+                self.fail(
+                    Code::WrongKind,
+                    format!("an output is a value of the network, not {}", other.describe()),
+                    expr.span,
+                );
                 return;
             }
         };
@@ -301,13 +323,21 @@ impl<'a, 'b> Cx<'a, 'b> {
         };
         if tensor.var.rank() != 0 {
             let text = format!("a {what} is one number, not a value of shape {}", tensor.show());
-            self.error(Message::new(Code::ShapeMismatch, text).help("compare it with a target: `mse(y, target)`").at(expr.span));
+            self.error(
+                Message::new(Code::ShapeMismatch, text)
+                    .help("compare it with a target: `mse(y, target)`")
+                    .at(expr.span),
+            );
             return;
         }
         if role == OutputRole::Loss {
             self.n_losses += 1;
             if self.n_losses > 1 {
-                self.error(Message::new(Code::DuplicateName, "the net has a second loss").help("add them: `loss a + b`").at(span));
+                self.error(
+                    Message::new(Code::DuplicateName, "the net has a second loss")
+                        .help("add them: `loss a + b`")
+                        .at(span),
+                );
                 return;
             }
         }

@@ -3,12 +3,11 @@
 use std::rc::Rc;
 
 use super::cx::Cx;
-use super::value::{DefinedUse, Function, LibraryUse, Tensor, Value};
+use super::value::{DefinedUse, Function, LibraryUse, Node, Value};
 use crate::diag::{Code, Message, Span};
 use crate::layers::initial::{Init, WORDS};
 use crate::layers::{Arg, Args, Argument, Kind, Layer, Preset};
 use crate::syntax::ast::{self, Definition, Expr, Ident, StmtKind};
-use crate::types::Dim;
 
 /// An argument of a call, evaluated.
 pub(super) struct Given<'a, 'b> {
@@ -17,6 +16,8 @@ pub(super) struct Given<'a, 'b> {
     pub(super) span: Span,
 }
 
+/// More arguments than this no layer has.
+pub(super) const MAX_ARGUMENTS: usize = 256;
 /// The largest window, stride or size of a layer that is taken for one.
 const MAX_COUNT: usize = 1 << 31;
 
@@ -44,13 +45,25 @@ impl<'a, 'b> Cx<'a, 'b> {
         Function::Defined(DefinedUse { definition, args: Vec::new(), inputs: Vec::new(), span })
     }
 
+    /// `conv3x3(64)` of `conv3x3(64)x2`
+    fn without_repeat(&self, expr: &Expr, callee: &Ident) -> Span {
+        match &expr.kind {
+            ast::ExprKind::Call { repeat: Some(repeat), .. } => {
+                let before = Span { end: repeat.span.start, ..expr.span };
+                let text = self.sources.slice(before).trim_end_matches(|c: char| c == '(' || c.is_whitespace());
+                let text = text.strip_suffix('x').unwrap_or(text);
+                Span::new(callee.span.file, callee.span.start as usize, callee.span.start as usize + text.len())
+            }
+            _ => expr.span,
+        }
+    }
+
     /// A call: a layer with its arguments, or, when values of the network are among them, its result.
     pub(super) fn call(&mut self, expr: &'a Expr, callee: &'a Ident, args: &'a [ast::Arg]) -> Value<'a, 'b> {
-        let call_span = match &expr.kind {
-            // Without its repeat.
-            ast::ExprKind::Call { args, .. } => args.last().map_or(callee.span, |_| expr.span),
-            _ => expr.span,
-        };
+        let call_span = self.without_repeat(expr, callee);
+        if args.len() > MAX_ARGUMENTS {
+            return self.fail(Code::TooLarge, format!("a call has at most {MAX_ARGUMENTS} arguments"), callee.span);
+        }
         let given: Vec<Given<'a, 'b>> = args
             .iter()
             .map(|arg| Given { name: arg.name.as_ref(), value: self.eval(&arg.value), span: arg.value.span })
@@ -77,17 +90,24 @@ impl<'a, 'b> Cx<'a, 'b> {
     }
 
     /// The function with more arguments; applied, when the first of them is the value it applies to.
-    fn with_arguments(&mut self, function: &Rc<Function<'a, 'b>>, mut given: Vec<Given<'a, 'b>>, span: Span) -> Value<'a, 'b> {
+    fn with_arguments(
+        &mut self,
+        function: &Rc<Node<'a, 'b>>,
+        mut given: Vec<Given<'a, 'b>>,
+        span: Span,
+    ) -> Value<'a, 'b> {
         let is_tensor = |given: &Given<'a, 'b>| given.name.is_none() && matches!(given.value, Value::Tensor(_));
         let n_tensors = given.iter().take_while(|given| is_tensor(given)).count();
         // How many values it takes besides the one that flows in.
-        let n_others = match &**function {
-            Function::Library(used) => used.layer.arguments.iter().filter(|argument| argument.kind == Kind::Value).count(),
+        let n_others = match &***function {
+            Function::Library(used) => {
+                used.layer.arguments.iter().filter(|argument| argument.kind == Kind::Value).count()
+            }
             Function::Defined(used) => n_inputs(used.definition).saturating_sub(1),
             _ => 0,
         };
         let flow = (n_tensors > n_others).then(|| given.remove(0));
-        let bound = match &**function {
+        let bound = match &***function {
             Function::Library(used) => self.bind_library(used.clone(), given, span).map(Function::Library),
             Function::Defined(used) => self.bind_defined(used.clone(), given, span).map(Function::Defined),
             Function::Recurrent { .. } => Some(Function::Recurrent { span }),
@@ -99,12 +119,17 @@ impl<'a, 'b> Cx<'a, 'b> {
         };
         let Some(bound) = bound else { return Value::Poison };
         match flow {
-            Some(Given { value, .. }) => self.apply_value(&Rc::new(bound), value, None, span),
+            Some(Given { value, .. }) => self.apply_value(&Node::new(bound), value, None, span),
             None => Value::layer(bound),
         }
     }
 
-    fn bind_library(&mut self, mut used: LibraryUse<'a, 'b>, given: Vec<Given<'a, 'b>>, span: Span) -> Option<LibraryUse<'a, 'b>> {
+    fn bind_library(
+        &mut self,
+        mut used: LibraryUse<'a, 'b>,
+        given: Vec<Given<'a, 'b>>,
+        span: Span,
+    ) -> Option<LibraryUse<'a, 'b>> {
         let layer = used.layer;
         used.span = span;
         let mut position = 0;
@@ -122,7 +147,11 @@ impl<'a, 'b> Cx<'a, 'b> {
                 },
                 None => {
                     // A window in the name has taken the place of `k`.
-                    while used.given.iter().any(|(name, _)| layer.arguments.get(position).is_some_and(|a| a.name == *name)) {
+                    while used
+                        .given
+                        .iter()
+                        .any(|(name, _)| layer.arguments.get(position).is_some_and(|a| a.name == *name))
+                    {
                         position += 1;
                     }
                     position += 1;
@@ -134,7 +163,8 @@ impl<'a, 'b> Cx<'a, 'b> {
                                 0 => format!("`{}` takes no arguments by position", used.kind),
                                 n => format!("`{}` takes at most {n} arguments by position", used.kind),
                             };
-                            let message = Message::new(Code::WrongKind, text).help(format!("its arguments are `{}`", layer.signature()));
+                            let message = Message::new(Code::WrongKind, text)
+                                .help(format!("its arguments are `{}`", layer.signature()));
                             self.error(message.at(span));
                             continue;
                         }
@@ -145,7 +175,8 @@ impl<'a, 'b> Cx<'a, 'b> {
                 is_right = false;
                 let first = *first;
                 let text = format!("`{}` of `{}` is given twice", argument.name, used.kind);
-                let error = Message::new(Code::DuplicateArgument, text).at(span).label("again here");
+                let place = name.map_or(span, |name| name.span);
+                let error = Message::new(Code::DuplicateArgument, text).at(place).label("again here");
                 self.error(if first == span { error } else { error.also(first, "first here") });
                 continue;
             }
@@ -159,7 +190,13 @@ impl<'a, 'b> Cx<'a, 'b> {
     }
 
     /// A value as the kind that an argument takes; says what is wrong if it is of another.
-    fn convert(&mut self, used: &mut LibraryUse<'a, 'b>, argument: &Argument, value: Value<'a, 'b>, span: Span) -> Option<Arg<'b>> {
+    fn convert(
+        &mut self,
+        used: &mut LibraryUse<'a, 'b>,
+        argument: &Argument,
+        value: Value<'a, 'b>,
+        span: Span,
+    ) -> Option<Arg<'b>> {
         let out_of_range = |n: f64| {
             let text = format!("`{}` of `{}` is {}, not {n}", argument.name, used.kind, argument.kind);
             Message::new(Code::BadValue, text)
@@ -189,7 +226,10 @@ impl<'a, 'b> Cx<'a, 'b> {
             (Kind::Initial, Value::Init(init)) => Ok(Arg::Initial(*init)),
             (Kind::Value, Value::Tensor(tensor)) => Ok(Arg::Value(tensor.var)),
             (Kind::Axis, Value::Size(dim)) => Ok(Arg::Axis(dim.clone())),
-            (Kind::Sizes, Value::List(items)) if list_of_numbers(items).is_some_and(|all| all.iter().all(|n| n.fract() == 0.0 && n.abs() <= MAX_COUNT as f64)) => {
+            (Kind::Sizes, Value::List(items))
+                if list_of_numbers(items)
+                    .is_some_and(|all| all.iter().all(|n| n.fract() == 0.0 && n.abs() <= MAX_COUNT as f64)) =>
+            {
                 Ok(Arg::Sizes(list_of_numbers(items).expect("just seen").iter().map(|&n| n as i64).collect()))
             }
             (Kind::Numbers, Value::List(items)) if list_of_numbers(items).is_some() => {
@@ -218,7 +258,12 @@ impl<'a, 'b> Cx<'a, 'b> {
         }
     }
 
-    fn bind_defined(&mut self, mut used: DefinedUse<'a, 'b>, given: Vec<Given<'a, 'b>>, span: Span) -> Option<DefinedUse<'a, 'b>> {
+    fn bind_defined(
+        &mut self,
+        mut used: DefinedUse<'a, 'b>,
+        given: Vec<Given<'a, 'b>>,
+        span: Span,
+    ) -> Option<DefinedUse<'a, 'b>> {
         let definition = used.definition;
         used.span = span;
         let kind = definition.name.text.as_str();
@@ -230,7 +275,8 @@ impl<'a, 'b> Cx<'a, 'b> {
                     Some(param) => param,
                     None => {
                         is_right = false;
-                        let message = unknown_argument(kind, &name.text, definition.params.iter().map(|p| p.name.text.as_str()));
+                        let message =
+                            unknown_argument(kind, &name.text, definition.params.iter().map(|p| p.name.text.as_str()));
                         self.error(message.at(name.span));
                         continue;
                     }
@@ -250,10 +296,12 @@ impl<'a, 'b> Cx<'a, 'b> {
                     param
                 }
             };
+            let given_name = name;
             let name = param.name.text.as_str();
             if used.args.iter().any(|(given, _)| *given == name) {
                 is_right = false;
-                self.fail(Code::DuplicateArgument, format!("`{name}` of `{kind}` is given twice"), span);
+                let place = given_name.map_or(span, |name| name.span);
+                self.fail(Code::DuplicateArgument, format!("`{name}` of `{kind}` is given twice"), place);
                 continue;
             }
             used.args.push((name, value));
@@ -271,7 +319,9 @@ impl<'a, 'b> Cx<'a, 'b> {
         let message = Message::new(Code::MissingArgument, text);
         let name = used.layer.name;
         let message = match missing.name {
-            "k" if used.layer.window => message.help(format!("put the window in the name, `{name}3x3`, or write `k = 3`")),
+            "k" if used.layer.window => {
+                message.help(format!("put the window in the name, `{name}3x3`, or write `k = 3`"))
+            }
             _ => message.help(format!("its arguments are `{}`", used.layer.signature())),
         };
         self.error(message.at(used.span));
@@ -291,9 +341,11 @@ impl<'a, 'b> Cx<'a, 'b> {
             }
         }
         match Init::from_word(word, &numbers) {
-            Some(Init::Uniform { low, high }) if low > high => {
-                self.fail(Code::BadValue, format!("`uniform` goes from its first number up to its second, not from {low} to {high}"), span)
-            }
+            Some(Init::Uniform { low, high }) if low > high => self.fail(
+                Code::BadValue,
+                format!("`uniform` goes from its first number up to its second, not from {low} to {high}"),
+                span,
+            ),
             Some(Init::Normal { deviation, .. }) if deviation < 0.0 => {
                 self.fail(Code::BadValue, format!("a standard deviation is not below 0: {deviation}"), span)
             }
@@ -323,10 +375,4 @@ pub(super) fn unknown_argument<'n>(layer: &str, name: &str, valid: impl Iterator
 
 fn wrong_kind(layer: &str, argument: &Argument, found: &str) -> Message {
     Message::new(Code::WrongKind, format!("`{}` of `{layer}` is {}, not {found}", argument.name, argument.kind))
-}
-
-/// The sizes of a tensor's features as a list of its own, for messages.
-pub(super) fn show_tensor(tensor: &Tensor<'_>) -> String {
-    let dims: Vec<String> = tensor.user_shape().iter().map(Dim::to_string).collect();
-    format!("[{}]", dims.join(", "))
 }

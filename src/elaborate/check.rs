@@ -1,9 +1,9 @@
 //! Names, before anything is elaborated: every body is looked at, those that nothing uses and branches not taken too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::call::unknown_argument;
-use super::cx::report;
+use super::call::{MAX_ARGUMENTS, unknown_argument};
+use super::cx::{MAX_ERRORS, report};
 use super::program::Program;
 use crate::diag::{Code, Diagnostic, Message, Span};
 use crate::layers::initial::WORDS;
@@ -37,13 +37,17 @@ struct Names<'p, 'e> {
     /// Those that come before what is looked at.
     constants: BTreeSet<&'p str>,
     /// The names of the body, the innermost braces last.
-    frames: Vec<Vec<(&'p str, Span)>>,
+    frames: Vec<BTreeMap<&'p str, Span>>,
     errors: &'e mut Vec<Diagnostic>,
 }
 
 impl<'p> Names<'p, '_> {
     fn definition(&mut self, definition: &'p Definition) {
-        self.frames = vec![Vec::new()];
+        if let Some(param) = definition.params.get(MAX_ARGUMENTS) {
+            let text = format!("a definition has at most {MAX_ARGUMENTS} parameters");
+            report(self.errors, Message::new(Code::TooLarge, text).at(param.name.span));
+        }
+        self.frames = vec![BTreeMap::new()];
         for param in &definition.params {
             if let Some(default) = &param.default {
                 self.expr(default, Place::Value);
@@ -59,37 +63,39 @@ impl<'p> Names<'p, '_> {
     }
     /// Says so when a state's next value is given twice.
     fn primed(&mut self, body: &'p Body) {
-        let mut seen: Vec<(&str, Span)> = Vec::new();
+        let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
         for stmt in &body.stmts {
             if let StmtKind::Bind { name, primed: true, .. } = &stmt.kind {
-                match seen.iter().find(|(known, _)| *known == name.text) {
-                    Some(&(_, first)) => {
+                match seen.get(name.text.as_str()) {
+                    Some(&first) => {
                         let message = Message::new(Code::DuplicateName, format!("`{}'` is given twice", name.text));
                         report(self.errors, message.at(name.span).label("again here").also(first, "first here"));
                     }
-                    None => seen.push((&name.text, name.span)),
+                    None => {
+                        seen.insert(&name.text, name.span);
+                    }
                 }
             }
         }
     }
     fn define(&mut self, name: &'p Ident) {
-        let known = self.frames.iter().flatten().find(|(known, _)| *known == name.text);
-        if let Some(&(_, first)) = known {
+        let known = self.frames.iter().find_map(|frame| frame.get(name.text.as_str()));
+        if let Some(&first) = known {
             let message = Message::new(Code::DuplicateName, format!("`{}` is defined twice", name.text));
             report(self.errors, message.at(name.span).label("again here").also(first, "first here"));
             return;
         }
-        self.frames.last_mut().expect("a body has a frame").push((&name.text, name.span));
+        self.frames.last_mut().expect("a body has a frame").insert(&name.text, name.span);
     }
     fn is_local(&self, name: &str) -> bool {
-        self.frames.iter().flatten().any(|(known, _)| *known == name)
+        self.frames.iter().any(|frame| frame.contains_key(name))
     }
 
     fn body(&mut self, body: &'p Body) {
         body.stmts.iter().for_each(|stmt| self.stmt(stmt));
     }
     fn braces(&mut self, body: &'p Body) {
-        self.frames.push(Vec::new());
+        self.frames.push(BTreeMap::new());
         self.body(body);
         self.frames.pop();
     }
@@ -117,7 +123,7 @@ impl<'p> Names<'p, '_> {
             StmtKind::Output(expr) | StmtKind::Loss(expr) | StmtKind::Metric(expr) => self.expr(expr, Place::Value),
             StmtKind::For { var, iterable, body } => {
                 self.expr(iterable, Place::Value);
-                self.frames.push(Vec::new());
+                self.frames.push(BTreeMap::new());
                 self.define(var);
                 self.body(body);
                 self.frames.pop();
@@ -201,14 +207,19 @@ impl<'p> Names<'p, '_> {
     fn name(&mut self, name: &'p Ident, place: Place) {
         let text = name.text.as_str();
         let is_value = self.is_local(text) || self.constants.contains(text);
-        if is_value || self.is_layer(text) || WORDS.iter().any(|(word, _)| *word == text) || text == "none" {
+        if self.errors.len() >= MAX_ERRORS
+            || is_value
+            || self.is_layer(text)
+            || WORDS.iter().any(|(word, _)| *word == text)
+            || text == "none"
+        {
             return;
         }
         let error = if place == Place::Layer || split_window(text).1.is_some() {
             self.unknown_layer(text).at(name.span)
         } else {
             let message = Message::new(Code::UnknownName, format!("nothing is called `{text}`"));
-            let values = self.frames.iter().flatten().map(|(known, _)| *known).chain(self.constants.iter().copied());
+            let values = self.frames.iter().flat_map(BTreeMap::keys).copied().chain(self.constants.iter().copied());
             message.did_you_mean(text, values.chain(self.layer_names())).at(name.span)
         };
         report(self.errors, error);
@@ -229,7 +240,7 @@ impl<'p> Names<'p, '_> {
         let (base, window) = split_window(name);
         let message = Message::new(Code::UnknownLayer, format!("there is no layer `{name}`"));
         let Some((height, width)) = window else {
-            let locals = self.frames.iter().flatten().map(|(known, _)| *known);
+            let locals = self.frames.iter().flat_map(BTreeMap::keys).copied();
             return message.did_you_mean(name, self.layer_names().chain(locals));
         };
         if layers::find(base).is_some() {
@@ -242,7 +253,7 @@ impl<'p> Names<'p, '_> {
 
     fn call(&mut self, callee: &'p Ident, args: &'p [Arg]) {
         args.iter().for_each(|arg| self.expr(&arg.value, Place::Value));
-        for (i, arg) in args.iter().enumerate() {
+        for (i, arg) in args.iter().enumerate().take(MAX_ARGUMENTS) {
             let Some(name) = &arg.name else { continue };
             let first = args[..i].iter().find_map(|arg| arg.name.as_ref().filter(|first| first.text == name.text));
             if let Some(first) = first {
@@ -255,6 +266,9 @@ impl<'p> Names<'p, '_> {
             return;
         }
         if !self.is_layer(text) {
+            if self.errors.len() >= MAX_ERRORS {
+                return;
+            }
             report(self.errors, self.unknown_layer(text).at(callee.span));
             return;
         }
@@ -312,11 +326,14 @@ fn cycles(program: &Program<'_>, errors: &mut Vec<Diagnostic>) {
     }
 }
 
-/// The definitions that a body names, in order, first ones last.
+/// The definitions that a body names, in order, first ones last. What the body itself defines hides them.
 fn uses<'p>(program: &'p Program<'_>, name: &str) -> Vec<(&'p str, Span)> {
+    let definition = program.definitions[name];
+    let hidden = super::walk::defined(definition);
     let mut found = Vec::new();
-    super::walk::names(&program.definitions[name].body, &mut |ident| {
-        if let Some((name, _)) = program.definitions.get_key_value(ident.text.as_str()) {
+    super::walk::names(&definition.body, &mut |ident| {
+        let used = program.definitions.get_key_value(ident.text.as_str());
+        if let Some((name, _)) = used.filter(|(name, _)| !hidden.contains(*name)) {
             found.push((*name, ident.span));
         }
     });

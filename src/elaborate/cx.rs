@@ -13,13 +13,15 @@ use crate::network::{LayerUse, Port};
 /// More layers than this are no description of a network that anyone runs.
 const MAX_LAYERS: usize = 100_000;
 /// The same for nodes of the graph.
-const MAX_NODES: usize = 500_000;
+const MAX_NODES: usize = 200_000;
 /// Expressions and iterations that are elaborated.
-const MAX_STEPS: usize = 2_000_000;
+const MAX_STEPS: usize = 1_000_000;
 /// Blocks within blocks.
 pub(super) const MAX_DEPTH: usize = 64;
 /// Elements of a list written out, in all of its lists.
-pub(super) const MAX_LIST: usize = 100_000;
+pub(super) const MAX_LIST: usize = 10_000;
+/// More errors than this nobody reads.
+pub(super) const MAX_ERRORS: usize = 500;
 
 pub(super) struct Cx<'a, 'b> {
     pub(super) program: &'a Program<'a>,
@@ -35,7 +37,6 @@ pub(super) struct Cx<'a, 'b> {
     pub(super) outputs: Vec<Output>,
     pub(super) n_losses: usize,
     pub(super) errors: Vec<Diagnostic>,
-    steps: usize,
     /// Set when a limit was reached: everything after is poison, so that the end comes soon.
     exhausted: bool,
 }
@@ -55,7 +56,6 @@ impl<'a, 'b> Cx<'a, 'b> {
             outputs: Vec::new(),
             n_losses: 0,
             errors: Vec::new(),
-            steps: 0,
             exhausted: false,
         }
     }
@@ -72,12 +72,13 @@ impl<'a, 'b> Cx<'a, 'b> {
     }
     /// Whether there is room for one more step; says so when the last is gone.
     pub(super) fn step(&mut self, span: Span) -> bool {
-        self.steps += 1;
+        let steps = self.program.steps.get() + 1;
+        self.program.steps.set(steps);
         let what = if self.layers.len() > MAX_LAYERS {
             format!("more than {MAX_LAYERS} layers")
         } else if self.builder.len() > MAX_NODES {
             format!("more than {MAX_NODES} operations")
-        } else if self.steps > MAX_STEPS {
+        } else if steps > MAX_STEPS {
             format!("more than {MAX_STEPS} expressions")
         } else {
             return !self.exhausted;
@@ -88,17 +89,10 @@ impl<'a, 'b> Cx<'a, 'b> {
         }
         false
     }
-    pub(super) fn is_exhausted(&self) -> bool {
-        self.exhausted
-    }
     /// `line 6`, with the file when it is not the one of `near`.
     pub(super) fn line(&self, span: Span, near: Span) -> String {
         let (line, _) = self.sources.line_column(span.file, span.start);
-        if span.file == near.file {
-            format!("line {line}")
-        } else {
-            format!("{}:{line}", self.sources.name(span.file))
-        }
+        if span.file == near.file { format!("line {line}") } else { format!("{}:{line}", self.sources.name(span.file)) }
     }
     /// Evaluates the constants, each of which may use those before it.
     pub(super) fn evaluate_constants(&mut self) {
@@ -118,7 +112,7 @@ impl<'a, 'b> Cx<'a, 'b> {
 /// Adds an error unless the same was said of the same place.
 pub(super) fn report(errors: &mut Vec<Diagnostic>, error: Diagnostic) {
     let is_known = |known: &Diagnostic| known.span == error.span && known.message.code == error.message.code;
-    if !errors.iter().any(is_known) {
+    if errors.len() < MAX_ERRORS && !errors.iter().any(is_known) {
         errors.push(error);
     }
 }

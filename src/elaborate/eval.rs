@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::cx::{Cx, MAX_LIST};
+use super::cx::{Cx, MAX_DEPTH, MAX_LIST};
 use super::value::{Function, Tensor, Value};
 use crate::diag::{Code, Message, Span};
 use crate::graph::Var;
@@ -19,6 +19,14 @@ impl<'a, 'b> Cx<'a, 'b> {
         if !self.step(expr.span) {
             return Value::Poison;
         }
+        match self.eval_kind(expr) {
+            Value::Layer(node) if node.depth > MAX_DEPTH => {
+                self.fail(Code::TooDeep, format!("layers are nested more than {MAX_DEPTH} deep"), expr.span)
+            }
+            value => value,
+        }
+    }
+    fn eval_kind(&mut self, expr: &'a Expr) -> Value<'a, 'b> {
         match &expr.kind {
             ExprKind::Number(number) => {
                 if number.form == NumberForm::Integer && number.value > MAX_WHOLE {
@@ -105,7 +113,11 @@ impl<'a, 'b> Cx<'a, 'b> {
     /// For names that the check before elaboration let pass, because it cannot see their order.
     fn unknown(&mut self, name: &Ident) -> Value<'a, 'b> {
         let said = self.errors.iter().any(|error| error.span == name.span);
-        if said { Value::Poison } else { self.fail(Code::UnknownName, format!("nothing is called `{}`", name.text), name.span) }
+        if said {
+            Value::Poison
+        } else {
+            self.fail(Code::UnknownName, format!("nothing is called `{}`", name.text), name.span)
+        }
     }
 
     fn path_expr(&mut self, parts: &'a [Ident], span: Span) -> Value<'a, 'b> {
@@ -117,7 +129,11 @@ impl<'a, 'b> Cx<'a, 'b> {
             }
             other => {
                 let text = format!("`{}` is {} and has no `{}`", parts[0].text, other.describe(), parts[1].text);
-                self.error(Message::new(Code::UnknownName, text).help("only a named recurrent layer has parts: its `.state`").at(span))
+                self.error(
+                    Message::new(Code::UnknownName, text)
+                        .help("only a named recurrent layer has parts: its `.state`")
+                        .at(span),
+                )
             }
         }
     }
@@ -278,7 +294,11 @@ impl<'a, 'b> Cx<'a, 'b> {
             let Some((start, end)) = range else { return Value::Poison };
             let Some(n) = size.as_fixed() else {
                 let text = format!("the sequence axis `{size}` is taken whole: its length is known at run time");
-                return self.error(Message::new(Code::NotSupported, text).help("write `..` for it; `last` takes its last step").at(part.span));
+                return self.error(
+                    Message::new(Code::NotSupported, text)
+                        .help("write `..` for it; `last` takes its last step")
+                        .at(part.span),
+                );
             };
             if start >= end || end > n {
                 let text = format!("there are no elements {start}..{end} along an axis of {n}");

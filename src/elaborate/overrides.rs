@@ -22,7 +22,11 @@ pub(super) struct Override {
 
 impl Overrides {
     /// Values are expressions of the language; each has a source of its own, so that errors can show it.
-    pub(super) fn parse(sources: &mut Sources, root: FileId, given: &[(String, String)]) -> Result<Self, Vec<Diagnostic>> {
+    pub(super) fn parse(
+        sources: &mut Sources,
+        root: FileId,
+        given: &[(String, String)],
+    ) -> Result<Self, Vec<Diagnostic>> {
         let mut overrides = Overrides::default();
         let mut errors = Vec::new();
         for (name, text) in given {
@@ -67,7 +71,11 @@ impl Overrides {
                 let message = message.did_you_mean(&name, names);
                 let message = match params.is_empty() {
                     true => message,
-                    false => message.note(format!("the net `{}` has the parameters `{}`", net.name.text, params.join("`, `"))),
+                    false => message.note(format!(
+                        "the net `{}` has the parameters `{}`",
+                        net.name.text,
+                        params.join("`, `")
+                    )),
                 };
                 report(errors, message.at(value.span));
             }

@@ -48,7 +48,11 @@ impl<'a, 'b> Cx<'a, 'b> {
                     if after_features && size.as_fixed().is_none() {
                         let text = format!("`{size}` is a sequence axis, and those stand before all others");
                         let message = Message::new(Code::NotSupported, text);
-                        self.error(message.note("a size that no parameter or constant has is the length of a sequence").at(dim.span));
+                        self.error(
+                            message
+                                .note("a size that no parameter or constant has is the length of a sequence")
+                                .at(dim.span),
+                        );
                         is_right = false;
                     }
                     shape.push(size);
@@ -84,7 +88,11 @@ impl<'a, 'b> Cx<'a, 'b> {
                 let value = self.eval(&arg.value);
                 let n = self.whole(&value, "the number of tokens", 1, arg.value.span)?;
                 if n > 1 << 24 {
-                    self.fail(Code::TooLarge, format!("at most {} tokens are supported, not {n}", 1 << 24), arg.value.span);
+                    self.fail(
+                        Code::TooLarge,
+                        format!("at most {} tokens are supported, not {n}", 1 << 24),
+                        arg.value.span,
+                    );
                     return None;
                 }
                 return Some(Some(n));
@@ -136,7 +144,12 @@ impl<'a, 'b> Cx<'a, 'b> {
         let n_mapped = user.len().checked_sub(port.dims.len());
         let n_sequences = lead(&shape) - (shape.len() - user.len());
         let Some(n_mapped) = n_mapped.filter(|&n| n <= n_sequences) else {
-            let text = format!("`{}` takes a value of shape {}, not {}", self.scope().definition.name.text, wanted(), tensor.show());
+            let text = format!(
+                "`{}` takes a value of shape {}, not {}",
+                self.scope().definition.name.text,
+                wanted(),
+                tensor.show()
+            );
             let error = Message::new(Code::ShapeMismatch, text).at(span).also(port.name.span, "declared here");
             return self.poison_sizes(port, error);
         };
@@ -149,8 +162,14 @@ impl<'a, 'b> Cx<'a, 'b> {
             }
             let Some(said) = self.size(dim) else { return Value::Poison };
             if said != *size {
-                let text = format!("`{}` takes a value of shape {}, not {}", self.scope().definition.name.text, wanted(), tensor.show());
-                let message = Message::new(Code::ShapeMismatch, text).note(format!("`{}` is {said} here", self.sources.slice(dim.span)));
+                let text = format!(
+                    "`{}` takes a value of shape {}, not {}",
+                    self.scope().definition.name.text,
+                    wanted(),
+                    tensor.show()
+                );
+                let message = Message::new(Code::ShapeMismatch, text)
+                    .note(format!("`{}` is {said} here", self.sources.slice(dim.span)));
                 let error = message.at(span).also(dim.span, format!("this is {said}, and the value has {size}"));
                 return self.poison_sizes(port, error);
             }
@@ -185,7 +204,11 @@ impl<'a, 'b> Cx<'a, 'b> {
             match size.as_fixed() {
                 Some(n) => shape.push(n),
                 None => {
-                    self.fail(Code::WrongKind, format!("a parameter has a fixed size, not the length `{size}` of a sequence"), dim.span);
+                    self.fail(
+                        Code::WrongKind,
+                        format!("a parameter has a fixed size, not the length `{size}` of a sequence"),
+                        dim.span,
+                    );
                     return None;
                 }
             }
@@ -193,7 +216,9 @@ impl<'a, 'b> Cx<'a, 'b> {
         let fans = match shape.as_slice() {
             [] => Fans { inputs: 1, outputs: 1 },
             [n] => Fans { inputs: *n, outputs: *n },
-            [outputs, rest @ ..] => Fans { inputs: rest.iter().fold(1, |n, &size| usize::saturating_mul(n, size)), outputs: *outputs },
+            [outputs, rest @ ..] => {
+                Fans { inputs: rest.iter().fold(1, |n, &size| usize::saturating_mul(n, size)), outputs: *outputs }
+            }
         };
         let initial = match &decl.init {
             // Matrices as weights, vectors as biases.
@@ -207,14 +232,21 @@ impl<'a, 'b> Cx<'a, 'b> {
                     if !flattened(&list, &shape, &mut values) {
                         let dims: Vec<Dim> = shape.iter().map(|&n| Dim::fixed(n)).collect();
                         let text = format!("these numbers do not fill the shape {}", super::eval::show(&dims));
-                        self.error(Message::new(Code::ShapeMismatch, text).help("one list for each axis: `[[1, 2], [3, 4]]` for [2, 2]").at(expr.span));
+                        self.error(
+                            Message::new(Code::ShapeMismatch, text)
+                                .help("one list for each axis: `[[1, 2], [3, 4]]` for [2, 2]")
+                                .at(expr.span),
+                        );
                         return None;
                     }
                     Initial::Values(values)
                 }
                 Value::Poison => return None,
                 other => {
-                    let text = format!("first values are a number, lists of numbers, or a way to choose them such as `he`, not {}", other.describe());
+                    let text = format!(
+                        "first values are a number, lists of numbers, or a way to choose them such as `he`, not {}",
+                        other.describe()
+                    );
                     self.fail(Code::WrongKind, text, expr.span);
                     return None;
                 }
@@ -266,7 +298,9 @@ fn flattened(value: &Value<'_, '_>, shape: &[usize], numbers: &mut Vec<f64>) -> 
             numbers.push(*n);
             true
         }
-        (Value::List(items), [n, rest @ ..]) => items.len() == *n && items.iter().all(|item| flattened(item, rest, numbers)),
+        (Value::List(items), [n, rest @ ..]) => {
+            items.len() == *n && items.iter().all(|item| flattened(item, rest, numbers))
+        }
         _ => false,
     }
 }

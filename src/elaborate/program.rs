@@ -1,5 +1,6 @@
 //! The files of a program: loads imports, and finds definitions and constants by their names.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use crate::diag::{At, Code, Diagnostic, FileId, Message, Sources, Span};
@@ -31,6 +32,8 @@ pub(super) struct Program<'a> {
     /// Of the root file, in the order written.
     pub(super) nets: Vec<&'a Definition>,
     pub(super) settings: Vec<&'a Settings>,
+    /// Expressions elaborated so far, in all nets and modes.
+    pub(super) steps: Cell<usize>,
     /// Of all files, in order.
     pub(super) all_definitions: Vec<&'a Definition>,
 }
@@ -51,6 +54,7 @@ impl Files {
             constants: Vec::new(),
             nets: Vec::new(),
             settings: Vec::new(),
+            steps: Cell::new(0),
             all_definitions: Vec::new(),
         };
         let mut places: BTreeMap<&str, Span> = BTreeMap::new();

@@ -18,7 +18,7 @@ pub(super) struct Scope<'a, 'b> {
     /// Empty, or ending in a dot.
     prefix: String,
     /// Names in reach, the innermost braces last.
-    frames: Vec<Vec<Local<'a, 'b>>>,
+    frames: Vec<BTreeMap<&'a str, Local<'a, 'b>>>,
     ordinals: BTreeMap<String, usize>,
     /// Names that the author gave in this body.
     given: BTreeSet<&'a str>,
@@ -59,7 +59,7 @@ impl<'a, 'b> Scope<'a, 'b> {
         Scope {
             definition,
             prefix,
-            frames: vec![Vec::new()],
+            frames: vec![BTreeMap::new()],
             ordinals: BTreeMap::new(),
             given,
             repetitions: Vec::new(),
@@ -68,21 +68,21 @@ impl<'a, 'b> Scope<'a, 'b> {
         }
     }
     pub(super) fn find(&mut self, name: &str) -> Option<&mut Local<'a, 'b>> {
-        self.frames.iter_mut().rev().flatten().find(|local| local.name == name)
+        self.frames.iter_mut().rev().find_map(|frame| frame.get_mut(name))
     }
     pub(super) fn define(&mut self, name: &'a str, value: Value<'a, 'b>, span: Span) {
         self.insert(Local { name, value, span, used: false, is_port: false });
     }
     pub(super) fn insert(&mut self, local: Local<'a, 'b>) {
-        self.frames.last_mut().expect("a scope has a frame").push(local);
+        self.frames.last_mut().expect("a scope has a frame").insert(local.name, local);
     }
     /// Inputs and targets that nothing has read.
     pub(super) fn unused_ports(&self) -> Vec<(&'a str, Span)> {
-        let unused = self.frames.iter().flatten().filter(|local| local.is_port && !local.used);
+        let unused = self.frames.iter().flat_map(BTreeMap::values).filter(|local| local.is_port && !local.used);
         unused.map(|local| (local.name, local.span)).collect()
     }
     pub(super) fn open_frame(&mut self) {
-        self.frames.push(Vec::new());
+        self.frames.push(BTreeMap::new());
     }
     pub(super) fn close_frame(&mut self) {
         self.frames.pop();

@@ -42,13 +42,7 @@ static OPTIMIZERS: &[Choice] = &[
     Choice { name: "adam", args: ADAM },
     Choice {
         name: "adamw",
-        args: &[
-            ADAM[0],
-            ADAM[1],
-            ADAM[2],
-            ADAM[3],
-            ("weight_decay", Take::Number(Bounds::NonNegative), Some(0.01)),
-        ],
+        args: &[ADAM[0], ADAM[1], ADAM[2], ADAM[3], ("weight_decay", Take::Number(Bounds::NonNegative), Some(0.01))],
     },
     Choice {
         name: "rmsprop",
@@ -78,11 +72,20 @@ const ADAM: &[(&str, Take, Option<f64>)] = &[
 ];
 static SCHEDULES: &[Choice] = &[
     Choice { name: "constant", args: &[] },
-    Choice { name: "step", args: &[("every", Take::Count(1), None), ("factor", Take::Number(Bounds::Positive), Some(0.1))] },
+    Choice {
+        name: "step",
+        args: &[("every", Take::Count(1), None), ("factor", Take::Number(Bounds::Positive), Some(0.1))],
+    },
     Choice { name: "exponential", args: &[("factor", Take::Number(Bounds::Positive), None)] },
-    Choice { name: "cosine", args: &[("epochs", Take::Count(1), None), ("floor", Take::Number(Bounds::NonNegative), Some(0.0))] },
+    Choice {
+        name: "cosine",
+        args: &[("epochs", Take::Count(1), None), ("floor", Take::Number(Bounds::NonNegative), Some(0.0))],
+    },
     Choice { name: "warm_up", args: &[("epochs", Take::Count(1), None)] },
-    Choice { name: "plateau", args: &[("factor", Take::Number(Bounds::Positive), Some(0.1)), ("patience", Take::Count(0), Some(10.0))] },
+    Choice {
+        name: "plateau",
+        args: &[("factor", Take::Number(Bounds::Positive), Some(0.1)), ("patience", Take::Count(0), Some(10.0))],
+    },
 ];
 static CLIPS: &[Choice] = &[
     Choice { name: "norm", args: &[("limit", Take::Number(Bounds::Positive), None)] },
@@ -100,7 +103,8 @@ fn choices(setting: &str) -> &'static [Choice] {
 
 /// The arguments that what is chosen for a setting may have.
 pub(super) fn argument_names(setting: &str) -> Vec<&'static str> {
-    let mut names: Vec<&str> = choices(setting).iter().flat_map(|choice| choice.args.iter().map(|(name, ..)| *name)).collect();
+    let mut names: Vec<&str> =
+        choices(setting).iter().flat_map(|choice| choice.args.iter().map(|(name, ..)| *name)).collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -161,7 +165,8 @@ impl<'a> Reader<'a, '_> {
             if !valid.contains(&name) {
                 let list = valid.join("`, `");
                 let message = Message::new(Code::UnknownSetting, format!("there is no setting `{name}`"));
-                let message = message.did_you_mean(name, valid.iter().copied()).note(format!("the settings are `{list}`"));
+                let message =
+                    message.did_you_mean(name, valid.iter().copied()).note(format!("the settings are `{list}`"));
                 self.cx.error(message.at(entry.name.span));
                 continue;
             }
@@ -169,7 +174,10 @@ impl<'a> Reader<'a, '_> {
             let first = entries[..i].iter().find(|first| first.name.text == name && name != "feed");
             if let Some(first) = first {
                 let message = Message::new(Code::DuplicateSetting, format!("`{name}` is set twice"));
-                report(&mut self.cx.errors, message.at(entry.name.span).label("again here").also(first.name.span, "first here"));
+                report(
+                    &mut self.cx.errors,
+                    message.at(entry.name.span).label("again here").also(first.name.span, "first here"),
+                );
             }
         }
     }
@@ -194,7 +202,10 @@ impl<'a> Reader<'a, '_> {
         let schedule = self.chosen("schedule", schedule, Some("constant"), is_chosen);
         let clip = self.chosen("clip", clip, None, is_chosen);
         TrainSettings {
-            optimizer: optimizer.map_or_else(|| as_optimizer("adam", &ADAM.iter().map(|(.., n)| n.unwrap_or(0.0)).collect::<Vec<_>>()), |(name, n)| as_optimizer(name, &n)),
+            optimizer: optimizer.map_or_else(
+                || as_optimizer("adam", &ADAM.iter().map(|(.., n)| n.unwrap_or(0.0)).collect::<Vec<_>>()),
+                |(name, n)| as_optimizer(name, &n),
+            ),
             schedule: schedule.map_or(Schedule::Constant, |(name, n)| as_schedule(name, &n)),
             clip: clip.map(|(name, n)| if name == "norm" { Clip::Norm(n[0]) } else { Clip::Value(n[0]) }),
             batch: self.count("batch", batch, 1).unwrap_or(32),
@@ -208,13 +219,19 @@ impl<'a> Reader<'a, '_> {
         let expr = expr?;
         match self.cx.eval(expr) {
             Value::Poison => None,
-            Value::Number(n) if n.fract() == 0.0 && n >= least as f64 && n <= super::eval::MAX_WHOLE => Some(n as usize),
+            Value::Number(n) if n.fract() == 0.0 && n >= least as f64 && n <= super::eval::MAX_WHOLE => {
+                Some(n as usize)
+            }
             Value::Number(n) => {
                 self.cx.fail(Code::BadSetting, format!("`{name}` is a whole number from {least}, not {n}"), expr.span);
                 None
             }
             other => {
-                self.cx.fail(Code::BadSetting, format!("`{name}` is a whole number, not {}", other.describe()), expr.span);
+                self.cx.fail(
+                    Code::BadSetting,
+                    format!("`{name}` is a whole number, not {}", other.describe()),
+                    expr.span,
+                );
                 None
             }
         }
@@ -255,14 +272,23 @@ impl<'a> Reader<'a, '_> {
             };
             let Some(index) = index else {
                 let message = match &arg.name {
-                    Some(given) => super::call::unknown_argument(name, &given.text, choice.args.iter().map(|(known, ..)| *known)),
-                    None => Message::new(Code::UnknownArgument, format!("`{name}` takes at most {} arguments", choice.args.len())),
+                    Some(given) => {
+                        super::call::unknown_argument(name, &given.text, choice.args.iter().map(|(known, ..)| *known))
+                    }
+                    None => Message::new(
+                        Code::UnknownArgument,
+                        format!("`{name}` takes at most {} arguments", choice.args.len()),
+                    ),
                 };
                 self.cx.error(message.at(arg.span()));
                 continue;
             };
             if std::mem::replace(&mut given[index], true) {
-                self.cx.fail(Code::DuplicateArgument, format!("`{}` of `{name}` is given twice", choice.args[index].0), arg.span());
+                self.cx.fail(
+                    Code::DuplicateArgument,
+                    format!("`{}` of `{name}` is given twice", choice.args[index].0),
+                    arg.span(),
+                );
                 continue;
             }
             numbers[index] = self.taken(name, choice, index, &arg.value);
@@ -295,7 +321,9 @@ impl<'a> Reader<'a, '_> {
         let wanted = match (take, &value) {
             (_, Value::Poison) => return None,
             (Take::Number(bounds), Value::Number(n)) if bounds.hold(*n) => return Some(*n),
-            (Take::Count(least), Value::Number(n)) if n.fract() == 0.0 && *n >= least as f64 && *n <= 1e12 => return Some(*n),
+            (Take::Count(least), Value::Number(n)) if n.fract() == 0.0 && *n >= least as f64 && *n <= 1e12 => {
+                return Some(*n);
+            }
             (Take::Flag, Value::Bool(flag)) => return Some(f64::from(*flag)),
             (Take::Number(bounds), _) => bounds.to_string(),
             (Take::Count(least), _) => format!("a whole number from {least}"),

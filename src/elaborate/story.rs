@@ -10,7 +10,12 @@ use crate::types::Dim;
 
 impl Cx<'_, '_> {
     /// One note for each axis, `skip` left out, along which the values differ; directions that tell the same are told once.
-    pub(super) fn differences(&self, left: (&Tensor<'_>, Span), right: (&Tensor<'_>, Span), skip: Option<usize>) -> Vec<String> {
+    pub(super) fn differences(
+        &self,
+        left: (&Tensor<'_>, Span),
+        right: (&Tensor<'_>, Span),
+        skip: Option<usize>,
+    ) -> Vec<String> {
         let (a, b) = (left.0.var.shape(), right.0.var.shape());
         let (a, b) = (user_shape(&a), user_shape(&b));
         let batch = left.0.var.rank() - a.len();
@@ -29,14 +34,20 @@ impl Cx<'_, '_> {
             let change = |tensor: &Tensor<'_>| tensor.changes.get(from_end).cloned().flatten();
             let (of_left, of_right) = (change(left.0), change(right.0));
             // The value whose layer has a reason to tell is the subject.
-            let has_reason = |change: &Option<Rc<Change>>| change.as_ref().is_some_and(|change| change.reason.is_some());
+            let has_reason =
+                |change: &Option<Rc<Change>>| change.as_ref().is_some_and(|change| change.reason.is_some());
             let swap = !has_reason(&of_left) && (has_reason(&of_right) || of_left.is_none());
             let (subject, object, sizes, change) = match swap {
                 false => (left.1, right.1, (&a[i], &b[i]), of_left),
                 true => (right.1, left.1, (&b[i], &a[i]), of_right),
             };
             let direction = Direction::of(i, a);
-            let mut note = compare(self.quoted(subject), self.quoted(object), sizes, direction);
+            // What `residual` adds stands within it: there the other value is its input.
+            let object = match object.start <= subject.start && subject.end <= object.end && object != subject {
+                true => "the input".to_owned(),
+                false => self.quoted(object),
+            };
+            let mut note = compare(self.quoted(subject), object, sizes, direction);
             if let Some(change) = change {
                 note += &format!(": {}", self.tell(&change, subject));
             }
@@ -75,7 +86,8 @@ impl Cx<'_, '_> {
         let Some(stride) = stride.map(|span| self.sources.slice(span)) else { return Vec::new() };
         let name = self.quoted(large_span);
         let channels = &small.user_shape()[0];
-        let convolution = large.window.as_ref().filter(|change| change.kind.starts_with("conv") && change.stride.is_none());
+        let convolution =
+            large.window.as_ref().filter(|change| change.kind.starts_with("conv") && change.stride.is_none());
         // A convolution at the same place is one that no other layer has used since.
         match convolution.filter(|change| change.span.file == large_span.file) {
             Some(change) => {
@@ -86,7 +98,9 @@ impl Cx<'_, '_> {
                 };
                 vec![format!("give {name} the same stride: `{strided}`")]
             }
-            None => vec![format!("give {name} a convolution of the same stride: `conv1x1({channels}, stride = {stride})`")],
+            None => {
+                vec![format!("give {name} a convolution of the same stride: `conv1x1({channels}, stride = {stride})`")]
+            }
         }
     }
 }

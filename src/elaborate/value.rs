@@ -1,5 +1,6 @@
 //! What an expression can stand for while a file is elaborated.
 
+use std::ops::Deref;
 use std::rc::Rc;
 
 use crate::diag::Span;
@@ -21,7 +22,7 @@ pub(super) enum Value<'a, 'b> {
     List(Rc<Vec<Value<'a, 'b>>>),
     /// A way to choose first values.
     Init(Init),
-    Layer(Rc<Function<'a, 'b>>),
+    Layer(Rc<Node<'a, 'b>>),
     Tensor(Tensor<'b>),
 }
 
@@ -50,21 +51,42 @@ pub(super) struct Change {
     pub(super) stride: Option<Span>,
 }
 
+/// A [`Function`] and how deeply others are nested in it, which bounds the recursion of all that walk it.
+#[derive(Debug)]
+pub(super) struct Node<'a, 'b> {
+    function: Function<'a, 'b>,
+    pub(super) depth: usize,
+}
+
 /// Something that can be applied to a value: one layer or what is made of layers.
 #[derive(Debug, Clone)]
 pub(super) enum Function<'a, 'b> {
     Library(LibraryUse<'a, 'b>),
     Defined(DefinedUse<'a, 'b>),
     /// `a -> b`
-    Sequence(Vec<Rc<Function<'a, 'b>>>),
+    Sequence(Vec<Rc<Node<'a, 'b>>>),
     /// `(…)x3`
-    Repeat { inner: Rc<Function<'a, 'b>>, times: usize, span: Span },
+    Repeat {
+        inner: Rc<Node<'a, 'b>>,
+        times: usize,
+        span: Span,
+    },
     /// `concat { … }`
-    Combine { kind: CombinatorKind, axis: Option<usize>, branches: Vec<(Value<'a, 'b>, Span)>, span: Span },
+    Combine {
+        kind: CombinatorKind,
+        axis: Option<usize>,
+        branches: Vec<(Value<'a, 'b>, Span)>,
+        span: Span,
+    },
     /// `layer encoder = …`: uses of it share their parameters, which lie under `path`.
-    Shared { path: String, inner: Rc<Function<'a, 'b>> },
+    Shared {
+        path: String,
+        inner: Rc<Node<'a, 'b>>,
+    },
     /// `lstm` and its kin, which are not compiled yet.
-    Recurrent { span: Span },
+    Recurrent {
+        span: Span,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -76,7 +98,7 @@ pub(super) struct LibraryUse<'a, 'b> {
     /// The arguments that were given, and where.
     pub(super) given: Vec<(&'static str, Span)>,
     /// Applied to the result.
-    pub(super) act: Option<Rc<Function<'a, 'b>>>,
+    pub(super) act: Option<Rc<Node<'a, 'b>>>,
     pub(super) span: Span,
 }
 
@@ -92,7 +114,14 @@ pub(super) struct DefinedUse<'a, 'b> {
 
 impl<'a, 'b> Value<'a, 'b> {
     pub(super) fn layer(function: Function<'a, 'b>) -> Self {
-        Value::Layer(Rc::new(function))
+        Value::Layer(Node::new(function))
+    }
+    fn depth(&self) -> usize {
+        match self {
+            Value::Layer(node) => node.depth,
+            Value::List(items) => items.iter().map(Value::depth).max().unwrap_or(0),
+            _ => 0,
+        }
     }
     /// What it is, for messages.
     pub(super) fn describe(&self) -> String {
@@ -107,6 +136,27 @@ impl<'a, 'b> Value<'a, 'b> {
             Value::Layer(_) => "a layer".to_owned(),
             Value::Tensor(tensor) => format!("a value of shape {}", tensor.show()),
         }
+    }
+}
+
+impl<'a, 'b> Node<'a, 'b> {
+    pub(super) fn new(function: Function<'a, 'b>) -> Rc<Self> {
+        let depth = match &function {
+            Function::Library(used) => used.act.as_ref().map_or(0, |act| act.depth),
+            Function::Defined(used) => used.args.iter().map(|(_, value)| value.depth()).max().unwrap_or(0),
+            Function::Sequence(stages) => stages.iter().map(|stage| stage.depth).max().unwrap_or(0),
+            Function::Repeat { inner, .. } | Function::Shared { inner, .. } => inner.depth,
+            Function::Combine { branches, .. } => branches.iter().map(|(value, _)| value.depth()).max().unwrap_or(0),
+            Function::Recurrent { .. } => 0,
+        };
+        Rc::new(Node { function, depth: depth + 1 })
+    }
+}
+
+impl<'a, 'b> Deref for Node<'a, 'b> {
+    type Target = Function<'a, 'b>;
+    fn deref(&self) -> &Function<'a, 'b> {
+        &self.function
     }
 }
 
@@ -148,9 +198,8 @@ impl Function<'_, '_> {
         match self {
             Function::Recurrent { .. } => true,
             Function::Shared { inner, .. } | Function::Repeat { inner, .. } => inner.is_recurrent(),
-            Function::Sequence(stages) => stages.iter().any(|stage| stage.is_recurrent()),
             Function::Defined(used) => used.definition.kind == crate::syntax::ast::DefinitionKind::Cell,
-            Function::Library(_) | Function::Combine { .. } => false,
+            Function::Library(_) | Function::Combine { .. } | Function::Sequence(_) => false,
         }
     }
 }

@@ -1,12 +1,16 @@
-//! Every name that a body uses, wherever it stands.
+//! Every name that a body uses, and every name that it defines, wherever it stands.
 
-use crate::syntax::ast::{Body, Expr, ExprKind, Ident, StmtKind};
+use std::collections::BTreeSet;
+
+use crate::syntax::ast::{Body, Definition, Expr, ExprKind, Ident, StmtKind};
 
 /// Calls `see` with each name that stands for a value or a layer, in the order of the text.
 pub(super) fn names<'a>(body: &'a Body, see: &mut impl FnMut(&'a Ident)) {
     for stmt in &body.stmts {
         match &stmt.kind {
-            StmtKind::Input(port) | StmtKind::Target(port) => port.dims.iter().chain(&port.ty).for_each(|e| expr(e, see)),
+            StmtKind::Input(port) | StmtKind::Target(port) => {
+                port.dims.iter().chain(&port.ty).for_each(|e| expr(e, see))
+            }
             StmtKind::State(decls) | StmtKind::Param(decls) => {
                 decls.iter().flat_map(|decl| decl.dims.iter().chain(&decl.init)).for_each(|e| expr(e, see));
             }
@@ -23,6 +27,41 @@ pub(super) fn names<'a>(body: &'a Body, see: &mut impl FnMut(&'a Ident)) {
                 }
                 otherwise.iter().for_each(|body| names(body, see));
             }
+        }
+    }
+}
+
+/// The names that a definition gives to what is its own.
+pub(super) fn defined(definition: &Definition) -> BTreeSet<&str> {
+    let mut found: BTreeSet<&str> = definition.params.iter().map(|param| param.name.text.as_str()).collect();
+    define(&definition.body, &mut found);
+    found
+}
+
+fn define<'a>(body: &'a Body, found: &mut BTreeSet<&'a str>) {
+    for stmt in &body.stmts {
+        match &stmt.kind {
+            StmtKind::Input(port) | StmtKind::Target(port) => {
+                found.insert(&port.name.text);
+                found.extend(port.dims.iter().filter_map(|dim| match &dim.kind {
+                    ExprKind::Name(name) => Some(name.text.as_str()),
+                    _ => None,
+                }));
+            }
+            StmtKind::State(decls) | StmtKind::Param(decls) => {
+                found.extend(decls.iter().map(|decl| decl.name.text.as_str()));
+            }
+            StmtKind::Layer { name, .. } | StmtKind::Bind { name, .. } => {
+                found.insert(&name.text);
+            }
+            StmtKind::For { var, body, .. } => {
+                found.insert(&var.text);
+                define(body, found);
+            }
+            StmtKind::If { branches, otherwise } => {
+                branches.iter().map(|(_, body)| body).chain(otherwise).for_each(|body| define(body, found));
+            }
+            StmtKind::Flow(_) | StmtKind::Output(_) | StmtKind::Loss(_) | StmtKind::Metric(_) => {}
         }
     }
 }

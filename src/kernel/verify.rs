@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Address, Axis, Buffer, Expr, Int, IntExpr, Kernel, Program, Scalar, Step};
+use super::{Address, Axis, Expr, Int, IntExpr, Kernel, Program, Scalar, Step};
 use crate::index::IndexVec;
-use crate::types::{Dim, ElementType, Symbol};
+use crate::types::{ElementType, Symbol};
 
 impl Program {
     /// Checks what the types' comments promise; for debug builds and tests.
@@ -21,7 +21,13 @@ impl Program {
                 );
             }
         }
-        self.all_steps().for_each(|step| self.verify_step(step));
+        for step in self.all_steps() {
+            step.for_each_dim(&mut |dim| {
+                let unknown = dim.symbols().iter().find(|symbol| !self.symbols.contains(symbol));
+                assert!(unknown.is_none(), "the size `{dim}` is not declared: {step}");
+            });
+            self.verify_step(step);
+        }
     }
     fn verify_step(&self, step: &Step) {
         match step {
@@ -93,10 +99,6 @@ impl Kernel {
             self.verify_address(&store.at, &mut open);
             self.verify_open(store.value, &mut open, &mut BTreeSet::new());
         }
-        let sizes = self.axes.values().chain(self.sizes());
-        for symbol in sizes.flat_map(Dim::symbols) {
-            program.symbol_word(symbol);
-        }
     }
 
     /// Ids refer to earlier entries, and to axes and buffers that exist.
@@ -107,15 +109,6 @@ impl Kernel {
         for (id, int) in self.ints.iter() {
             assert!(int.operands().iter().all(|&operand| operand < id), "{id} uses what follows it: {int:?}");
         }
-    }
-    /// The sizes within addresses, integers and conditions.
-    fn sizes(&self) -> impl Iterator<Item = &Dim> {
-        let loads = self.exprs.values().filter_map(|scalar| match scalar {
-            Scalar::Load { at, .. } => Some(at),
-            _ => None,
-        });
-        let addresses = loads.chain(self.stores.iter().map(|store| &store.at));
-        addresses.flat_map(|at| std::iter::once(&at.offset).chain(at.terms.iter().map(|(_, stride)| stride)))
     }
     /// The element type of every expression.
     fn elements(&self, program: &Program) -> IndexVec<Expr, ElementType> {
@@ -215,13 +208,73 @@ impl IntExpr {
     }
 }
 
-/// The buffers that a kernel reads, without those that it only stores.
-impl Kernel {
-    pub fn reads(&self) -> BTreeSet<Buffer> {
-        let loads = self.exprs.values().filter_map(|scalar| match scalar {
-            Scalar::Load { buffer, .. } => Some(*buffer),
-            _ => None,
+#[cfg(test)]
+mod tests {
+    use crate::index::Id;
+    use crate::kernel::{
+        Address, Axis, BufferInfo, Combine, Expr, Home, Int, IntExpr, Kernel, Program, Scalar, Step, Store,
+    };
+    use crate::types::{Dim, ElementType};
+
+    /// `b1[i0] = sum(i1: b0[i0*3 + i1])`, changed by `spoil`.
+    fn check(spoil: impl FnOnce(&mut Kernel)) {
+        let mut program = Program::default();
+        let [x, y] = [6, 2].map(|len| {
+            let len = Dim::fixed(len);
+            program.buffers.push(BufferInfo {
+                name: String::new(),
+                element: ElementType::F32,
+                len,
+                home: Home::Workspace,
+            })
         });
-        loads.collect()
+        let mut kernel = Kernel { domain: vec![Axis::new(0)], parallel: 1, ..Kernel::default() };
+        kernel.axes = [2, 3].map(Dim::fixed).into_iter().collect();
+        let [i, j] = [0, 1].map(|axis| kernel.ints.push(IntExpr::Axis(Axis::new(axis))));
+        let at = |terms: &[(Int, usize)]| Address {
+            offset: Dim::fixed(0),
+            terms: terms.iter().map(|(int, stride)| (*int, Dim::fixed(*stride))).collect(),
+        };
+        let body = kernel.exprs.push(Scalar::Load { buffer: x, at: at(&[(i, 3), (j, 1)]) });
+        let sum = kernel.exprs.push(Scalar::Reduce { combine: Combine::Sum, axis: Axis::new(1), body });
+        kernel.stores.push(Store { buffer: y, at: at(&[(i, 1)]), value: sum });
+        spoil(&mut kernel);
+        program.steps.push(Step::Loop(kernel));
+        program.verify();
+    }
+
+    #[test]
+    fn a_whole_kernel_passes() {
+        check(|_| {});
+    }
+
+    #[test]
+    #[should_panic(expected = "bound 0 times")]
+    fn every_loop_is_bound() {
+        check(|kernel| {
+            kernel.domain.clear();
+            kernel.parallel = 0;
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "is not declared")]
+    fn sizes_are_declared() {
+        check(|kernel| kernel.axes[Axis::new(0)] = Dim::batch());
+    }
+
+    #[test]
+    #[should_panic(expected = "outside of its loop")]
+    fn a_reduced_loop_ends() {
+        check(|kernel| kernel.stores[0].value = Expr::new(0));
+    }
+
+    #[test]
+    #[should_panic(expected = "is read where it is not stored")]
+    fn points_may_run_in_any_order() {
+        check(|kernel| {
+            let Scalar::Load { buffer, .. } = kernel.exprs[Expr::new(0)] else { panic!("the first is a load") };
+            kernel.stores[0].buffer = buffer;
+        });
     }
 }

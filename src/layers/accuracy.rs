@@ -1,7 +1,7 @@
 //! `accuracy`: the share of right answers.
 
-use super::prelude::*;
 use super::classes::{as_numbers, mean_all, rank_of_target, share_within};
+use super::prelude::*;
 use crate::kernel::CompareFn;
 
 pub(super) const LAYER: Layer = Layer::new(

@@ -15,9 +15,7 @@ pub(super) const LAYER: Layer = Layer::new(
         source: "PyTorch, where the sizes divide",
         example: "input x[8, 14, 14]\nadaptive_avgpool(7)",
     },
-    &[
-        Argument::required("size", Kind::Pair(1), "the size that comes out"),
-    ],
+    &[Argument::required("size", Kind::Pair(1), "the size that comes out")],
     apply,
 )
 .positional(1);
@@ -26,8 +24,12 @@ fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<V
     let [_, height, width] = map_features("adaptive_avgpool", x)?;
     let size = args.pair("size");
     if !height.is_multiple_of(size[0]) || !width.is_multiple_of(size[1]) {
-        let text = format!("windows of different sizes would be needed to make [{}, {}] of [{height}, {width}]", size[0], size[1]);
-        return Err(Message::new(Code::NotSupported, text).help("choose a size that divides the map's, or use `avgpool` with a window"));
+        let text = format!(
+            "windows of different sizes would be needed to make [{}, {}] of [{height}, {width}]",
+            size[0], size[1]
+        );
+        return Err(Message::new(Code::NotSupported, text)
+            .help("choose a size that divides the map's, or use `avgpool` with a window"));
     }
     let k = [height / size[0], width / size[1]];
     let (folded, lead) = fold(x);

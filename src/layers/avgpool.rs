@@ -33,7 +33,9 @@ fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Va
         sum / (window.k[0] * window.k[1]) as f64
     } else {
         // How many elements of the map each place of the window covers.
-        let ones = cx.builder.constant(1.0, TensorType::f32([vec![Dim::ONE, Dim::ONE], folded.shape()[2..].to_vec()].concat()));
+        let ones = cx
+            .builder
+            .constant(1.0, TensorType::f32([vec![Dim::ONE, Dim::ONE], folded.shape()[2..].to_vec()].concat()));
         sum / window_reduce(ones, Combine::Sum, &window)?
     };
     Ok(unfold(mean, &lead))

@@ -1,7 +1,7 @@
 //! `batchnorm`: each channel is shifted and scaled to mean 0 and variance 1 over the batch.
 
-use super::prelude::*;
 use super::cx::Mode;
+use super::prelude::*;
 use crate::types::product;
 
 pub(super) const LAYER: Layer = Layer::new(
@@ -15,7 +15,12 @@ pub(super) const LAYER: Layer = Layer::new(
         example: "input x[3, 32, 32]\nconv3x3(8, bias = false) -> batchnorm -> relu",
     },
     &[
-        Argument::preset("momentum", Kind::Number(Bounds::Unit), Preset::Number(0.1), "the weight of the new value in the running statistics"),
+        Argument::preset(
+            "momentum",
+            Kind::Number(Bounds::Unit),
+            Preset::Number(0.1),
+            "the weight of the new value in the running statistics",
+        ),
         Argument::preset("eps", Kind::Number(Bounds::Positive), Preset::Number(1e-5), "added to the variance"),
         Argument::preset("affine", Kind::Flag, Preset::Flag(true), "whether a weight and a bias are learned"),
     ],

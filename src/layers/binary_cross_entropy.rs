@@ -1,7 +1,7 @@
 //! `binary_cross_entropy`: how surprising a yes or no is.
 
-use super::prelude::*;
 use super::classes::{mean_all, same_shape};
+use super::prelude::*;
 use crate::kernel::CompareFn;
 
 pub(super) const LAYER: Layer = Layer::new(

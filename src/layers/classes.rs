@@ -10,26 +10,26 @@ use crate::kernel::CompareFn;
 use crate::types::{Dim, ElementType, show_shape};
 
 /// The mean over all elements, a number.
-pub fn mean_all(x: Var<'_>) -> Var<'_> {
+pub(super) fn mean_all(x: Var<'_>) -> Var<'_> {
     let axes: Vec<usize> = (0..x.rank()).collect();
     x.mean(&axes).reshape(&[])
 }
 
 /// The sum over all elements, a number.
-pub fn sum_all(x: Var<'_>) -> Var<'_> {
+pub(super) fn sum_all(x: Var<'_>) -> Var<'_> {
     let axes: Vec<usize> = (0..x.rank()).collect();
     x.sum(&axes).reshape(&[])
 }
 
 /// The sum over features, then the mean over batch and sequence.
-pub fn mean_of_members(x: Var<'_>) -> Var<'_> {
+pub(super) fn mean_of_members(x: Var<'_>) -> Var<'_> {
     let shape = x.shape();
     let n = lead(&shape);
     mean_all(x.sum(&(n..shape.len()).collect::<Vec<_>>()))
 }
 
 /// Tokens as the numbers they are.
-pub fn as_numbers(x: Var<'_>) -> Var<'_> {
+pub(super) fn as_numbers(x: Var<'_>) -> Var<'_> {
     match x.ty().element {
         ElementType::F32 => x,
         ElementType::I32 => x.to_f32(),
@@ -40,7 +40,7 @@ pub fn as_numbers(x: Var<'_>) -> Var<'_> {
 ///
 /// # Errors
 /// When it is not.
-pub fn same_shape<'b>(layer: &str, x: Var<'b>, target: Var<'b>) -> Result<Var<'b>, Message> {
+pub(super) fn same_shape<'b>(layer: &str, x: Var<'b>, target: Var<'b>) -> Result<Var<'b>, Message> {
     let (of, wanted) = (x.shape(), target.shape());
     if of == wanted {
         return Ok(as_numbers(target));
@@ -66,7 +66,7 @@ pub fn same_shape<'b>(layer: &str, x: Var<'b>, target: Var<'b>) -> Result<Var<'b
 ///
 /// # Errors
 /// When the value has no such axis.
-pub fn class_axis(layer: &str, x: Var<'_>) -> Result<usize, Message> {
+pub(super) fn class_axis(layer: &str, x: Var<'_>) -> Result<usize, Message> {
     let shape = x.shape();
     let axis = lead(&shape);
     ensure!(
@@ -85,8 +85,12 @@ fn check_classes<'b>(cx: &LayerCx<'_, 'b>, layer: &str, x: Var<'b>, target: Var<
     let classes = positions.remove(axis);
     let of_target = target.shape();
     let Some(vocabulary) = cx.vocabulary(target) else {
-        let text = format!("`{layer}` compares scores with tokens, and this target is numbers of shape {}", show_user_shape(target));
-        return Err(Message::new(Code::WrongKind, text).help(format!("declare the target as tokens: `target label: token({classes})`")));
+        let text = format!(
+            "`{layer}` compares scores with tokens, and this target is numbers of shape {}",
+            show_user_shape(target)
+        );
+        return Err(Message::new(Code::WrongKind, text)
+            .help(format!("declare the target as tokens: `target label: token({classes})`")));
     };
     if positions != of_target {
         let text = format!(
@@ -104,7 +108,8 @@ fn check_classes<'b>(cx: &LayerCx<'_, 'b>, layer: &str, x: Var<'b>, target: Var<
     }
     if classes.as_fixed() != Some(vocabulary) {
         let text = format!("the target is one of {vocabulary} tokens, but there are scores for {classes} classes");
-        return Err(Message::new(Code::ShapeMismatch, text).help(format!("let the last layer give {vocabulary}: `dense({vocabulary})`")));
+        return Err(Message::new(Code::ShapeMismatch, text)
+            .help(format!("let the last layer give {vocabulary}: `dense({vocabulary})`")));
     }
     Ok(axis)
 }
@@ -124,7 +129,12 @@ fn one_hot<'b>(x: Var<'b>, target: Var<'b>, axis: usize) -> Var<'b> {
 ///
 /// # Errors
 /// When target and scores do not fit, or there are not as many weights as classes.
-pub fn surprise<'b>(cx: &LayerCx<'_, 'b>, layer: &str, logarithms: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
+pub(super) fn surprise<'b>(
+    cx: &LayerCx<'_, 'b>,
+    layer: &str,
+    logarithms: Var<'b>,
+    args: &Args<'b>,
+) -> Result<Var<'b>, Message> {
     let target = args.value("target");
     let (weights, ignore) = (args.find_numbers("weight"), args.find_count("ignore"));
     let smoothing = args.number("label_smoothing");
@@ -145,7 +155,8 @@ pub fn surprise<'b>(cx: &LayerCx<'_, 'b>, layer: &str, logarithms: Var<'b>, args
     let weighted = match &weights {
         Some(weights) => {
             ensure!(weights.len() == n, ShapeMismatch, "there are {} weights for {n} classes", weights.len());
-            let column: Vec<Dim> = (axis..shape.len()).map(|i| if i == axis { shape[i].clone() } else { Dim::ONE }).collect();
+            let column: Vec<Dim> =
+                (axis..shape.len()).map(|i| if i == axis { shape[i].clone() } else { Dim::ONE }).collect();
             logarithms * listed(logarithms, weights).reshape(&column)
         }
         None => logarithms,
@@ -160,14 +171,16 @@ pub fn surprise<'b>(cx: &LayerCx<'_, 'b>, layer: &str, logarithms: Var<'b>, args
     }
     let mut share = match &weights {
         Some(weights) => {
-            let column: Vec<Dim> = (axis..shape.len()).map(|i| if i == axis { shape[i].clone() } else { Dim::ONE }).collect();
+            let column: Vec<Dim> =
+                (axis..shape.len()).map(|i| if i == axis { shape[i].clone() } else { Dim::ONE }).collect();
             (hot * listed(logarithms, weights).reshape(&column)).sum(&[axis])
         }
         None => hot.sum(&[axis]),
     };
     if let Some(ignore) = ignore {
         ensure!(ignore < n, BadValue, "`ignore` is {ignore}, but classes go from 0 to {}", n - 1);
-        let counts = as_numbers(target).reshape(&share.shape()).compare(CompareFn::Ne, logarithms.builder.scalar(ignore as f64));
+        let counts =
+            as_numbers(target).reshape(&share.shape()).compare(CompareFn::Ne, logarithms.builder.scalar(ignore as f64));
         surprise = surprise * counts;
         share = share * counts;
     }
@@ -188,7 +201,12 @@ fn listed<'b>(like: Var<'b>, numbers: &[f64]) -> Var<'b> {
 ///
 /// # Errors
 /// When target and scores do not fit.
-pub fn rank_of_target<'b>(cx: &LayerCx<'_, 'b>, layer: &str, x: Var<'b>, target: Var<'b>) -> Result<Var<'b>, Message> {
+pub(super) fn rank_of_target<'b>(
+    cx: &LayerCx<'_, 'b>,
+    layer: &str,
+    x: Var<'b>,
+    target: Var<'b>,
+) -> Result<Var<'b>, Message> {
     let axis = check_classes(cx, layer, x, target)?;
     let own = (one_hot(x, target, axis) * x).sum(&[axis]);
     let greater = x.compare(CompareFn::Gt, own);
@@ -199,7 +217,12 @@ pub fn rank_of_target<'b>(cx: &LayerCx<'_, 'b>, layer: &str, x: Var<'b>, target:
 ///
 /// # Errors
 /// None so far; in the form of what layers return.
-pub fn share_within<'b>(rank: Var<'b>, k: f64, target: Var<'b>, ignore: Option<usize>) -> Result<Var<'b>, Message> {
+pub(super) fn share_within<'b>(
+    rank: Var<'b>,
+    k: f64,
+    target: Var<'b>,
+    ignore: Option<usize>,
+) -> Result<Var<'b>, Message> {
     let within = rank.compare(CompareFn::Lt, rank.builder.scalar(k));
     let Some(ignore) = ignore else { return Ok(mean_all(within)) };
     let counts = as_numbers(target).compare(CompareFn::Ne, rank.builder.scalar(ignore as f64));

@@ -78,5 +78,5 @@ fn convolve<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result
     let (_, formula) = span.places("length", &shape[2])?;
     cx.sized(if shape[2].as_fixed().is_some() { 0 } else { 1 }, "length", span.reason(), formula);
     let geometry = Geometry2 { stride: [stride, 1], pad: [pad, 0], dilation: [dilation, 1], groups };
-    convolution(cx, x, &[n, channels / groups, k, 1], geometry, args)
+    convolution(cx, x, &[n, channels / groups, k], geometry, args)
 }

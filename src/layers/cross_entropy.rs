@@ -1,7 +1,7 @@
 //! `cross_entropy`: how surprising the right class is, from logits.
 
-use super::prelude::*;
 use super::classes::{class_axis, surprise};
+use super::prelude::*;
 
 pub(super) const LAYER: Layer = Layer::new(
     "cross_entropy",

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::initial::{Fans, Init};
-use crate::diag::{Code, Message};
+use crate::diag::Message;
 use crate::ensure;
 use crate::graph::{Builder, Output, OutputRole, Value, Var};
 use crate::network::{Initial, KEY, Parameter, StateVariable};
 use crate::ops::{Random, Role};
-use crate::types::{Dim, MAX_ELEMENTS, TensorType, show_shape};
+use crate::types::{Dim, MAX_ELEMENTS, TensorType, product, show_shape};
 
 /// Which of a network's two graphs is being built; dropout and normalisation differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,14 +176,9 @@ impl<'c, 'b> LayerCx<'c, 'b> {
         self.explain(format!("{name}: {formula}"));
         self.report.sizes.push(Size { from_end, reason, formula });
     }
-    /// Counts multiply-accumulates: `each` for every member of the axes `lead`, the batch left out.
-    pub fn count(&mut self, lead: &[Dim], each: usize) {
-        let members = lead.iter().filter(|dim| **dim != Dim::batch()).fold(Dim::fixed(each), |n, dim| n.times(dim));
-        self.report.multiply_accumulates = Some(members);
+    /// Counts multiply-accumulates: `each` for every member of `axes`, the batch left out.
+    pub fn count(&mut self, axes: &[Dim], each: usize) {
+        let all = product(axes).times(&Dim::fixed(each));
+        self.report.multiply_accumulates = Some(all.divided_by(&Dim::batch()).unwrap_or(all));
     }
-}
-
-/// The code of an error that is about shapes, with both of them.
-pub fn mismatch(what: impl std::fmt::Display, left: &[Dim], right: &[Dim]) -> Message {
-    Message::new(Code::ShapeMismatch, format!("{what}: {} and {}", show_shape(left), show_shape(right)))
 }

@@ -1,7 +1,6 @@
 //! `dense`: every output is a weighted sum of every input.
 
 use super::prelude::*;
-use super::cx::Size;
 use super::support::matmul;
 
 pub(super) const LAYER: Layer = Layer::new(
@@ -28,7 +27,8 @@ fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Va
     let n = args.count("n");
     let features = features(x);
     let Some(&inputs) = features.last() else {
-        return Err(Message::new(Code::ShapeMismatch, "`dense` takes a vector, not a number").help("give the value an axis: `reshape([1])`"));
+        return Err(Message::new(Code::ShapeMismatch, "`dense` takes a vector, not a number")
+            .help("give the value an axis: `reshape([1])`"));
     };
     if let [channels, height, width] = features[..] {
         let text = format!("`dense` takes a vector, not a map [{channels}, {height}, {width}]");
@@ -54,6 +54,5 @@ fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Va
     }
     cx.explain(format!("{sum} = {n_parameters} parameters"));
     cx.count(rows, inputs * n);
-    cx.report.sizes.push(Size { from_end: 0, reason: None, formula: format!("dense({n}) = {n}") });
     Ok(y)
 }

@@ -1,7 +1,7 @@
 //! `dropout`: in training, elements are left out at random.
 
-use super::prelude::*;
 use super::cx::Mode;
+use super::prelude::*;
 use crate::kernel::CompareFn;
 
 pub(super) const LAYER: Layer = Layer::new(

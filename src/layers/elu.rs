@@ -12,9 +12,12 @@ pub(super) const LAYER: Layer = Layer::new(
         source: "Clevert et al. 2015",
         example: "input x[8]\nelu",
     },
-    &[
-        Argument::preset("alpha", Kind::Number(Bounds::Any), Preset::Number(1.0), "minus the limit for very negative elements"),
-    ],
+    &[Argument::preset(
+        "alpha",
+        Kind::Number(Bounds::Any),
+        Preset::Number(1.0),
+        "minus the limit for very negative elements",
+    )],
     apply,
 )
 .positional(1);

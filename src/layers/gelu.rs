@@ -13,9 +13,12 @@ pub(super) const LAYER: Layer = Layer::new(
         source: "Hendrycks and Gimpel 2016",
         example: "input x[8]\ndense(16, gelu(tanh)) -> gelu",
     },
-    &[
-        Argument::preset("approximate", Kind::Word(&["none", "tanh"]), Preset::Word("none"), "`tanh` for the approximation that GPT-2 uses"),
-    ],
+    &[Argument::preset(
+        "approximate",
+        Kind::Word(&["none", "tanh"]),
+        Preset::Word("none"),
+        "`tanh` for the approximation that GPT-2 uses",
+    )],
     apply,
 )
 .positional(1);

@@ -15,7 +15,12 @@ pub(super) const LAYER: Layer = Layer::new(
     &[
         Argument::required("groups", Kind::Count(1), "how many groups; divides the channels"),
         Argument::preset("eps", Kind::Number(Bounds::Positive), Preset::Number(1e-5), "added to the variance"),
-        Argument::preset("affine", Kind::Flag, Preset::Flag(true), "whether a weight and a bias for each channel are learned"),
+        Argument::preset(
+            "affine",
+            Kind::Flag,
+            Preset::Flag(true),
+            "whether a weight and a bias for each channel are learned",
+        ),
     ],
     apply,
 )

@@ -1,7 +1,7 @@
 //! `huber`: squared differences that become straight lines.
 
-use super::prelude::*;
 use super::classes::{mean_all, same_shape};
+use super::prelude::*;
 
 pub(super) const LAYER: Layer = Layer::new(
     "huber",

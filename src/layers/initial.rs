@@ -14,8 +14,14 @@ pub enum Init {
     Xavier,
     /// Uniform with variance 1 / fan_in (LeCun et al. 1998).
     Lecun,
-    Uniform { low: f64, high: f64 },
-    Normal { mean: f64, deviation: f64 },
+    Uniform {
+        low: f64,
+        high: f64,
+    },
+    Normal {
+        mean: f64,
+        deviation: f64,
+    },
     Orthogonal,
 }
 

@@ -1,7 +1,7 @@
 //! `kl`: how far a distribution is from the wanted one.
 
-use super::prelude::*;
 use super::classes::{mean_of_members, same_shape};
+use super::prelude::*;
 use crate::kernel::CompareFn;
 
 pub(super) const LAYER: Layer = Layer::new(

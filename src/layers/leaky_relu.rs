@@ -12,9 +12,7 @@ pub(super) const LAYER: Layer = Layer::new(
         source: "Maas et al. 2013",
         example: "input x[8]\nleaky_relu(0.2)",
     },
-    &[
-        Argument::preset("slope", Kind::Number(Bounds::Any), Preset::Number(0.01), "the factor of negative elements"),
-    ],
+    &[Argument::preset("slope", Kind::Number(Bounds::Any), Preset::Number(0.01), "the factor of negative elements")],
     apply,
 )
 .positional(1);

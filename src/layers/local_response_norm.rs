@@ -2,6 +2,7 @@
 
 use super::prelude::*;
 use super::support::map_features;
+use crate::ops::Pad;
 
 pub(super) const LAYER: Layer = Layer::new(
     "local_response_norm",
@@ -23,14 +24,18 @@ pub(super) const LAYER: Layer = Layer::new(
 )
 .positional(1);
 
-fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
+fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
     let [channels, _, _] = map_features("local_response_norm", x)?;
     let size = args.count("size");
-    ensure!(!size.is_multiple_of(2), BadValue, "`size` is {size}: only an odd number has as many neighbors on both sides");
+    ensure!(
+        !size.is_multiple_of(2),
+        BadValue,
+        "`size` is {size}: only an odd number has as many neighbors on both sides"
+    );
     let axis = lead(&x.shape());
     // Farther neighbors than there are channels are all zeros.
     let half = (size / 2).min(channels);
-    let padded = (x * x).pad(axis, half, Dim::fixed(channels + 2 * half));
+    let padded = cx.builder.apply(Pad { axis, before: half, len: Dim::fixed(channels + 2 * half) }, &[x * x])?;
     let shifted = |start| padded.slice(axis, start, Dim::fixed(channels));
     ensure!(half <= 64, TooLarge, "`size` is {size}: more than 129 neighbors are not compiled");
     let squares = (1..=2 * half).fold(shifted(0), |sum, start| sum + shifted(start));

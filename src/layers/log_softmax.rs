@@ -13,9 +13,11 @@ pub(super) const LAYER: Layer = Layer::new(
         source: "",
         example: "input x[8]\ndense(10) -> log_softmax",
     },
-    &[
-        Argument::optional("axis", Kind::Count(0), "the axis to sum over, counted from 0 without the batch; by default the last"),
-    ],
+    &[Argument::optional(
+        "axis",
+        Kind::Count(0),
+        "the axis to sum over, counted from 0 without the batch; by default the last",
+    )],
     apply,
 )
 .positional(1);

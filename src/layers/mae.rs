@@ -1,7 +1,7 @@
 //! `mae`: the mean of absolute differences, to be looked at.
 
-use super::prelude::*;
 use super::classes::{mean_all, same_shape};
+use super::prelude::*;
 
 pub(super) const LAYER: Layer = Layer::new(
     "mae",
@@ -13,9 +13,7 @@ pub(super) const LAYER: Layer = Layer::new(
         source: "",
         example: "input x[8]\ntarget y[2]\nz = dense(2)\noutput z\nloss mse(z, y)\nmetric mae(z, y)",
     },
-    &[
-        Argument::required("target", Kind::Value, "what should have come out"),
-    ],
+    &[Argument::required("target", Kind::Value, "what should have come out")],
     apply,
 )
 .positional(1);

@@ -13,9 +13,7 @@ pub(super) const LAYER: Layer = Layer::new(
         source: "",
         example: "input words[T]: token(100)\nembed(16) -> conv1d(8, k = 3) -> mean_over(T)",
     },
-    &[
-        Argument::required("axis", Kind::Axis, "the sequence axis"),
-    ],
+    &[Argument::required("axis", Kind::Axis, "the sequence axis")],
     apply,
 )
 .positional(1);

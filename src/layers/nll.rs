@@ -1,7 +1,7 @@
 //! `nll`: how surprising the right class is, from logarithms of probabilities.
 
-use super::prelude::*;
 use super::classes::surprise;
+use super::prelude::*;
 
 pub(super) const LAYER: Layer = Layer::new(
     "nll",
@@ -16,7 +16,12 @@ pub(super) const LAYER: Layer = Layer::new(
     &[
         Argument::required("target", Kind::Value, "what should have come out"),
         Argument::optional("weight", Kind::Numbers, "a weight for each class"),
-        Argument::preset("label_smoothing", Kind::Number(Bounds::Unit), Preset::Number(0.0), "the share of the target that is spread over all classes"),
+        Argument::preset(
+            "label_smoothing",
+            Kind::Number(Bounds::Unit),
+            Preset::Number(0.0),
+            "the share of the target that is spread over all classes",
+        ),
         Argument::optional("ignore", Kind::Count(0), "a class whose positions do not count"),
     ],
     apply,

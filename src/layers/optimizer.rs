@@ -21,11 +21,19 @@ pub struct Updated<'b> {
 pub fn moment_names(optimizer: &Optimizer) -> &'static [&'static str] {
     match optimizer {
         Optimizer::Sgd { momentum, .. } => {
-            if *momentum == 0.0 { &[] } else { &["velocity"] }
+            if *momentum == 0.0 {
+                &[]
+            } else {
+                &["velocity"]
+            }
         }
         Optimizer::Adam { .. } => &["mean", "square"],
         Optimizer::RmsProp { momentum, .. } => {
-            if *momentum == 0.0 { &["square"] } else { &["square", "velocity"] }
+            if *momentum == 0.0 {
+                &["square"]
+            } else {
+                &["square", "velocity"]
+            }
         }
         Optimizer::AdaGrad { .. } => &["sum"],
     }

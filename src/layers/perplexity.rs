@@ -1,7 +1,7 @@
 //! `perplexity`: among how many equally likely tokens the right one would be.
 
-use super::prelude::*;
 use super::classes::{class_axis, surprise};
+use super::prelude::*;
 
 pub(super) const LAYER: Layer = Layer::new(
     "perplexity",

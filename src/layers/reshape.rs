@@ -12,9 +12,7 @@ pub(super) const LAYER: Layer = Layer::new(
         source: "",
         example: "input x[3, 8, 8]\nreshape([24, -1])",
     },
-    &[
-        Argument::required("shape", Kind::Sizes, "the new sizes; one of them may be -1, for what is left over"),
-    ],
+    &[Argument::required("shape", Kind::Sizes, "the new sizes; one of them may be -1, for what is left over")],
     apply,
 )
 .positional(1);
@@ -24,7 +22,11 @@ fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<V
     let n: usize = features.iter().product();
     let sizes = args.sizes("shape");
     ensure!(sizes.len() <= 8, TooLarge, "a shape has at most 8 axes, and this one has {}", sizes.len());
-    ensure!(sizes.iter().all(|&size| size > 0 || size == -1), InvalidSize, "each size is at least 1, or -1 for what is left over");
+    ensure!(
+        sizes.iter().all(|&size| size > 0 || size == -1),
+        InvalidSize,
+        "each size is at least 1, or -1 for what is left over"
+    );
     ensure!(sizes.iter().filter(|&&size| size == -1).count() <= 1, BadValue, "only one size can be -1");
     let known = sizes.iter().filter(|&&size| size != -1).try_fold(1usize, |n, &size| n.checked_mul(size as usize));
     let whole = sizes.contains(&-1);

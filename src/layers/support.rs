@@ -13,7 +13,7 @@ pub fn lead(shape: &[Dim]) -> usize {
 }
 
 /// The leading axes of a value, batch and sequences.
-pub fn lead_dims(x: Var<'_>) -> Vec<Dim> {
+pub(super) fn lead_dims(x: Var<'_>) -> Vec<Dim> {
     let shape = x.shape();
     shape[..lead(&shape)].to_vec()
 }
@@ -38,7 +38,7 @@ pub fn show_user_shape(x: Var<'_>) -> String {
 }
 
 /// `[B, T, features…]` as `[B*T, features…]`, and the axes that were folded, for [`unfold`].
-pub fn fold(x: Var<'_>) -> (Var<'_>, Vec<Dim>) {
+pub(super) fn fold(x: Var<'_>) -> (Var<'_>, Vec<Dim>) {
     let shape = x.shape();
     let (lead, features) = shape.split_at(lead(&shape));
     let folded = [&[product(lead)], features].concat();
@@ -46,7 +46,7 @@ pub fn fold(x: Var<'_>) -> (Var<'_>, Vec<Dim>) {
 }
 
 /// Undoes [`fold`] on a result with other features.
-pub fn unfold<'b>(y: Var<'b>, lead: &[Dim]) -> Var<'b> {
+pub(super) fn unfold<'b>(y: Var<'b>, lead: &[Dim]) -> Var<'b> {
     y.reshape(&[lead, &y.shape()[1..]].concat())
 }
 
@@ -54,7 +54,7 @@ pub fn unfold<'b>(y: Var<'b>, lead: &[Dim]) -> Var<'b> {
 ///
 /// # Errors
 /// When the value is no map.
-pub fn map_features(layer: &str, x: Var<'_>) -> Result<[usize; 3], Message> {
+pub(super) fn map_features(layer: &str, x: Var<'_>) -> Result<[usize; 3], Message> {
     let features = features(x);
     let Ok(map) = <[usize; 3]>::try_from(features.as_slice()) else {
         let message = Message::new(
@@ -62,7 +62,10 @@ pub fn map_features(layer: &str, x: Var<'_>) -> Result<[usize; 3], Message> {
             format!("`{layer}` takes a map [channels, height, width], not {}", show_user_shape(x)),
         );
         return Err(match features.len() {
-            2 => message.help(format!("for a sequence of vectors use `conv1d`, or add an axis: `reshape([1, {}, {}])`", features[0], features[1])),
+            2 => message.help(format!(
+                "for a sequence of vectors use `conv1d`, or add an axis: `reshape([1, {}, {}])`",
+                features[0], features[1]
+            )),
             _ => message,
         });
     };
@@ -73,7 +76,7 @@ pub fn map_features(layer: &str, x: Var<'_>) -> Result<[usize; 3], Message> {
 ///
 /// # Errors
 /// When the value has no such axis.
-pub fn sequence_axis(x: Var<'_>, axis: &Dim) -> Result<usize, Message> {
+pub(super) fn sequence_axis(x: Var<'_>, axis: &Dim) -> Result<usize, Message> {
     let shape = x.shape();
     let position = shape.iter().position(|dim| dim != &Dim::batch() && derives(dim, axis));
     position.ok_or_else(|| {
@@ -97,25 +100,20 @@ fn derives(dim: &Dim, axis: &Dim) -> bool {
 ///
 /// # Errors
 /// When it has none.
-pub fn last_sequence_axis(layer: &str, x: Var<'_>) -> Result<usize, Message> {
+pub(super) fn last_sequence_axis(layer: &str, x: Var<'_>) -> Result<usize, Message> {
     let shape = x.shape();
     let n = lead(&shape);
-    ensure!(
-        n > 1,
-        ShapeMismatch,
-        "`{layer}` takes a sequence such as [T, features], not {}",
-        show_user_shape(x)
-    );
+    ensure!(n > 1, ShapeMismatch, "`{layer}` takes a sequence such as [T, features], not {}", show_user_shape(x));
     Ok(n - 1)
 }
 
 /// A window along one axis.
 #[derive(Debug, Clone, Copy)]
-pub struct Span1 {
-    pub k: usize,
-    pub stride: usize,
-    pub pad: usize,
-    pub dilation: usize,
+pub(super) struct Span1 {
+    pub(super) k: usize,
+    pub(super) stride: usize,
+    pub(super) pad: usize,
+    pub(super) dilation: usize,
 }
 
 impl Span1 {
@@ -133,7 +131,7 @@ impl Span1 {
     ///
     /// # Errors
     /// When the window is larger than what it slides over.
-    pub fn places(self, name: &str, input: &Dim) -> Result<(Dim, String), Message> {
+    pub(super) fn places(self, name: &str, input: &Dim) -> Result<(Dim, String), Message> {
         let formula = self.formula(input);
         let room = input.as_fixed().map(|n| n.saturating_add(self.pad.saturating_mul(2)));
         if let Some(room) = room {
@@ -142,9 +140,13 @@ impl Span1 {
             if room < reach {
                 let message = Message::new(
                     crate::diag::Code::InvalidSize,
-                    format!("the window is larger than its input: its {name} is {reach}, the input's{padded} is {room}"),
+                    format!(
+                        "the window is larger than its input: its {name} is {reach}, the input's{padded} is {room}"
+                    ),
                 );
-                return Err(message.note(format!("{name}: {formula} is below 1")).help("use a smaller window, or pad the input"));
+                return Err(message
+                    .note(format!("{name}: {formula} is below 1"))
+                    .help("use a smaller window, or pad the input"));
             }
         }
         let add = (2 * self.pad) as i64 - self.reach() as i64 + self.stride as i64;
@@ -153,7 +155,7 @@ impl Span1 {
         Ok((places.clone(), format!("{formula} = {places}")))
     }
     /// Why the size is not the input's, as the shortest phrase.
-    pub fn reason(self) -> Option<String> {
+    pub(super) fn reason(self) -> Option<String> {
         match self {
             Span1 { stride, .. } if stride != 1 => Some(format!("has stride {stride}")),
             Span1 { pad, k, .. } if 2 * pad < k => Some(format!("has pad {pad}")),
@@ -192,7 +194,7 @@ fn depth(dim: &Dim) -> usize {
 ///
 /// # Errors
 /// For an even `k`, which has no such padding.
-pub fn same_pad(layer: &str, k: usize, dilation: usize) -> Result<usize, Message> {
+pub(super) fn same_pad(layer: &str, k: usize, dilation: usize) -> Result<usize, Message> {
     if k.is_multiple_of(2) {
         let text = format!("`{layer}` has an even window of {k} and must say its `pad`");
         return Err(Message::new(crate::diag::Code::MissingArgument, text)
@@ -206,7 +208,7 @@ pub fn same_pad(layer: &str, k: usize, dilation: usize) -> Result<usize, Message
 ///
 /// # Errors
 /// When the inner sizes differ.
-pub fn matmul<'b>(a: Var<'b>, b: Var<'b>, transpose: [bool; 2]) -> Result<Var<'b>, Message> {
+pub(super) fn matmul<'b>(a: Var<'b>, b: Var<'b>, transpose: [bool; 2]) -> Result<Var<'b>, Message> {
     a.builder.apply(MatMul { transpose }, &[a, b])
 }
 
@@ -214,7 +216,7 @@ pub fn matmul<'b>(a: Var<'b>, b: Var<'b>, transpose: [bool; 2]) -> Result<Var<'b
 ///
 /// # Errors
 /// When `index` is no tokens.
-pub fn gather<'b>(table: Var<'b>, index: Var<'b>) -> Result<Var<'b>, Message> {
+pub(super) fn gather<'b>(table: Var<'b>, index: Var<'b>) -> Result<Var<'b>, Message> {
     table.builder.apply(Gather, &[table, index])
 }
 
@@ -222,12 +224,12 @@ pub fn gather<'b>(table: Var<'b>, index: Var<'b>) -> Result<Var<'b>, Message> {
 ///
 /// # Errors
 /// When the result is too large.
-pub fn apply_broadcast(x: Var<'_>, to: Vec<Dim>) -> Result<Var<'_>, Message> {
+pub(super) fn apply_broadcast(x: Var<'_>, to: Vec<Dim>) -> Result<Var<'_>, Message> {
     x.builder.apply(Broadcast { to }, &[x])
 }
 
 /// Takes away an axis of length one.
-pub fn squeeze(x: Var<'_>, axis: usize) -> Var<'_> {
+pub(super) fn squeeze(x: Var<'_>, axis: usize) -> Var<'_> {
     let mut shape = x.shape();
     shape.remove(axis);
     x.reshape(&shape)
@@ -237,7 +239,7 @@ pub fn squeeze(x: Var<'_>, axis: usize) -> Var<'_> {
 ///
 /// # Errors
 /// When there is none.
-pub fn axis_or_last(x: Var<'_>, args: &Args<'_>) -> Result<usize, Message> {
+pub(super) fn axis_or_last(x: Var<'_>, args: &Args<'_>) -> Result<usize, Message> {
     let shape = x.shape();
     let user = user_shape(&shape);
     let axis = args.find_count("axis").or(user.len().checked_sub(1));

@@ -26,7 +26,7 @@ pub struct Layer {
 }
 
 /// From the value that flows in to the layer's result.
-pub type Apply = for<'c, 'b> fn(&mut LayerCx<'c, 'b>, Var<'b>, &Args<'b>) -> Result<Var<'b>, Message>;
+pub(super) type Apply = for<'c, 'b> fn(&mut LayerCx<'c, 'b>, Var<'b>, &Args<'b>) -> Result<Var<'b>, Message>;
 
 /// The text of the reference page.
 #[derive(Debug)]
@@ -118,7 +118,13 @@ pub enum Preset {
 }
 
 impl Layer {
-    pub const fn new(name: &'static str, class: Class, doc: LayerDoc, arguments: &'static [Argument], apply: Apply) -> Self {
+    pub const fn new(
+        name: &'static str,
+        class: Class,
+        doc: LayerDoc,
+        arguments: &'static [Argument],
+        apply: Apply,
+    ) -> Self {
         Layer { name, class, doc, arguments, positional: 0, window: false, tokens: Tokens::Refused, apply }
     }
     /// The first `n` arguments may be given by position.
@@ -157,9 +163,13 @@ impl Argument {
 }
 
 /// What most layers with weights share.
-pub const ACT: Argument = Argument::optional("act", Kind::Activation, "an activation applied to the result");
+pub(super) const ACT: Argument = Argument::optional("act", Kind::Activation, "an activation applied to the result");
 /// See [`super::initial`].
-pub const INIT: Argument = Argument::optional("init", Kind::Initial, "first values of the weight: by default He's for `act` of relu's kind, else Xavier's");
+pub(super) const INIT: Argument = Argument::optional(
+    "init",
+    Kind::Initial,
+    "first values of the weight: by default He's for `act` of relu's kind, else Xavier's",
+);
 
 impl fmt::Display for Argument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,7 @@
 //! `top`: how often the target is among the best.
 
-use super::prelude::*;
 use super::classes::{rank_of_target, share_within};
+use super::prelude::*;
 
 pub(super) const LAYER: Layer = Layer::new(
     "top",

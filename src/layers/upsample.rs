@@ -13,9 +13,7 @@ pub(super) const LAYER: Layer = Layer::new(
         source: "",
         example: "input x[3, 8, 8]\nupsample(2)",
     },
-    &[
-        Argument::required("factor", Kind::Pair(1), "how often each element is repeated"),
-    ],
+    &[Argument::required("factor", Kind::Pair(1), "how often each element is repeated")],
     apply,
 )
 .positional(1);

@@ -3,50 +3,53 @@
 use super::args::Args;
 use super::cx::LayerCx;
 use super::initial::{Fans, Init};
-use super::support::{Span1, fold, lead, lead_dims, map_features, unfold};
+use super::support::{Span1, map_features, unfold};
 use crate::diag::Message;
 use crate::graph::Var;
 use crate::kernel::{Combine, Direction};
 use crate::ops::{Convolution, Window, WindowReduce};
-use crate::types::Dim;
+use crate::types::{Dim, product};
 
 /// How a convolution's window moves.
 #[derive(Debug, Clone, Copy)]
-pub struct Geometry2 {
-    pub stride: [usize; 2],
-    pub pad: [usize; 2],
-    pub dilation: [usize; 2],
-    pub groups: usize,
+pub(super) struct Geometry2 {
+    pub(super) stride: [usize; 2],
+    pub(super) pad: [usize; 2],
+    pub(super) dilation: [usize; 2],
+    pub(super) groups: usize,
 }
 
-/// A convolution with a weight of shape `[out, in / groups, kh, kw]` and, where asked for, a bias; counts and explains.
+/// A convolution with a weight of shape `[out, in / groups, kh, kw]`, or `[out, in / groups, k]` along one axis, and, where asked for, a bias; counts and explains.
 ///
 /// # Errors
 /// When the weight is too large, or a shared one of another shape.
-pub fn convolution<'b>(
+pub(super) fn convolution<'b>(
     cx: &mut LayerCx<'_, 'b>,
     x: Var<'b>,
-    weight_shape: &[usize; 4],
+    weight_shape: &[usize],
     geometry: Geometry2,
     args: &Args<'b>,
 ) -> Result<Var<'b>, Message> {
-    let [n, per_group, kh, kw] = *weight_shape;
+    let (n, per_group, kh, kw) = match *weight_shape {
+        [n, per_group, k] => (n, per_group, k, 1),
+        [n, per_group, kh, kw] => (n, per_group, kh, kw),
+        _ => panic!("a convolution's weight has three or four axes, not {weight_shape:?}"),
+    };
     let fans = Fans {
         inputs: per_group.saturating_mul(kh).saturating_mul(kw),
         outputs: (n / geometry.groups).saturating_mul(kh).saturating_mul(kw),
     };
     let init = args.find_initial("init").unwrap_or(Init::default_for(args.find_activation("act").as_deref()));
     let weight = cx.parameter("weight", weight_shape, init, fans)?;
+    let weight = weight.reshape(&[n, per_group, kh, kw].map(Dim::fixed));
     let Geometry2 { stride, pad, dilation, groups } = geometry;
 
-    // The leading axes of `x` that are no batch and no sequence are the map's three.
-    let outer = lead_dims(x);
-    let (folded, folded_axes) = fold(x);
+    let (folded, outer) = fold_map(x);
     let shape = folded.shape();
     let image = [shape[2].clone(), shape[3].clone()];
     let op = Convolution { direction: Direction::Forward, kernel: [kh, kw], stride, pad, dilation, groups, image };
-    let product = cx.builder.apply(op, &[folded, weight])?;
-    let mut y = unfold(product, &folded_axes);
+    let convolved = cx.builder.apply(op, &[folded, weight])?;
+    let mut y = unfold(convolved, &outer);
 
     let mut sum = format!("{per_group} x {kh} x {kw} x {n}");
     let mut n_parameters = per_group * kh * kw * n;
@@ -57,25 +60,32 @@ pub fn convolution<'b>(
     }
     cx.explain(format!("{sum} = {n_parameters} parameters"));
     let shape = y.shape();
-    let places = &shape[lead(&shape) + 1..];
-    let each = places.iter().filter_map(Dim::as_fixed).fold(per_group * kh * kw * n, usize::saturating_mul);
-    cx.count(&outer, each);
+    // Every place of the window, for every channel that comes out: all axes but the channels.
+    let places = [&shape[..shape.len() - 3], &shape[shape.len() - 2..]].concat();
+    cx.count(&places, per_group * kh * kw * n);
     Ok(y)
+}
+
+/// As [`fold`], for `[lead…, c, h, w]` whose height may be the length of a sequence.
+fn fold_map(x: Var<'_>) -> (Var<'_>, Vec<Dim>) {
+    let shape = x.shape();
+    let (outer, map) = shape.split_at(shape.len() - 3);
+    (x.reshape(&[&[product(outer)], map].concat()), outer.to_vec())
 }
 
 /// A pool's window.
 #[derive(Debug, Clone, Copy)]
-pub struct PoolWindow {
-    pub k: [usize; 2],
-    pub stride: [usize; 2],
-    pub pad: [usize; 2],
+pub(super) struct PoolWindow {
+    pub(super) k: [usize; 2],
+    pub(super) stride: [usize; 2],
+    pub(super) pad: [usize; 2],
 }
 
 /// The window that a pool's arguments ask for; explains the sizes of its result.
 ///
 /// # Errors
 /// When the value is no map, the window larger than it, or windows could lie outside of it.
-pub fn pool_window<'b>(
+pub(super) fn pool_window<'b>(
     cx: &mut LayerCx<'_, 'b>,
     layer: &str,
     x: Var<'b>,
@@ -99,7 +109,7 @@ pub fn pool_window<'b>(
 ///
 /// # Errors
 /// What the primitive refuses.
-pub fn window_reduce<'b>(x: Var<'b>, combine: Combine, window: &PoolWindow) -> Result<Var<'b>, Message> {
+pub(super) fn window_reduce<'b>(x: Var<'b>, combine: Combine, window: &PoolWindow) -> Result<Var<'b>, Message> {
     let window = Window { kernel: window.k, stride: window.stride, pad: window.pad };
     x.builder.apply(WindowReduce { combine, window }, &[x])
 }

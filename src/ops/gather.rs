@@ -7,15 +7,15 @@ use crate::graph::{Value, Var};
 use crate::interp::{Scope, Tensor};
 use crate::kernel::{Expr, Int};
 use crate::schedule::Lowering;
-use crate::types::{Dim, ElementType, TensorType};
+use crate::types::{Dim, ElementType, TensorType, product};
 
 /// From a table `[rows, cols…]` and an `i32` index `[lead…]`: the rows `[lead…, cols…]`.
 /// An index outside of the table means its nearest row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Gather;
 
-/// From an `i32` index `[lead…]` and rows `[lead…, cols…]`: the table `[rows, cols…]` of zeros to which
-/// each row was added at its index.
+/// From an `i32` index `[n]` and `n` rows `[n, cols]`: the table `[rows, cols]` of zeros to which each row was
+/// added at its index. As for `Gather`, an index outside of the table means its nearest row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ScatterAdd {
     pub rows: usize,
@@ -31,12 +31,10 @@ impl Primitive for Gather {
         let [table, index] = args else { panic!("two arguments, not {args:?}") };
         require_f32(&[table])?;
         ensure!(index.element == ElementType::I32, WrongKind, "rows are chosen by integers, not by {index}");
-        let rows = table.shape.first().and_then(Dim::as_fixed);
-        ensure!(
-            rows.is_some_and(|rows| rows > 0),
-            ShapeMismatch,
-            "{table} is not a table with a constant number of rows"
-        );
+        let fixed = table.shape.iter().all(|dim| dim.as_fixed().is_some());
+        ensure!(fixed, ShapeMismatch, "{table} is not a table of constant sizes");
+        let rows = table.shape.first().is_some_and(|rows| rows.factor() > 0);
+        ensure!(rows, ShapeMismatch, "{table} has no rows to choose from");
         Ok(TensorType::f32([&index.shape, &table.shape[1..]].concat()))
     }
 
@@ -48,8 +46,13 @@ impl Primitive for Gather {
     }
 
     fn vjp<'b>(&self, arg: usize, x: &[Var<'b>], _: Var<'b>, ct: Var<'b>) -> Option<Var<'b>> {
-        let rows = x[0].shape()[0].as_fixed().expect("the type rule wants a constant number of rows");
-        (arg == 0).then(|| ct.builder.emit(ScatterAdd { rows }, &[x[1], ct]))
+        if arg == 1 {
+            return None;
+        }
+        let (table, n) = (x[0].shape(), x[1].ty().n_elements());
+        let rows = table[0].as_fixed().expect("the type rule wants a constant number of rows");
+        let (index, source) = (x[1].reshape(std::slice::from_ref(&n)), ct.reshape(&[n, product(&table[1..])]));
+        Some(ct.builder.emit(ScatterAdd { rows }, &[index, source]).reshape(&table))
     }
 
     fn element(&self, cx: &mut Lowering<'_>, args: &[Value], index: &[Int]) -> Option<Expr> {
@@ -77,15 +80,17 @@ impl Primitive for ScatterAdd {
         require_f32(&[source])?;
         ensure!(index.element == ElementType::I32, WrongKind, "rows are chosen by integers, not by {index}");
         ensure!(self.rows > 0, InvalidSize, "a table has at least one row");
-        let fits = source.shape.starts_with(&index.shape);
+        let fits = index.rank() == 1 && source.rank() == 2 && source.shape[0] == index.shape[0];
         ensure!(fits, ShapeMismatch, "{source} does not hold a row for each index of {index}");
-        Ok(TensorType::f32([&[Dim::fixed(self.rows)], &source.shape[index.rank()..]].concat()))
+        let cols = &source.shape[1];
+        ensure!(cols.as_fixed().is_some(), ShapeMismatch, "the columns of {source} are not constant");
+        Ok(TensorType::f32([Dim::fixed(self.rows), cols.clone()]))
     }
 
     fn eval(&self, args: &[&Tensor], shape: &[usize], scope: &Scope) -> Tensor {
         let [index, source] = args else { panic!("two arguments") };
         let mut table = Tensor::filled(shape, 0.0);
-        let cols: usize = shape[1..].iter().product();
+        let cols = shape[1];
         for (n, &row) in index.data.iter().enumerate() {
             let row = clamp(row, self.rows);
             let sums = table.data[row * cols..][..cols].iter_mut();
@@ -105,11 +110,10 @@ impl Primitive for ScatterAdd {
     }
 
     fn samples() -> Vec<(Self, Vec<TensorType>)> {
-        let (b, t) = (Dim::batch(), Dim::axis("T"));
-        let index = TensorType::i32([b.clone(), t.clone()]);
+        let (bt, b) = (Dim::batch().times(&Dim::axis("T")), Dim::batch());
         vec![
-            (ScatterAdd { rows: 4 }, vec![index, TensorType::f32([b.clone(), t, Dim::fixed(3)])]),
-            (ScatterAdd { rows: 2 }, vec![TensorType::i32([b.clone()]), TensorType::f32([b])]),
+            (ScatterAdd { rows: 4 }, vec![TensorType::i32([bt.clone()]), TensorType::f32([bt, Dim::fixed(3)])]),
+            (ScatterAdd { rows: 2 }, vec![TensorType::i32([b.clone()]), TensorType::f32([b, Dim::ONE])]),
         ]
     }
 }

@@ -83,8 +83,8 @@ impl Primitive for Scan {
             let values = interp::eval(&self.body, &find, scope);
             let result = |output: usize| values[self.body.outputs[output].value].clone();
             data.extend(result(self.output).data);
-            for state in 0..self.states {
-                inputs[state] = result(state);
+            for (state, input) in inputs[..self.states].iter_mut().enumerate() {
+                *input = result(state);
             }
         }
         let element = self.body.ty(self.body.outputs[self.output].value).element;

@@ -1,4 +1,5 @@
 //! One compiled entry of a session: its frame, and a call through it.
+#![expect(unsafe_code, reason = "generated code is called with a frame of addresses")]
 
 use std::borrow::Cow;
 
@@ -76,10 +77,15 @@ impl Loaded {
         self.frame[Program::POOL_WORD] = std::ptr::from_ref(&session.pool).expose_provenance() as u64;
 
         if self.prepared_version != session.version {
-            self.compiled.code.prepare(&mut self.frame);
+            // SAFETY: as below; what `prepare` reads and writes was set above, too.
+            unsafe { self.compiled.code.prepare(&self.frame) };
             self.prepared_version = session.version;
         }
-        self.compiled.code.run(&mut self.frame);
+        // SAFETY: word 0 is the session's pool. Each slot's word is the address of an array that was checked to have
+        // the slot's shape and lives in `arrays`, `outputs`, `key`, `rates` or the session until after the call; the
+        // other buffers lie in `workspace` and `prepared`, as long as the placement says, where the plan keeps apart
+        // what is in use at the same time. `&mut self` and `&mut Session` keep everyone else away.
+        unsafe { self.compiled.code.run(&self.frame) };
 
         let roles = self.compiled.scheduled.slots.iter().filter_map(|slot| match slot.kind {
             SlotKind::Output(role) => Some((role, slot.name.clone())),

@@ -1,5 +1,8 @@
 //! Which instruction set this process uses, decided once.
-#![expect(unsafe_code, reason = "calls code for the instructions that were detected")]
+#![expect(
+    unsafe_code,
+    reason = "calls code for the instructions that were detected"
+)]
 
 use std::sync::OnceLock;
 
@@ -31,12 +34,18 @@ pub fn cpu() -> Cpu {
             "neon" => Some(Cpu::Neon),
             _ => None,
         };
-        named.filter(|&cpu| has(cpu)).unwrap_or_else(|| best(&[Cpu::Neon, Cpu::Avx512, Cpu::Avx2]))
+        named
+            .filter(|&cpu| has(cpu))
+            .unwrap_or_else(|| best(&[Cpu::Neon, Cpu::Avx512, Cpu::Avx2]))
     })
 }
 
 fn best(candidates: &[Cpu]) -> Cpu {
-    candidates.iter().copied().find(|&cpu| has(cpu)).unwrap_or(Cpu::Portable)
+    candidates
+        .iter()
+        .copied()
+        .find(|&cpu| has(cpu))
+        .unwrap_or(Cpu::Portable)
 }
 
 /// Whether this CPU has an instruction set.
@@ -67,17 +76,5 @@ pub(crate) fn run_on<T: Task>(cpu: Cpu, task: T) {
             Cpu::Neon => super::neon::Neon::vectorize(task),
             _ => super::portable::Portable::vectorize(task),
         }
-    }
-}
-
-/// Columns of a panel of packed weights.
-pub(crate) fn panel_width(cpu: Cpu) -> usize {
-    match cpu {
-        Cpu::Portable => super::portable::Portable::NR,
-        #[cfg(target_arch = "x86_64")]
-        Cpu::Avx512 => super::avx512::Avx512::NR,
-        Cpu::Avx2 | Cpu::Neon => 16,
-        #[cfg(not(target_arch = "x86_64"))]
-        Cpu::Avx512 => 32,
     }
 }

@@ -36,7 +36,12 @@ pub(crate) struct Block {
 
 /// A tile of `R` rows and `W` vectors, of which `cols` columns are kept.
 #[inline(always)]
-unsafe fn tile<S: Simd, const R: usize, const W: usize>(block: &Block, row: usize, panel: usize, cols: usize) {
+unsafe fn tile<S: Simd, const R: usize, const W: usize>(
+    block: &Block,
+    row: usize,
+    panel: usize,
+    cols: usize,
+) {
     if R > S::MR || W > S::WIDTH {
         return;
     }
@@ -46,7 +51,8 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(block: &Block, row: usiz
         let mut right_start = block.right.offset(panel as isize * block.right_panel);
         let mut rows = block.left.add(row);
         for _ in 0..block.segments {
-            let left: [*const f32; R] = std::array::from_fn(|i| (*rows.add(i)).wrapping_add(block.left_offset));
+            let left: [*const f32; R] =
+                std::array::from_fn(|i| (*rows.add(i)).wrapping_add(block.left_offset));
             let mut right = right_start;
             let mut offset = 0_isize;
             for _ in 0..block.len {
@@ -64,17 +70,25 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(block: &Block, row: usiz
             rows = rows.add(block.left_rows);
         }
         let column = panel * S::NR;
-        for i in 0..R {
+        for (i, sums) in sums.into_iter().enumerate() {
             let to = (*block.result.add(row + i)).add(column);
-            for j in 0..W {
+            for (j, sum) in sums.into_iter().enumerate() {
                 let kept = cols.saturating_sub(j * S::LANES).min(S::LANES);
                 let to = to.wrapping_add(j * S::LANES);
                 if kept == S::LANES {
-                    let sum = if block.accumulate { S::add(S::load(to), sums[i][j]) } else { sums[i][j] };
-                    S::store(to, sum);
+                    let before = if block.accumulate {
+                        S::load(to)
+                    } else {
+                        S::splat(0.0)
+                    };
+                    S::store(to, S::add(before, sum));
                 } else if kept > 0 {
-                    let sum = if block.accumulate { S::add(S::load_first(to, kept), sums[i][j]) } else { sums[i][j] };
-                    S::store_first(to, sum, kept);
+                    let before = if block.accumulate {
+                        S::load_first(to, kept)
+                    } else {
+                        S::splat(0.0)
+                    };
+                    S::store_first(to, S::add(before, sum), kept);
                 }
             }
         }
@@ -82,7 +96,13 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(block: &Block, row: usiz
 }
 
 #[inline(always)]
-unsafe fn tile_of_rows<S: Simd, const W: usize>(block: &Block, rows: usize, row: usize, panel: usize, cols: usize) {
+unsafe fn tile_of_rows<S: Simd, const W: usize>(
+    block: &Block,
+    rows: usize,
+    row: usize,
+    panel: usize,
+    cols: usize,
+) {
     macro_rules! choose {
         ($($count:literal)*) => {
             match rows {

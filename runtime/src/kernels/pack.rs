@@ -19,12 +19,19 @@ unsafe impl Sync for Matrix {}
 impl Matrix {
     /// The address of an element, which may lie one past the end.
     pub(crate) fn at(&self, row: usize, col: usize) -> *const f32 {
-        self.data.wrapping_offset(row as isize * self.row_stride + col as isize * self.col_stride)
+        self.data
+            .wrapping_offset(row as isize * self.row_stride + col as isize * self.col_stride)
     }
 
     /// The same matrix with rows and columns exchanged.
     pub(crate) fn transposed(self) -> Matrix {
-        Matrix { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
+        Matrix {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
     }
 }
 
@@ -33,7 +40,13 @@ impl Matrix {
 /// # Safety
 /// `to` has room for `last - first` rows of `NR` floats; called with the instructions of `S` enabled.
 #[inline(always)]
-pub(crate) unsafe fn panel<S: Simd>(b: &Matrix, panel: usize, first: usize, last: usize, to: *mut f32) {
+pub(crate) unsafe fn panel<S: Simd>(
+    b: &Matrix,
+    panel: usize,
+    first: usize,
+    last: usize,
+    to: *mut f32,
+) {
     let col = panel * S::NR;
     let cols = S::NR.min(b.cols - col);
     // SAFETY: indices within the matrix, and the caller's room.
@@ -98,9 +111,9 @@ pub(crate) unsafe fn left<S: Simd>(a: &Matrix, to: *mut f32, table: &mut [*const
             return S::MR as isize;
         }
         let stride = padded(a.cols);
-        for row in 0..a.rows {
+        for (row, entry) in table[..a.rows].iter_mut().enumerate() {
             let to = to.add(row * stride);
-            table[row] = to;
+            *entry = to;
             if a.col_stride == 1 {
                 std::ptr::copy_nonoverlapping(a.at(row, 0), to, a.cols);
             } else {

@@ -74,7 +74,9 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
         for i in 0..8 {
             for j in 0..8 {
                 // SAFETY: the caller's block.
-                unsafe { *to.add(j * to_stride + i) = *from.offset(i as isize * from_stride).add(j) };
+                unsafe {
+                    *to.add(j * to_stride + i) = *from.offset(i as isize * from_stride).add(j);
+                };
             }
         }
     }

@@ -4,91 +4,9 @@
 //! implements the same trait by emitting vector instructions. No product and sum are fused, so that the
 //! results are the same bits on every CPU.
 
-/// The operations that the functions of this module are written in.
-///
-/// `F` and `I` are vectors (or scalars) of `f32` and `i32` with the same number of lanes, `M` a lane mask.
-pub trait Arith {
-    /// Floats.
-    type F: Copy;
-    /// Integers of 32 bits that wrap around.
-    type I: Copy;
-    /// The result of a comparison.
-    type M: Copy;
+mod arith;
 
-    /// The float `x` in every lane.
-    fn float(&mut self, x: f32) -> Self::F;
-    /// The integer `x` in every lane.
-    fn int(&mut self, x: i32) -> Self::I;
-
-    /// `a + b`.
-    fn add(&mut self, a: Self::F, b: Self::F) -> Self::F;
-    /// `a - b`.
-    fn sub(&mut self, a: Self::F, b: Self::F) -> Self::F;
-    /// `a * b`.
-    fn mul(&mut self, a: Self::F, b: Self::F) -> Self::F;
-    /// `a / b`.
-    fn div(&mut self, a: Self::F, b: Self::F) -> Self::F;
-
-    /// `a < b`; false where either is NaN.
-    fn less(&mut self, a: Self::F, b: Self::F) -> Self::M;
-    /// `a == b`; false where either is NaN.
-    fn equal(&mut self, a: Self::F, b: Self::F) -> Self::M;
-    /// `a` where the mask holds, else `b`.
-    fn select(&mut self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F;
-
-    /// The bits of a float.
-    fn bits(&mut self, x: Self::F) -> Self::I;
-    /// The float of these bits.
-    fn float_of_bits(&mut self, x: Self::I) -> Self::F;
-    /// The float nearest to a signed integer.
-    fn to_float(&mut self, x: Self::I) -> Self::F;
-
-    /// `a + b`, wrapping.
-    fn iadd(&mut self, a: Self::I, b: Self::I) -> Self::I;
-    /// `a - b`, wrapping.
-    fn isub(&mut self, a: Self::I, b: Self::I) -> Self::I;
-    /// `a * b`, wrapping.
-    fn imul(&mut self, a: Self::I, b: Self::I) -> Self::I;
-    /// Bitwise and.
-    fn iand(&mut self, a: Self::I, b: Self::I) -> Self::I;
-    /// Bitwise or.
-    fn ior(&mut self, a: Self::I, b: Self::I) -> Self::I;
-    /// Bitwise exclusive or.
-    fn ixor(&mut self, a: Self::I, b: Self::I) -> Self::I;
-    /// `a` shifted left by `by < 32`.
-    fn shl(&mut self, a: Self::I, by: u32) -> Self::I;
-    /// `a` shifted right by `by < 32`, zeros entering.
-    fn ushr(&mut self, a: Self::I, by: u32) -> Self::I;
-    /// `a` shifted right by `by < 32`, copies of the sign entering.
-    fn sshr(&mut self, a: Self::I, by: u32) -> Self::I;
-
-    /// `a < b ? a : b`, which is `b` where either is NaN (x86's `minps`).
-    fn min(&mut self, a: Self::F, b: Self::F) -> Self::F {
-        let mask = self.less(a, b);
-        self.select(mask, a, b)
-    }
-    /// `a > b ? a : b`, which is `b` where either is NaN (x86's `maxps`).
-    fn max(&mut self, a: Self::F, b: Self::F) -> Self::F {
-        let mask = self.less(b, a);
-        self.select(mask, a, b)
-    }
-    /// `|x|`.
-    fn abs(&mut self, x: Self::F) -> Self::F {
-        let mask = self.int(0x7fff_ffff);
-        let bits = self.bits(x);
-        let bits = self.iand(bits, mask);
-        self.float_of_bits(bits)
-    }
-    /// The magnitude of `x`, which is not negative, with the sign of `sign`.
-    fn with_sign(&mut self, x: Self::F, sign: Self::F) -> Self::F {
-        let mask = self.int(i32::MIN);
-        let sign = self.bits(sign);
-        let sign = self.iand(sign, mask);
-        let bits = self.bits(x);
-        let bits = self.ior(bits, sign);
-        self.float_of_bits(bits)
-    }
-}
+pub use arith::{Arith, Scalar};
 
 /// Evaluates a polynomial by Horner's rule, the highest coefficient first.
 fn polynomial<A: Arith>(a: &mut A, x: A::F, coefficients: &[f32]) -> A::F {
@@ -121,7 +39,7 @@ pub fn exp<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let n = a.sub(n, shift);
 
     // ln 2 in two parts, the first so short that its product with n is exact.
-    let ln2_high = a.float(0.693_359_375);
+    let ln2_high = a.float(0.693_359_4);
     let ln2_low = a.float(-2.121_944_4e-4);
     let high = a.mul(n, ln2_high);
     let r = a.sub(x, high);
@@ -132,7 +50,14 @@ pub fn exp<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let p = polynomial(
         a,
         r,
-        &[1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1],
+        &[
+            1.987_569_1e-4,
+            1.398_199_9e-3,
+            8.333_452e-3,
+            4.166_579_6e-2,
+            1.666_666_5e-1,
+            5e-1,
+        ],
     );
     let square = a.mul(r, r);
     let p = a.mul(p, square);
@@ -189,7 +114,11 @@ pub fn log<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let denominator = a.add(two, f);
     let s = a.div(f, denominator);
     let z = a.mul(s, s);
-    let series = polynomial(a, z, &[0.242_790_79, 0.284_987_87, 0.400_009_72, 0.666_666_6]);
+    let series = polynomial(
+        a,
+        z,
+        &[0.242_790_79, 0.284_987_87, 0.400_009_72, 0.666_666_6],
+    );
     let series = a.mul(series, z);
     let square = a.mul(f, f);
     let half_square = a.mul(half, square);
@@ -232,7 +161,17 @@ pub fn tanh<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let far = a.sub(one, rest);
 
     let square = a.mul(x, x);
-    let p = polynomial(a, square, &[-5.704_988_7e-3, 2.063_909e-2, -5.373_971_5e-2, 1.333_144_2e-1, -3.333_328e-1]);
+    let p = polynomial(
+        a,
+        square,
+        &[
+            -5.704_988_7e-3,
+            2.063_909e-2,
+            -5.373_971_5e-2,
+            1.333_144_2e-1,
+            -3.333_328e-1,
+        ],
+    );
     let p = a.mul(p, square);
     let p = a.mul(p, magnitude);
     let near = a.add(magnitude, p);
@@ -290,7 +229,14 @@ pub fn erf<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let p = polynomial(
         a,
         square,
-        &[-5.967_617e-4, 4.991_194_2e-3, -2.676_813_5e-2, 1.128_199_25e-1, -3.761_253_4e-1, 1.283_791_7e-1],
+        &[
+            -5.967_617e-4,
+            4.991_194_2e-3,
+            -2.676_813_5e-2,
+            1.128_199_25e-1,
+            -3.761_253_4e-1,
+            1.283_791_7e-1,
+        ],
     );
     let p = a.mul(p, magnitude);
     let near = a.add(magnitude, p);
@@ -299,58 +245,6 @@ pub fn erf<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let is_near = a.less(magnitude, border);
     let result = a.select(is_near, near, far);
     a.with_sign(result, x)
-}
-
-/// The arithmetic of `f32`, one value at a time.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Scalar;
-
-macro_rules! scalar_operations {
-    ($($name:ident($a:ident: $left:ty, $b:ident: $right:ty) -> $result:ty = $value:expr;)*) => {
-        $(fn $name(&mut self, $a: $left, $b: $right) -> $result { $value })*
-    };
-}
-
-impl Arith for Scalar {
-    type F = f32;
-    type I = i32;
-    type M = bool;
-
-    fn float(&mut self, x: f32) -> f32 {
-        x
-    }
-    fn int(&mut self, x: i32) -> i32 {
-        x
-    }
-    fn select(&mut self, mask: bool, a: f32, b: f32) -> f32 {
-        if mask { a } else { b }
-    }
-    fn bits(&mut self, x: f32) -> i32 {
-        x.to_bits().cast_signed()
-    }
-    fn float_of_bits(&mut self, x: i32) -> f32 {
-        f32::from_bits(x.cast_unsigned())
-    }
-    fn to_float(&mut self, x: i32) -> f32 {
-        x as f32
-    }
-    scalar_operations! {
-        add(a: f32, b: f32) -> f32 = a + b;
-        sub(a: f32, b: f32) -> f32 = a - b;
-        mul(a: f32, b: f32) -> f32 = a * b;
-        div(a: f32, b: f32) -> f32 = a / b;
-        less(a: f32, b: f32) -> bool = a < b;
-        equal(a: f32, b: f32) -> bool = a == b;
-        iadd(a: i32, b: i32) -> i32 = a.wrapping_add(b);
-        isub(a: i32, b: i32) -> i32 = a.wrapping_sub(b);
-        imul(a: i32, b: i32) -> i32 = a.wrapping_mul(b);
-        iand(a: i32, b: i32) -> i32 = a & b;
-        ior(a: i32, b: i32) -> i32 = a | b;
-        ixor(a: i32, b: i32) -> i32 = a ^ b;
-        shl(a: i32, by: u32) -> i32 = a << by;
-        ushr(a: i32, by: u32) -> i32 = (a.cast_unsigned() >> by).cast_signed();
-        sshr(a: i32, by: u32) -> i32 = a >> by;
-    }
 }
 
 /// The functions of this module on one `f32`.
@@ -394,7 +288,14 @@ mod tests {
     }
 
     /// The largest error over a dense sample of all floats in `[low, high]`.
-    fn check(name: &str, f: fn(f32) -> f32, truth: fn(f64) -> f64, low: f32, high: f32, bound: f64) {
+    fn check(
+        name: &str,
+        f: fn(f32) -> f32,
+        truth: fn(f64) -> f64,
+        low: f32,
+        high: f32,
+        bound: f64,
+    ) {
         let mut worst = (0.0, 0.0);
         let mut visit = |x: f32| {
             if x >= low && x <= high {
@@ -443,7 +344,14 @@ mod tests {
         check("log", log, f64::ln, 0.0, f32::MAX, 1.0);
         check("log near one", log, f64::ln, 0.5, 2.0, 1.0);
         check("tanh", tanh, f64::tanh, -12.0, 12.0, 2.0);
-        check("sigmoid", sigmoid, |x| 1.0 / (1.0 + (-x).exp()), -105.0, 30.0, 2.5);
+        check(
+            "sigmoid",
+            sigmoid,
+            |x| 1.0 / (1.0 + (-x).exp()),
+            -105.0,
+            30.0,
+            2.5,
+        );
         check("erf", erf, erf_f64, -6.0, 6.0, 2.0);
     }
 
@@ -481,7 +389,10 @@ mod tests {
         ];
         for (index, (found, expected)) in cases.into_iter().enumerate() {
             let both_nan = found.is_nan() && expected.is_nan();
-            assert!(both_nan || ulps(found, f64::from(expected)) <= 2.0, "case {index}: {found} is not {expected}");
+            assert!(
+                both_nan || ulps(found, f64::from(expected)) <= 2.0,
+                "case {index}: {found} is not {expected}"
+            );
         }
         assert!(tanh(-0.0).is_sign_negative() && erf(-0.0).is_sign_negative());
     }
