@@ -98,8 +98,7 @@ fn an_interruption_leaves_no_trace() {
         let state = TrainState::from_notes(&read_notes(&saved).unwrap()).unwrap();
         let seed = read_notes(&saved).unwrap()["seed"].parse().unwrap();
         let network = first.network().clone();
-        let mut second =
-            Session::with_weights(network, &SessionOptions { threads: 2, seed }, &saved).unwrap();
+        let mut second = Session::with_weights(network, &SessionOptions { threads: 2, seed }, &saved).unwrap();
         let resumed = FitOptions { resume: Some(state), ..options(4) };
         let rest = fit(&mut second, &train, Some(&validate), &resumed, &mut ()).unwrap();
         assert_eq!([numbers(&begun), numbers(&rest)].concat(), numbers(&expected), "after {steps} steps");

@@ -66,8 +66,10 @@ pub struct NetArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  netc check models/vgg16.net\n  netc check models/lenet.net --set classes=26 --batch 64\n  \
-                        netc check models/textcnn.net --length T=100 --explain")]
+#[command(
+    after_help = "Examples:\n  netc check models/vgg16.net\n  netc check models/lenet.net --set classes=26 --batch 64\n  \
+                        netc check models/textcnn.net --length T=100 --explain"
+)]
 pub struct CheckArgs {
     #[command(flatten)]
     pub net: NetArgs,
@@ -95,9 +97,11 @@ pub struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  netc run models/digits.net --weights models/digits/digits.safetensors --input models/digits/seven.png --top 3\n  \
+#[command(
+    after_help = "Examples:\n  netc run models/digits.net --weights models/digits/digits.safetensors --input models/digits/seven.png --top 3\n  \
                         netc run net.net --input image=cat.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --resize crop --top 5\n  \
-                        netc run net.net --input a=a.npy --input b=arrays.npz:b --output out.npz")]
+                        netc run net.net --input a=a.npy --input b=arrays.npz:b --output out.npz"
+)]
 pub struct RunArgs {
     #[command(flatten)]
     pub net: NetArgs,
@@ -134,9 +138,11 @@ pub struct RunArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  netc train models/lenet.net --data idx:images.gz,labels.gz --validate 20% --save lenet.safetensors\n  \
+#[command(
+    after_help = "Examples:\n  netc train models/lenet.net --data idx:images.gz,labels.gz --validate 20% --save lenet.safetensors\n  \
                         netc train models/lenet.net --data idx:images.gz,labels.gz --validate 20% --resume lenet.safetensors --epochs 20\n  \
-                        netc train net.net --data npz:train.npz --validate npz:test.npz --log log.jsonl")]
+                        netc train net.net --data npz:train.npz --validate npz:test.npz --log log.jsonl"
+)]
 pub struct TrainArgs {
     #[command(flatten)]
     pub net: NetArgs,
