@@ -71,6 +71,13 @@ impl Message {
     }
 }
 
+impl Message {
+    /// For what is wrong with a file as a whole.
+    pub fn at_file(self, file: FileId) -> Diagnostic {
+        self.at(Span::new(file, 0, 0))
+    }
+}
+
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error[{}]: {}", self.code.slug(), self.text)

@@ -15,8 +15,8 @@ use crate::network::TrainSettings;
 use crate::pipeline::Entry;
 use crate::session::{Outputs, Session};
 pub use history::{End, Epoch, History, Scores, Step};
-pub use rate::learning_rate;
 use rate::Moment;
+pub use rate::learning_rate;
 pub use state::{Plateau, Sums, TrainState};
 
 /// How to train.

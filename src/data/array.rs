@@ -48,10 +48,12 @@ impl Array {
                 None => Ok(values.into_iter().map(|value| value as f32).collect()),
             },
             Values::F32(values) => Ok(values),
-            Values::F64(values) => match values.iter().find(|value| value.is_finite() && value.abs() > f64::from(f32::MAX)) {
-                Some(value) => refuse(value),
-                None => Ok(values.into_iter().map(|value| value as f32).collect()),
-            },
+            Values::F64(values) => {
+                match values.iter().find(|value| value.is_finite() && value.abs() > f64::from(f32::MAX)) {
+                    Some(value) => refuse(value),
+                    None => Ok(values.into_iter().map(|value| value as f32).collect()),
+                }
+            }
         }
     }
 
@@ -75,7 +77,10 @@ impl Array {
 }
 
 /// All values converted, or the first one that cannot be.
-fn collect<T: Copy + std::fmt::Display>(values: Vec<T>, convert: impl Fn(T) -> Option<i32>) -> Result<Vec<i32>, String> {
+fn collect<T: Copy + std::fmt::Display>(
+    values: Vec<T>,
+    convert: impl Fn(T) -> Option<i32>,
+) -> Result<Vec<i32>, String> {
     values.into_iter().map(|value| convert(value).ok_or_else(|| value.to_string())).collect()
 }
 
@@ -137,11 +142,14 @@ mod tests {
 
     #[test]
     fn tokens_are_whole_and_known() {
-        let tokens = |values| array(values).into_tokens(Path::new("x.npy"), Some(10)).map_err(|error| error.to_string());
+        let tokens =
+            |values| array(values).into_tokens(Path::new("x.npy"), Some(10)).map_err(|error| error.to_string());
         assert_eq!(tokens(Values::U8(vec![9])).unwrap(), [9]);
         assert_eq!(tokens(Values::F64(vec![3.0])).unwrap(), [3]);
         assert_eq!(tokens(Values::I64(vec![10])).unwrap_err(), "x.npy: holds 10, which is no token from 0 to 9");
-        for bad in [Values::I32(vec![-1]), Values::F32(vec![0.5]), Values::F32(vec![f32::NAN]), Values::F64(vec![1e300])] {
+        for bad in
+            [Values::I32(vec![-1]), Values::F32(vec![0.5]), Values::F32(vec![f32::NAN]), Values::F64(vec![1e300])]
+        {
             assert!(tokens(bad).is_err());
         }
     }

@@ -69,7 +69,10 @@ pub(super) enum ColumnValues {
     F32(Vec<f32>),
     I32(Vec<i32>),
     /// Pictures as bytes; they become numbers when a batch is gathered.
-    Bytes { values: Vec<u8>, table: Box<[f32; 256]> },
+    Bytes {
+        values: Vec<u8>,
+        table: Box<[f32; 256]>,
+    },
 }
 
 impl Examples {

@@ -1,14 +1,10 @@
 //! Files: read within limits, and written so that an interruption or a full disk loses nothing.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Seek, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-
-/// What a file can be written to: [`write`] hands one out.
-pub trait Sink: Write + Seek {}
-impl<T: Write + Seek> Sink for T {}
 
 /// The error of an operation on a file.
 pub fn failed(path: &Path, error: &io::Error) -> Error {
@@ -61,7 +57,7 @@ pub fn open(path: &Path) -> Result<File, Error> {
 ///
 /// # Errors
 /// When something cannot be written; the temporary file is removed.
-pub fn write(path: &Path, content: impl FnOnce(&mut dyn Sink) -> io::Result<()>) -> Result<(), Error> {
+pub fn write(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
     // A link stays, and the file that it names is replaced.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let old = fs::metadata(&target).ok();
@@ -100,7 +96,7 @@ pub fn check_writable(path: &Path) -> Result<(), Error> {
     fs::remove_file(temporary).map_err(|error| failed(path, &error))
 }
 
-fn complete(file: File, content: impl FnOnce(&mut dyn Sink) -> io::Result<()>) -> io::Result<File> {
+fn complete(file: File, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<File> {
     let mut writer = BufWriter::with_capacity(1 << 16, file);
     content(&mut writer)?;
     writer.into_inner().map_err(io::IntoInnerError::into_error)
@@ -150,7 +146,8 @@ mod tests {
     #[test]
     fn errors_say_what_and_where() {
         let dir = tempfile::tempdir().unwrap();
-        let error = |path: &Path| read(path, 3).unwrap_err().to_string().replace(&dir.path().display().to_string(), "DIR");
+        let error =
+            |path: &Path| read(path, 3).unwrap_err().to_string().replace(&dir.path().display().to_string(), "DIR");
         assert_eq!(error(&dir.path().join("nothing")), "DIR/nothing: no such file or directory");
         assert_eq!(error(dir.path()), "DIR: is a directory");
         fs::write(dir.path().join("large"), "1234").unwrap();

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
+use super::MAX_UNPACKED;
 use super::array::{Array, Values, checked_len, read_values};
 use super::file::{damaged, failed, open};
-use super::MAX_UNPACKED;
 use crate::error::Error;
 
 /// Deflate packs at most this many bytes into one.
@@ -54,7 +54,8 @@ fn read_array(path: &Path, reader: &mut dyn Read, available: u64, is_packed: boo
     // Of a packed file the true length is known at its end only.
     if if is_packed { bytes > found } else { bytes != found } {
         let at_most = if is_packed { "at most " } else { "" };
-        let message = format!("declares {bytes} bytes of values, but has {at_most}{found}: it is damaged or incomplete");
+        let message =
+            format!("declares {bytes} bytes of values, but has {at_most}{found}: it is damaged or incomplete");
         return Err(damaged(path, message));
     }
     let values = match kind {

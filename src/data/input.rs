@@ -102,11 +102,14 @@ fn picture(port: &Port, path: &Path, preparation: &Preparation) -> Result<Tensor
     let shape: Vec<Option<usize>> = port.ty.shape[1..].iter().map(Dim::as_fixed).collect();
     let (name, written) = (&port.name, show_shape(&port.ty.shape[1..]));
     let (channels, height, width) = match shape.as_slice() {
-        _ if port.ty.element == ElementType::I32 => return Err(damaged(path, format!("is a picture, but `{name}` takes tokens"))),
+        _ if port.ty.element == ElementType::I32 => {
+            return Err(damaged(path, format!("is a picture, but `{name}` takes tokens")));
+        }
         [Some(channels), Some(height), Some(width)] => (*channels, *height, *width),
         [Some(height), Some(width)] => (1, *height, *width),
         _ => {
-            let message = format!("is a picture, but `{name}` has shape {written}: a picture needs [channels, height, width]");
+            let message =
+                format!("is a picture, but `{name}` has shape {written}: a picture needs [channels, height, width]");
             return Err(damaged(path, message));
         }
     };
@@ -117,29 +120,40 @@ fn picture(port: &Port, path: &Path, preparation: &Preparation) -> Result<Tensor
 
 /// An array as the port takes it, with the batch axis.
 fn fit(port: &Port, path: &Path, mut array: Array) -> Result<Tensor, Error> {
-    if array.shape.len() + 1 == port.ty.rank() {
+    let shape = array.shape.clone();
+    if shape.len() + 1 == port.ty.rank() {
         array.shape.insert(0, 1);
     }
-    check_shape(port, path, &array.shape)?;
+    if !fits(port, &array.shape) {
+        let (name, expected) = (&port.name, show_shape(&port.ty.shape[1..]));
+        return Err(damaged(path, format!("has shape {shape:?}, but `{name}` takes {expected}, or a batch of such")));
+    }
     to_tensor(port, path, array)
 }
 
-/// Whether an array with the batch axis first has the port's shape.
+/// Whether the shape, with the batch axis first, is the port's.
+fn fits(port: &Port, shape: &[usize]) -> bool {
+    let mut sizes = shape.iter().zip(&port.ty.shape);
+    let is_same = shape.len() == port.ty.rank() && sizes.all(|(n, dim)| dim.as_fixed().is_none_or(|fixed| fixed == *n));
+    is_same && !shape.contains(&0)
+}
+
+/// Whether an array of examples is one for the port.
 pub(super) fn check_shape(port: &Port, path: &Path, shape: &[usize]) -> Result<(), Error> {
-    let sizes = shape.iter().zip(&port.ty.shape);
-    let fits = shape.len() == port.ty.rank() && sizes.into_iter().all(|(n, dim)| dim.as_fixed().is_none_or(|fixed| fixed == *n));
-    if fits && !shape.contains(&0) {
+    if fits(port, shape) {
         return Ok(());
     }
     let (name, expected) = (&port.name, show_shape(&port.ty.shape[1..]));
-    Err(damaged(path, format!("has shape {shape:?}, but `{name}` takes {expected} for each member of the batch")))
+    Err(damaged(path, format!("has shape {shape:?}, but `{name}` takes {expected} for each example")))
 }
 
 /// Converts the values to the port's element type.
 pub(super) fn to_tensor(port: &Port, path: &Path, array: Array) -> Result<Tensor, Error> {
     let shape = IxDyn(&array.shape);
     let tensor = match port.ty.element {
-        ElementType::F32 => Tensor::F32(ArrayD::from_shape_vec(shape, array.into_features(path)?).expect("as many as before")),
+        ElementType::F32 => {
+            Tensor::F32(ArrayD::from_shape_vec(shape, array.into_features(path)?).expect("as many as before"))
+        }
         ElementType::I32 => {
             let tokens = array.into_tokens(path, port.vocabulary)?;
             Tensor::I32(ArrayD::from_shape_vec(shape, tokens).expect("as many as before"))
@@ -201,9 +215,8 @@ pub(super) mod tests {
 
     fn read(port: &Port, path: &std::path::Path) -> Result<Tensor, String> {
         let name = path.display().to_string();
-        read_input(port, &name, &Preparation::default()).map_err(|error| {
-            error.to_string().replace(&path.parent().unwrap().display().to_string(), "DIR")
-        })
+        read_input(port, &name, &Preparation::default())
+            .map_err(|error| error.to_string().replace(&path.parent().unwrap().display().to_string(), "DIR"))
     }
 
     #[test]
@@ -216,11 +229,11 @@ pub(super) mod tests {
         fs::write(&path, npy("|u1", "False", "(2, 3)", &[1, 2, 3, 4, 5, 6])).unwrap();
         assert_eq!(read(&x, &path).unwrap().shape(), [2, 3]);
         fs::write(&path, npy("|u1", "False", "(2, 4)", &[0; 8])).unwrap();
-        let expected = "DIR/a.npy: has shape [2, 4], but `x` takes [3] for each member of the batch";
+        let expected = "DIR/a.npy: has shape [2, 4], but `x` takes [3], or a batch of such";
         assert_eq!(read(&x, &path).unwrap_err(), expected);
         fs::write(&path, npy("|u1", "False", "(0, 3)", &[])).unwrap();
         assert!(read(&x, &path).is_err());
-        let expected = "DIR/a.npy: has shape [0, 3], but `y` takes [] for each member of the batch";
+        let expected = "DIR/a.npy: has shape [0, 3], but `y` takes [], or a batch of such";
         assert_eq!(read(&port("y", &[]), &path).unwrap_err(), expected);
         fs::write(&path, npy("|u1", "False", "(2,)", &[0, 9])).unwrap();
         let expected = "DIR/a.npy: holds 9, which is no token from 0 to 8";
@@ -236,11 +249,11 @@ pub(super) mod tests {
         let path = dir.path().join("a.npz");
         let (one, two) = (array![1.0f32].into_dyn(), array![2.0f32].into_dyn());
         let x = port("x", &[1]);
-        file::write(&path, |sink| write_npz(sink, [("x", one.view()), ("y", two.view())])).unwrap();
+        file::write(&path, |file| write_npz(file, [("x", one.view()), ("y", two.view())])).unwrap();
         assert_eq!(read(&x, &path).unwrap(), Tensor::F32(array![[1.0]].into_dyn()));
         assert_eq!(read(&x, &dir.path().join("a.npz:y")).unwrap(), Tensor::F32(array![[2.0]].into_dyn()));
         assert_eq!(read(&port("z", &[1]), &path).unwrap_err(), "DIR/a.npz: has no array `z`; it has `x`, `y`");
-        file::write(&path, |sink| write_npz(sink, [("y", two.view())])).unwrap();
+        file::write(&path, |file| write_npz(file, [("y", two.view())])).unwrap();
         assert_eq!(read(&x, &path).unwrap(), Tensor::F32(array![[2.0]].into_dyn()));
     }
 

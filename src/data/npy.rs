@@ -12,6 +12,8 @@ use crate::error::Error;
 pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 /// A header says one shape: it is never longer than this.
 const MAX_HEADER: usize = 1 << 16;
+/// Bytes that are written at a time.
+const CHUNK: usize = 1 << 15;
 
 #[derive(Debug, PartialEq)]
 struct Header {
@@ -39,7 +41,10 @@ pub(super) fn read_npy(path: &Path, reader: &mut dyn Read, available: u64) -> Re
         .ok_or_else(|| damaged(path, format!("declares an array of shape {shape:?}, too large to be addressed")))?;
     let found = available.saturating_sub(header_len);
     if bytes != found {
-        return Err(damaged(path, format!("declares {bytes} bytes of values, but has {found}: it is damaged or incomplete")));
+        return Err(damaged(
+            path,
+            format!("declares {bytes} bytes of values, but has {found}: it is damaged or incomplete"),
+        ));
     }
     // `read!(f32, W, Variant)`: little- or big-endian, perhaps widened.
     macro_rules! read {
@@ -156,7 +161,8 @@ fn parse_header(text: &str) -> Option<Header> {
             "shape" => {
                 let (sizes, after) = value.strip_prefix('(')?.split_once(')')?;
                 let sizes = sizes.split(',').map(str::trim).filter(|size| !size.is_empty());
-                shape = Some(sizes.map(|size| size.trim_end_matches('L').parse().ok()).collect::<Option<Vec<usize>>>()?);
+                shape =
+                    Some(sizes.map(|size| size.trim_end_matches('L').parse().ok()).collect::<Option<Vec<usize>>>()?);
                 after
             }
             _ => return None,
@@ -186,10 +192,15 @@ pub fn write_npy(writer: &mut dyn Write, array: &ArrayViewD<'_, f32>) -> io::Res
     let len_field = u16::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
     writer.write_all(&len_field.to_le_bytes())?;
     writeln!(writer, "{header:<width$}", width = len - 1)?;
+    let mut bytes = Vec::with_capacity(CHUNK);
     for value in array {
-        writer.write_all(&value.to_le_bytes())?;
+        bytes.extend_from_slice(&value.to_le_bytes());
+        if bytes.len() >= CHUNK {
+            writer.write_all(&bytes)?;
+            bytes.clear();
+        }
     }
-    Ok(())
+    writer.write_all(&bytes)
 }
 
 #[cfg(test)]
@@ -232,7 +243,10 @@ pub(super) mod tests {
         // [[1, 2, 3], [4, 5, 6]] by columns.
         let by_columns = read(&npy("|u1", "True", "(2, 3)", &[1, 4, 2, 5, 3, 6])).unwrap();
         assert_eq!(by_columns.values, Values::U8(vec![1, 2, 3, 4, 5, 6]));
-        assert_eq!((half(0x3c00), half(0xc000), half(0x0001), half(0x7c00)), (1.0, -2.0, 2.0f32.powi(-24), f32::INFINITY));
+        assert_eq!(
+            (half(0x3c00), half(0xc000), half(0x0001), half(0x7c00)),
+            (1.0, -2.0, 2.0f32.powi(-24), f32::INFINITY)
+        );
     }
 
     #[test]

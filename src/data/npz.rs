@@ -1,18 +1,17 @@
 //! Archives of named arrays, as `numpy.savez` and `numpy.savez_compressed` write them.
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use ndarray::ArrayViewD;
 use zip::result::ZipError;
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipArchive, ZipWriter};
+use zip::{CompressionMethod, ZipArchive};
 
-use super::array::Array;
-use super::file::{Sink, damaged, failed, open};
-use super::npy::{read_npy, write_npy};
 use super::MAX_UNPACKED;
+use super::array::Array;
+use super::file::{damaged, failed, open};
+use super::npy::{read_npy, write_npy};
 use crate::error::Error;
 
 pub(super) const MAGIC: &[u8] = b"PK";
@@ -60,25 +59,88 @@ fn broken(path: &Path, error: ZipError) -> Error {
     }
 }
 
-/// Writes an archive of arrays; the same arrays give the same bytes.
+/// Writes an archive of arrays, not packed; the same arrays give the same bytes.
 ///
 /// # Errors
-/// When `sink` refuses.
+/// When `writer` refuses, or the archive would be beyond 4 GB.
 pub fn write_npz<'a>(
-    sink: &mut dyn Sink,
+    writer: &mut dyn Write,
     arrays: impl IntoIterator<Item = (&'a str, ArrayViewD<'a, f32>)>,
 ) -> io::Result<()> {
-    let mut archive = ZipWriter::new(sink);
+    // The zip format, section 4.3: each entry after its header, then the directory and its end.
+    let (mut directory, mut offset, mut n_entries) = (Vec::new(), 0, 0);
     for (name, array) in arrays {
-        let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Stored)
-            .last_modified_time(zip::DateTime::default())
-            .large_file(array.len() >= 1 << 29);
-        archive.start_file(format!("{name}.npy"), options)?;
-        write_npy(&mut io::BufWriter::new(&mut archive), &array)?;
+        let name = format!("{name}.npy");
+        let mut measure = Measure::default();
+        write_npy(&mut measure, &array)?;
+        let header = Header { crc: measure.crc.sum(), size: limited(measure.len)?, name: &name };
+        writer.write_all(b"PK\x03\x04")?;
+        header.write(writer)?;
+        writer.write_all(name.as_bytes())?;
+        write_npy(writer, &array)?;
+        // Made by version 2.0; no comment, disk 0, no attributes.
+        directory.extend_from_slice(b"PK\x01\x02\x14\x00");
+        header.write(&mut directory)?;
+        directory.extend_from_slice(&[0; 10]);
+        directory.extend_from_slice(&limited(offset)?.to_le_bytes());
+        directory.extend_from_slice(name.as_bytes());
+        offset += (4 + HEADER + name.len()) as u64 + measure.len;
+        n_entries += 1;
     }
-    archive.finish()?;
-    Ok(())
+    let n_entries = u16::try_from(n_entries).map_err(|_| io::ErrorKind::InvalidInput)?;
+    writer.write_all(&directory)?;
+    writer.write_all(b"PK\x05\x06\x00\x00\x00\x00")?;
+    writer.write_all(&n_entries.to_le_bytes())?;
+    writer.write_all(&n_entries.to_le_bytes())?;
+    writer.write_all(&limited(directory.len() as u64)?.to_le_bytes())?;
+    writer.write_all(&limited(offset)?.to_le_bytes())?;
+    writer.write_all(&[0, 0])
+}
+
+/// Sizes and places are 32 bits wide.
+fn limited(n: u64) -> io::Result<u32> {
+    u32::try_from(n).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "an .npz holds at most 4 GB"))
+}
+
+/// What stands before an entry and in the directory alike.
+struct Header<'a> {
+    crc: u32,
+    size: u32,
+    name: &'a str,
+}
+
+/// Bytes of a [`Header`].
+const HEADER: usize = 26;
+
+impl Header<'_> {
+    fn write(&self, writer: &mut dyn Write) -> io::Result<()> {
+        let name_len = u16::try_from(self.name.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        // Needs version 2.0; names are UTF-8; stored; the first of January 1980.
+        writer.write_all(&[20, 0, 0, 8, 0, 0, 0, 0, 0x21, 0])?;
+        writer.write_all(&self.crc.to_le_bytes())?;
+        writer.write_all(&self.size.to_le_bytes())?;
+        writer.write_all(&self.size.to_le_bytes())?;
+        writer.write_all(&name_len.to_le_bytes())?;
+        writer.write_all(&[0, 0])
+    }
+}
+
+/// Counts what is written, and its checksum.
+#[derive(Default)]
+struct Measure {
+    len: u64,
+    crc: flate2::Crc,
+}
+
+impl Write for Measure {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.crc.update(bytes);
+        self.len += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -97,14 +159,14 @@ mod tests {
         let path = dir.path().join("a.npz");
         let (x, y) = (array![[1.0f32, 2.0]].into_dyn(), array![3.0f32].into_dyn());
         let arrays = || [("x", x.view()), ("y", y.view())];
-        file::write(&path, |sink| write_npz(sink, arrays())).unwrap();
+        file::write(&path, |file| write_npz(file, arrays())).unwrap();
         let mut npz = Npz::open(&path).unwrap();
         assert_eq!(npz.names(), ["x", "y"]);
         assert_eq!(npz.read("x").unwrap().values, Values::F32(vec![1.0, 2.0]));
         let error = npz.read("z").unwrap_err().to_string();
         assert!(error.ends_with("a.npz: has no array `z`; it has `x`, `y`"), "{error}");
         let bytes = fs::read(&path).unwrap();
-        file::write(&path, |sink| write_npz(sink, arrays())).unwrap();
+        file::write(&path, |file| write_npz(file, arrays())).unwrap();
         assert_eq!(fs::read(&path).unwrap(), bytes);
     }
 

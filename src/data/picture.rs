@@ -62,7 +62,9 @@ impl Preparation {
         for (what, values) in [("means", &self.mean), ("deviations", &self.deviation)] {
             if !matches!(values.len(), 0 | 1) && values.len() != channels {
                 let n = values.len();
-                return Err(Error::Input(format!("there are {n} {what} for {channels} channels: give one, or one for each")));
+                return Err(Error::Input(format!(
+                    "there are {n} {what} for {channels} channels: give one, or one for each"
+                )));
             }
         }
         match self.deviation.iter().find(|value| !value.is_finite() || **value <= 0.0) {
@@ -107,7 +109,12 @@ pub(super) fn read_picture(
 }
 
 /// Resizes one grey picture of bytes, as [`read_picture`] does.
-pub(super) fn resize_grey(bytes: &[u8], from: [usize; 2], to: [usize; 2], preparation: &Preparation) -> Option<Vec<u8>> {
+pub(super) fn resize_grey(
+    bytes: &[u8],
+    from: [usize; 2],
+    to: [usize; 2],
+    preparation: &Preparation,
+) -> Option<Vec<u8>> {
     let size = |n: usize| u32::try_from(n).ok();
     let picture: Picture<image::Luma<u8>> = Picture::from_raw(size(from[1])?, size(from[0])?, bytes.to_vec())?;
     Some(resize(&picture, size(to[0])?, size(to[1])?, preparation).into_raw())
@@ -132,7 +139,10 @@ fn decode(path: &Path) -> Result<DynamicImage, Error> {
     let pixels = u64::from(decoder.dimensions().0) * u64::from(decoder.dimensions().1);
     if pixels == 0 || decoder.total_bytes() > MAX_DECODED || pixels.saturating_mul(4) > MAX_DECODED {
         let (width, height) = decoder.dimensions();
-        return Err(damaged(path, format!("is a picture of {width} x {height} pixels, too large or too small to be read")));
+        return Err(damaged(
+            path,
+            format!("is a picture of {width} x {height} pixels, too large or too small to be read"),
+        ));
     }
     // A picture without the entry lies as it should.
     let orientation = decoder.orientation();

@@ -88,7 +88,9 @@ impl Spec {
                 if paths.len() != ports.len() {
                     let names: Vec<String> = ports.iter().map(|port| format!("`{}`", port.name)).collect();
                     let (n, names) = (paths.len(), names.join(", "));
-                    return Err(Error::Input(format!("`idx:` names {n} files; the network takes one for each of {names}")));
+                    return Err(Error::Input(format!(
+                        "`idx:` names {n} files; the network takes one for each of {names}"
+                    )));
                 }
                 let columns = ports.iter().zip(paths).map(|(port, path)| idx_column(port, path, preparation));
                 columns.collect::<Result<Vec<_>, _>>()?
@@ -222,11 +224,11 @@ mod tests {
     fn archives_by_name() {
         let dir = tempfile::tempdir().unwrap();
         let (x, y) = (ArrayD::zeros(vec![4, 3]), ArrayD::from_elem(vec![4], 1.0));
-        file::write(&dir.path().join("a.npz"), |sink| write_npz(sink, [("x", x.view()), ("y", y.view())])).unwrap();
+        file::write(&dir.path().join("a.npz"), |file| write_npz(file, [("x", x.view()), ("y", y.view())])).unwrap();
         let examples = load(dir.path(), "npz:DIR/a.npz", &[port("x", &[3]), tokens("y", &[], 2)]).unwrap();
         assert_eq!(examples.n_examples(), 4);
         let error = load(dir.path(), "npz:DIR/a.npz", &[port("x", &[2]), tokens("y", &[], 2)]).unwrap_err();
-        assert_eq!(error, "DIR/a.npz: has shape [4, 3], but `x` takes [2] for each member of the batch");
+        assert_eq!(error, "DIR/a.npz: has shape [4, 3], but `x` takes [2] for each example");
         let error = load(dir.path(), "npz:DIR/a.npz", &[port("z", &[2])]).unwrap_err();
         assert_eq!(error, "DIR/a.npz: has no array `z`; it has `x`, `y`");
     }

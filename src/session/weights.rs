@@ -102,7 +102,8 @@ impl Session {
         for name in names {
             let tensor = file.tensor(name).map_err(damaged)?;
             let stored = self.tensors.get_mut(name).expect("checked above");
-            let values = tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+            let values =
+                tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
             stored.values.as_mut_slice().iter_mut().zip(values).for_each(|(to, from)| *to = from);
         }
         if let Some(step) = read_notes(bytes)?.get("step") {

@@ -24,7 +24,10 @@ pub enum End {
     Interrupted,
     /// The loss or a parameter is no finite number any more, and the session's parameters are of no use; what
     /// [`Watch::epoch`](super::Watch::epoch) saved last is good. Both count from 1.
-    Diverged { epoch: usize, batch: usize },
+    Diverged {
+        epoch: usize,
+        batch: usize,
+    },
 }
 
 /// An epoch that is over.

@@ -72,15 +72,7 @@ impl Sums {
 impl TrainState {
     /// The start of a training.
     pub fn new(n_examples: usize, batch: usize, seed: u64) -> Self {
-        TrainState {
-            epoch: 0,
-            batches: 0,
-            sums: Sums::default(),
-            plateau: Plateau::default(),
-            n_examples,
-            batch,
-            seed,
-        }
+        TrainState { epoch: 0, batches: 0, sums: Sums::default(), plateau: Plateau::default(), n_examples, batch, seed }
     }
 
     pub(super) fn end_epoch(&mut self, schedule: &Schedule, loss: f64) {
@@ -109,7 +101,8 @@ impl TrainState {
     /// As the notes of a checkpoint: `train.epoch` and so on.
     pub fn to_notes(&self) -> BTreeMap<String, String> {
         let mut notes = BTreeMap::new();
-        let mut note = |key: &str, value: &dyn std::fmt::Display| notes.insert(format!("train.{key}"), value.to_string());
+        let mut note =
+            |key: &str, value: &dyn std::fmt::Display| notes.insert(format!("train.{key}"), value.to_string());
         note("epoch", &self.epoch);
         note("batches", &self.batches);
         note("examples", &self.n_examples);
@@ -137,7 +130,9 @@ impl TrainState {
         }
         let mut metrics = BTreeMap::new();
         for (key, value) in notes.iter() {
-            let Some((at, name)) = key.strip_prefix("train.sum.metric.").and_then(|key| key.split_once('.')) else { continue };
+            let Some((at, name)) = key.strip_prefix("train.sum.metric.").and_then(|key| key.split_once('.')) else {
+                continue;
+            };
             let sum = (name.to_owned(), parse(key, value)?);
             metrics.insert(parse::<usize>(key, at)?, sum);
         }

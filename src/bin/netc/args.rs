@@ -21,8 +21,16 @@ use netc::pipeline::{Entry, Stage};
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
-    /// Whether messages and tables have colors; `auto` looks at the terminal, NO_COLOR and CLICOLOR_FORCE.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    /// Colors: auto (by the terminal, NO_COLOR, CLICOLOR_FORCE), always or never.
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true,
+        display_order = 1000
+    )]
     pub color: clap::ColorChoice,
 }
 
@@ -58,12 +66,14 @@ pub struct NetArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  netc check models/vgg16.net\n  netc check models/lenet.net --set classes=26 --batch 64\n  \
-                        netc check models/textcnn.net --length words=100 --explain")]
+#[command(
+    after_help = "Examples:\n  netc check models/vgg16.net\n  netc check models/lenet.net --set classes=26 --batch 64\n  \
+                        netc check models/textcnn.net --length T=100 --explain"
+)]
 pub struct CheckArgs {
     #[command(flatten)]
     pub net: NetArgs,
-    /// The batch that activations and workspaces are told for [default: 1, and the file's for training].
+    /// The batch to tell activations and workspaces for [default: 1, and the file's to train].
     #[arg(long, value_name = "N", value_parser = count)]
     pub batch: Option<usize>,
     /// The length of a sequence axis, where numbers depend on it: `T=100`.
@@ -75,11 +85,11 @@ pub struct CheckArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
-    /// Print what this stage makes instead: see `netc emit`.
-    #[arg(long, value_name = "STAGE", conflicts_with_all = ["json", "explain"])]
+    /// Print what a stage makes instead: ast, graph, backward, simplified, kernels, plan, clif, asm.
+    #[arg(long, value_name = "STAGE", hide_possible_values = true, conflicts_with_all = ["json", "explain"])]
     pub emit: Option<StageArg>,
-    /// The entry for `--emit`.
-    #[arg(long, requires = "emit")]
+    /// The entry for `--emit`: forward, evaluate, gradients or train_step.
+    #[arg(long, requires = "emit", hide_possible_values = true)]
     pub entry: Option<EntryArg>,
     /// Tell on standard error how long each pass took.
     #[arg(long)]
@@ -87,9 +97,11 @@ pub struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  netc run models/digits.net --weights models/digits/digits.safetensors --input models/digits/seven.png --top 3\n  \
+#[command(
+    after_help = "Examples:\n  netc run models/digits.net --weights models/digits/digits.safetensors --input models/digits/seven.png --top 3\n  \
                         netc run net.net --input image=cat.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --resize crop --top 5\n  \
-                        netc run net.net --input a=a.npy --input b=arrays.npz:b --output out.npz")]
+                        netc run net.net --input a=a.npy --input b=arrays.npz:b --output out.npz"
+)]
 pub struct RunArgs {
     #[command(flatten)]
     pub net: NetArgs,
@@ -126,9 +138,11 @@ pub struct RunArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  netc train models/lenet.net --data idx:images.gz,labels.gz --validate 20% --save lenet.safetensors\n  \
+#[command(
+    after_help = "Examples:\n  netc train models/lenet.net --data idx:images.gz,labels.gz --validate 20% --save lenet.safetensors\n  \
                         netc train models/lenet.net --data idx:images.gz,labels.gz --validate 20% --resume lenet.safetensors --epochs 20\n  \
-                        netc train net.net --data npz:train.npz --validate npz:test.npz --log log.jsonl")]
+                        netc train net.net --data npz:train.npz --validate npz:test.npz --log log.jsonl"
+)]
 pub struct TrainArgs {
     #[command(flatten)]
     pub net: NetArgs,
@@ -183,9 +197,8 @@ pub struct TrainArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pictures")]
 pub struct PictureArgs {
-    /// How a picture of another form is brought to the input's: all of it out of proportion, the middle of it, or
-    /// all of it with a margin.
-    #[arg(long, value_name = "HOW", default_value = "stretch")]
+    /// Bring a picture to the input's size: stretch it, crop its middle, or pad it with a margin.
+    #[arg(long, value_name = "HOW", default_value = "stretch", hide_possible_values = true)]
     pub resize: ResizeArg,
     /// Make light dark, for dark digits on paper where the network learned light ones on black.
     #[arg(long)]
@@ -204,11 +217,11 @@ pub struct PictureArgs {
 pub struct EmitArgs {
     #[command(flatten)]
     pub net: NetArgs,
-    /// Which stage.
-    #[arg(long, value_name = "STAGE")]
+    /// Which stage: ast, graph, backward, simplified, kernels, plan, clif or asm.
+    #[arg(long, value_name = "STAGE", hide_possible_values = true)]
     pub stage: StageArg,
-    /// Which entry [default: forward, for `backward` gradients].
-    #[arg(long)]
+    /// Which entry: forward, evaluate, gradients or train_step [default: forward, for `backward` gradients].
+    #[arg(long, hide_possible_values = true)]
     pub entry: Option<EntryArg>,
     /// Write to a file.
     #[arg(long, short, value_name = "FILE")]

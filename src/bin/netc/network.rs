@@ -24,7 +24,8 @@ pub fn read_source(path: &str) -> Result<(String, String), Failure> {
     let (name, bytes) = if path == "-" {
         let mut bytes = Vec::new();
         let stdin = std::io::Read::take(std::io::stdin(), MAX_SOURCE + 1);
-        std::io::Read::read_to_end(&mut { stdin }, &mut bytes).map_err(|error| file::failed(Path::new(STDIN), &error))?;
+        std::io::Read::read_to_end(&mut { stdin }, &mut bytes)
+            .map_err(|error| file::failed(Path::new(STDIN), &error))?;
         (STDIN, bytes)
     } else {
         (path, file::read(Path::new(path), MAX_SOURCE)?)
@@ -39,7 +40,7 @@ pub fn read_source(path: &str) -> Result<(String, String), Failure> {
 fn refuse(name: &str, message: Message) -> Failure {
     let mut sources = Sources::new();
     let id = sources.add(name, "");
-    let diagnostic = message.at(netc::diag::Span::new(id, 0, 0));
+    let diagnostic = message.at_file(id);
     diagnostics(&sources, &[diagnostic])
 }
 
@@ -92,7 +93,8 @@ impl Weights {
     }
     /// What was set when they were trained.
     pub fn overrides(&self) -> Vec<(String, String)> {
-        let set = self.notes.iter().filter_map(|(key, value)| Some((key.strip_prefix("set.")?.to_owned(), value.clone())));
+        let set =
+            self.notes.iter().filter_map(|(key, value)| Some((key.strip_prefix("set.")?.to_owned(), value.clone())));
         set.collect()
     }
 }

@@ -69,7 +69,8 @@ impl<'n> Report<'n> {
             let symbol = Symbol::Axis(name.as_str().into());
             if !axes(network).contains(&symbol) {
                 let known: Vec<String> = axes(network).iter().map(|axis| format!("`{axis}`")).collect();
-                let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+                let known =
+                    if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
                 return Err(Failure::arguments(format!("the network has no sequence axis `{name}`; {known}")));
             }
             lengths.push((symbol, *n));
@@ -106,7 +107,8 @@ impl<'n> Report<'n> {
 
     fn table(&self, explains: bool) -> String {
         use Align::{Left, Right};
-        let activations = if self.batch == 1 { "activations".to_owned() } else { format!("activations x {}", self.batch) };
+        let activations =
+            if self.batch == 1 { "activations".to_owned() } else { format!("activations x {}", self.batch) };
         let mut table = Table::new([
             ("layer", Left),
             ("kind", Left),
@@ -119,9 +121,12 @@ impl<'n> Report<'n> {
             table.row([port.name.as_str(), "input", &show_shape(&port.ty.shape[1..])]);
         }
         for layer in &self.network.layers {
-            let LayerUse { path, kind, shape, n_parameters, multiply_accumulates, activation_bytes, explanation, .. } = layer;
+            let LayerUse {
+                path, kind, shape, n_parameters, multiply_accumulates, activation_bytes, explanation, ..
+            } = layer;
             let activation = activation_bytes.times(&Dim::fixed(self.batch));
-            let show = |dim: &Dim, show: fn(usize) -> String| value(dim, &self.member).map_or_else(|| formula(dim), show);
+            let show =
+                |dim: &Dim, show: fn(usize) -> String| value(dim, &self.member).map_or_else(|| formula(dim), show);
             table.row([
                 path.clone(),
                 kind.clone(),
@@ -181,14 +186,18 @@ impl<'n> Report<'n> {
 
     /// The shape with the lengths that are known.
     fn shape(&self, shape: &[Dim]) -> String {
-        let sizes: Vec<String> =
-            shape.iter().map(|dim| value(dim, &self.member).map_or_else(|| dim.to_string(), |n| n.to_string())).collect();
+        let sizes: Vec<String> = shape
+            .iter()
+            .map(|dim| value(dim, &self.member).map_or_else(|| dim.to_string(), |n| n.to_string()))
+            .collect();
         format!("[{}]", sizes.join(", "))
     }
 
     fn json(&self) -> Value {
         let dim = |dim: &Dim| value(dim, &self.member).map_or_else(|| json!(dim.to_string()), |n| json!(n));
-        let sum = |sum: &Sum| sum.value(&self.member).map_or_else(|| json!(sum.show(&self.member, |n| n.to_string())), |n| json!(n));
+        let sum = |sum: &Sum| {
+            sum.value(&self.member).map_or_else(|| json!(sum.show(&self.member, |n| n.to_string())), |n| json!(n))
+        };
         let shape = |shape: &[Dim]| Value::from(shape.iter().map(dim).collect::<Vec<_>>());
         let ports = self.network.ports.iter().map(|port| {
             json!({

@@ -14,7 +14,7 @@ use crate::output::Output;
 pub fn run(args: &EmitArgs, output: &mut Output) -> Result<(), Failure> {
     let text = stage(&args.net, args.stage.0, args.entry.map(|entry| entry.0))?;
     match &args.output {
-        Some(path) => Ok(file::write(Path::new(path), |sink| sink.write_all(text.as_bytes()))?),
+        Some(path) => Ok(file::write(Path::new(path), |file| file.write_all(text.as_bytes()))?),
         None => output.text(text),
     }
 }

@@ -26,10 +26,9 @@ pub fn run(args: &ExplainArgs, output: &mut Output) -> Result<(), Failure> {
         }
         None => {
             let near = suggest(slug, Code::all().iter().map(|code| code.slug()));
-            let help = near.first().map_or_else(
-                || "`netc explain` lists them".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
+            let help = near
+                .first()
+                .map_or_else(|| "`netc explain` lists them".to_owned(), |near| format!("did you mean `{near}`?"));
             Err(Failure::arguments(format!("there is no error `{slug}`; {help}")))
         }
     }

@@ -48,7 +48,7 @@ fn format_file(path: &str, only_checks: bool, output: &mut Output) -> Result<boo
         (_, true) => {}
         ("-", false) => output.text(formatted)?,
         (_, false) if formatted != text => {
-            file::write(Path::new(path), |sink| sink.write_all(formatted.as_bytes()))?;
+            file::write(Path::new(path), |file| file.write_all(formatted.as_bytes()))?;
         }
         (_, false) => {}
     }

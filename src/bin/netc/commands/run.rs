@@ -95,7 +95,10 @@ fn read_inputs(network: &Network, args: &[String], preparation: &Preparation) ->
             }
             (_, [only]) => (only.name.as_str(), arg.as_str()),
             _ => {
-                let message = format!("`--input {arg}` does not say which input it is for: write `NAME={arg}`; the inputs are {}", names());
+                let message = format!(
+                    "`--input {arg}` does not say which input it is for: write `NAME={arg}`; the inputs are {}",
+                    names()
+                );
                 return Err(Failure::arguments(message));
             }
         };
@@ -103,7 +106,8 @@ fn read_inputs(network: &Network, args: &[String], preparation: &Preparation) ->
     }
     let mut inputs = Vec::new();
     for port in ports {
-        let paths: Vec<String> = files.iter().filter(|(name, _)| *name == port.name).map(|(_, path)| (*path).to_owned()).collect();
+        let paths: Vec<String> =
+            files.iter().filter(|(name, _)| *name == port.name).map(|(_, path)| (*path).to_owned()).collect();
         if paths.is_empty() {
             return Err(Failure::arguments(format!("there is no `--input {}=FILE`", port.name)));
         }
@@ -138,9 +142,9 @@ fn check_output(network: &Network, path: Option<&str>) -> Result<(), Failure> {
 }
 
 fn write_outputs(path: &str, outputs: &Outputs) -> Result<(), Error> {
-    file::write(Path::new(path), |mut sink| match outputs.outputs().next() {
-        Some((_, array)) if path.ends_with(".npy") => write_npy(&mut sink, &array),
-        _ => write_npz(sink, outputs.outputs()),
+    file::write(Path::new(path), |writer| match outputs.outputs().next() {
+        Some((_, array)) if path.ends_with(".npy") => write_npy(writer, &array),
+        _ => write_npz(writer, outputs.outputs()),
     })
 }
 
@@ -173,7 +177,8 @@ impl Report<'_> {
         });
         if array.ndim() != 2 {
             let shape = &array.shape()[1..];
-            let message = format!("`--top` needs an output with one number for each class, but `{name}` has shape {shape:?}");
+            let message =
+                format!("`--top` needs an output with one number for each class, but `{name}` has shape {shape:?}");
             return Err(Failure::new(Exit::Input, message));
         }
         if let Some(labels) = self.labels.as_ref().filter(|labels| labels.len() != array.shape()[1]) {

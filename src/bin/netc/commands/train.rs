@@ -89,14 +89,17 @@ pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
             }
             if !args.quiet {
                 let saved = save.map(|path| format!("; saved `{path}`")).unwrap_or_default();
-                note(format!("trained {n_shown} epochs in {}{saved}", duration(seconds)));
+                let epochs = if n_shown == 1 { "epoch" } else { "epochs" };
+                note(format!("trained {n_shown} {epochs} in {}{saved}", duration(seconds)));
             }
             Ok(())
         }
         End::Interrupted => Err(interrupted(&session, &history.state, saver)?),
         End::Diverged { epoch, batch } => {
             let kept = match (save, history.state.epoch) {
-                (Some(path), 1..) if Path::new(path).exists() => format!("; `{path}` holds the weights after epoch {}", history.state.epoch),
+                (Some(path), 1..) if Path::new(path).exists() => {
+                    format!("; `{path}` holds the weights after epoch {}", history.state.epoch)
+                }
                 _ => String::new(),
             };
             let message = format!(
@@ -112,13 +115,11 @@ pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
 fn resumed_state(args: &TrainArgs, saved: Option<&Weights>) -> Result<Option<TrainState>, Failure> {
     let (Some(path), Some(saved)) = (&args.resume, saved) else { return Ok(None) };
     let state = TrainState::from_notes(&saved.notes).map_err(|error| Failure::in_file(path, error))?;
-    let given = [
-        ("--batch", args.batch.map(|n| n as u64), state.batch as u64),
-        ("--seed", args.seed, state.seed),
-    ];
+    let given = [("--batch", args.batch.map(|n| n as u64), state.batch as u64), ("--seed", args.seed, state.seed)];
     for (option, given, then) in given {
         if let Some(given) = given.filter(|given| *given != then) {
-            let message = format!("`{option} {given}` would make another training of `{path}`, which has {option} {then}");
+            let message =
+                format!("`{option} {given}` would make another training of `{path}`, which has {option} {then}");
             return Err(Failure::arguments(message));
         }
     }
@@ -164,7 +165,7 @@ impl Saver<'_> {
     pub fn save(self, session: &Session, state: &TrainState) -> Result<(), Error> {
         let Some(path) = self.path else { return Ok(()) };
         let notes = if self.training { state.to_notes() } else { BTreeMap::new() };
-        file::write(Path::new(path), |mut sink| session.save(self.training, &notes, &mut sink))
+        file::write(Path::new(path), |file| session.save(self.training, &notes, file))
     }
 }
 

@@ -1,0 +1,146 @@
+//! Training through the library: it learns, goes on bit for bit where it stopped, and notices when it diverges.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use ndarray::{Array1, Array2};
+use netc::data::{Batch, Dataset, Examples, Tensor, split};
+use netc::session::read_notes;
+use netc::train::{End, Epoch, FitOptions, History, Step, TrainState, Watch, evaluate, fit};
+use netc::{Session, SessionOptions};
+
+const N: usize = 50;
+
+/// Points on and above a line, a network that tells them apart, and its settings.
+fn session(settings: &str, seed: u64) -> Session {
+    let text = format!(
+        "net side {{\n  input x[2]\n  target label: token(2)\n  dense(8, tanh) -> dropout(0.1) -> batchnorm\n  \
+         logits = dense(2)\n  output logits\n  loss cross_entropy(logits, label)\n  metric accuracy(logits, label)\n}}\n\
+         train side {{\n  {settings}\n}}\n"
+    );
+    let network = netc::check_source("side.net", &text).unwrap_or_else(|error| panic!("{error}"));
+    Session::new(network, &SessionOptions { threads: 1, seed })
+}
+
+fn examples() -> Examples {
+    let x = Array2::from_shape_fn((N, 2), |(i, j)| ((i * 7 + j * 13) % 20) as f32 / 10.0 - 1.0);
+    let label = Array1::from_iter(x.rows().into_iter().map(|point| i32::from(point[0] > point[1])));
+    Examples::new([("x", Tensor::from(x.view())), ("label", Tensor::from(label.view()))]).unwrap()
+}
+
+fn options(epochs: usize) -> FitOptions {
+    FitOptions { epochs, batch: 8, seed: 3, resume: None }
+}
+
+fn bytes(session: &Session, state: &TrainState) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    session.save(true, &state.to_notes(), &mut bytes).unwrap();
+    bytes
+}
+
+/// The numbers of a history that do not depend on the clock.
+fn numbers(history: &History) -> Vec<(usize, f64, f64)> {
+    let loss = |epoch: &Epoch| epoch.validate.as_ref().map_or(0.0, |scores| scores.loss);
+    history.epochs.iter().map(|epoch| (epoch.epoch, epoch.train.loss, loss(epoch))).collect()
+}
+
+#[test]
+fn it_learns() {
+    let mut session = session("optimizer adam(lr = 0.02)", 1);
+    let examples = examples();
+    let (train, validate) = split(&examples, 10).unwrap();
+    let before = evaluate(&mut session, &train, 16).unwrap();
+    let history = fit(&mut session, &train, Some(&validate), &options(40), &mut ()).unwrap();
+    assert_eq!((history.end, history.epochs.len()), (End::Finished, 40));
+    let after = evaluate(&mut session, &train, 16).unwrap();
+    assert!(after.loss < before.loss / 2.0, "{before:?} {after:?}");
+    let last = history.epochs.last().unwrap().validate.as_ref().unwrap();
+    assert_eq!(last.metrics[0].0, "accuracy");
+    assert!(last.metrics[0].1 >= 0.8, "{last:?}");
+}
+
+#[test]
+fn means_count_every_example_once() {
+    // In batches of 8, the last of 50 examples form a batch of 2.
+    let mut session = session("optimizer sgd(lr = 1)", 1);
+    let examples = examples();
+    let in_parts = evaluate(&mut session, &examples, 8).unwrap();
+    let mut batch = Batch::default();
+    examples.gather(&(0..N).collect::<Vec<_>>(), &mut batch).unwrap();
+    let at_once = f64::from(session.evaluate(&batch.views()).unwrap().loss().unwrap());
+    assert!((in_parts.loss - at_once).abs() < 1e-6, "{} {at_once}", in_parts.loss);
+}
+
+/// Stops after so many steps.
+struct StopAfter(usize);
+
+impl Watch for StopAfter {
+    fn step(&mut self, _: &Step) -> ControlFlow<()> {
+        self.0 -= 1;
+        if self.0 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+#[test]
+fn an_interruption_leaves_no_trace() {
+    let settings = "optimizer adam(lr = 0.02)\n  schedule plateau(factor = 0.5, patience = 1)";
+    let examples = examples();
+    let (train, validate) = split(&examples, 10).unwrap();
+    let mut whole = session(settings, 1);
+    let expected = fit(&mut whole, &train, Some(&validate), &options(4), &mut ()).unwrap();
+    // Five batches an epoch: stop within one, at the end of one, at the very end.
+    for steps in [1, 5, 8, 12, 20] {
+        let mut first = session(settings, 1);
+        let begun = fit(&mut first, &train, Some(&validate), &options(4), &mut StopAfter(steps)).unwrap();
+        assert_eq!(begun.end, End::Interrupted);
+        let saved = bytes(&first, &begun.state);
+        // Another session, of another seed: what matters is in the checkpoint.
+        let state = TrainState::from_notes(&read_notes(&saved).unwrap()).unwrap();
+        let seed = read_notes(&saved).unwrap()["seed"].parse().unwrap();
+        let network = first.network().clone();
+        let mut second = Session::with_weights(network, &SessionOptions { threads: 2, seed }, &saved).unwrap();
+        let resumed = FitOptions { resume: Some(state), ..options(4) };
+        let rest = fit(&mut second, &train, Some(&validate), &resumed, &mut ()).unwrap();
+        assert_eq!([numbers(&begun), numbers(&rest)].concat(), numbers(&expected), "after {steps} steps");
+        assert!(bytes(&second, &rest.state) == bytes(&whole, &expected.state), "after {steps} steps");
+    }
+}
+
+#[test]
+fn divergence_is_noticed() {
+    let mut session = session("optimizer sgd(lr = 1e38)", 1);
+    let history = fit(&mut session, &examples(), None, &options(4), &mut ()).unwrap();
+    assert!(matches!(history.end, End::Diverged { epoch: 1, .. }), "{:?}", history.end);
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let mut session = session("optimizer adam", 1);
+    let three = Tensor::from(Array2::<f32>::zeros((4, 3)).view());
+    let labels = Tensor::from(Array1::<i32>::zeros(4).view());
+    let examples = Examples::new([("x", three), ("label", labels)]).unwrap();
+    let error = fit(&mut session, &examples, None, &options(1), &mut ()).unwrap_err().to_string();
+    assert!(error.contains("`x`"), "{error}");
+    let none = FitOptions { batch: 0, ..options(1) };
+    assert!(fit(&mut session, &examples, None, &none, &mut ()).is_err());
+}
+
+#[test]
+fn weights_are_saved_alone_or_with_the_training() {
+    let mut session = session("optimizer adam", 1);
+    let history = fit(&mut session, &examples(), None, &options(1), &mut ()).unwrap();
+    let mut alone = Vec::new();
+    session.save(false, &BTreeMap::new(), &mut alone).unwrap();
+    let with_training = bytes(&session, &history.state);
+    assert!(2 * alone.len() < with_training.len());
+    assert!(TrainState::from_notes(&read_notes(&alone).unwrap()).is_err());
+    let options = SessionOptions { threads: 1, seed: 9 };
+    let loaded = Session::with_weights(session.network().clone(), &options, &alone).unwrap();
+    for ((path, a), (_, b)) in loaded.parameters().zip(session.parameters()) {
+        assert_eq!(a, b, "{path}");
+    }
+    // Cut anywhere, they are refused.
+    for end in (0..alone.len()).step_by(7) {
+        assert!(Session::with_weights(session.network().clone(), &options, &alone[..end]).is_err(), "cut at {end}");
+    }
+}
