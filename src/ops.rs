@@ -18,6 +18,7 @@ mod reshape;
 mod scan;
 mod slice;
 mod source;
+mod stop_gradient;
 mod transpose;
 mod unary;
 mod window;
@@ -94,6 +95,7 @@ primitives! {
     compare::Compare,
     compare::Select,
     convert::Convert,
+    stop_gradient::StopGradient,
     reduce::Reduce,
     broadcast::Broadcast,
     reshape::Reshape,

@@ -9,7 +9,7 @@ use crate::ensure;
 use crate::kernel::{BinaryFn, Combine, CompareFn, UnaryFn};
 use crate::ops::{
     Binary, Broadcast, Compare, Concat, Constant, Convert, Iota, Op, Pad, Reduce, Reshape, Role, Select, Slice, Source,
-    Transpose, Unary,
+    StopGradient, Transpose, Unary,
 };
 use crate::types::{Dim, ElementType, TensorType};
 
@@ -146,6 +146,10 @@ impl<'b> Var<'b> {
     /// An `i32` as an `f32`.
     pub fn to_f32(self) -> Self {
         self.builder.emit(Convert, &[self])
+    }
+    /// The same value, through which no gradient flows.
+    pub fn stop_gradient(self) -> Self {
+        self.builder.emit(StopGradient, &[self])
     }
     /// Sums over `axes`, which stay with length one.
     pub fn sum(self, axes: &[usize]) -> Self {

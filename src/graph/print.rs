@@ -50,6 +50,7 @@ impl fmt::Display for Node {
             Op::Compare(op) => write!(f, "{}({args})", compare(op.0)),
             Op::Select(_) => write!(f, "select({args})"),
             Op::Convert(_) => write!(f, "convert({args})"),
+            Op::StopGradient(_) => write!(f, "stop_gradient({args})"),
             Op::Reduce(op) => write!(f, "{}({args}) over {}", combine(op.combine), list(&op.axes, ", ")),
             Op::Broadcast(_) => write!(f, "broadcast({args})"),
             Op::Reshape(_) => write!(f, "reshape({args})"),

@@ -25,7 +25,7 @@ pub(super) const LAYER: Layer = Layer::new(
 
 fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
     let axis = class_axis("cross_entropy", x)?;
-    let shifted = x - x.max(&[axis]);
+    let shifted = x - x.max(&[axis]).stop_gradient();
     let logarithms = shifted - shifted.exp().sum(&[axis]).log();
     surprise(cx, "cross_entropy", logarithms, args)
 }

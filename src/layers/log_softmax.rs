@@ -25,6 +25,6 @@ pub(super) const LAYER: Layer = Layer::new(
 fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
     let axis = axis_or_last(x, args)?;
     // Subtracting the maximum leaves the result unchanged and `exp` finite.
-    let shifted = x - x.max(&[axis]);
+    let shifted = x - x.max(&[axis]).stop_gradient();
     Ok(shifted - shifted.exp().sum(&[axis]).log())
 }

@@ -261,6 +261,42 @@ impl Primitive for WindowArgMax {
     }
 }
 
+impl WindowSpread {
+    /// The element where windows do not overlap, so that there is at most one that holds it.
+    fn only_window(&self, cx: &mut Lowering<'_>, args: &[Value], index: &[Int]) -> Expr {
+        let Window { kernel, stride, pad } = self.window;
+        let mut at = index.to_vec();
+        let mut inner = [index[2], index[3]];
+        let mut conditions = Vec::new();
+        for axis in 0..2 {
+            // Element h has number (h + pad) % stride in window (h + pad) / stride.
+            let ahead = cx.int_const(pad[axis] as i64);
+            let start = cx.int_add(index[2 + axis], ahead);
+            at[2 + axis] = cx.int_div(start, stride[axis] as i64);
+            inner[axis] = cx.int_rem(start, stride[axis] as i64);
+            if kernel[axis] < stride[axis] {
+                conditions.push(Condition::InRange(inner[axis], Dim::fixed(kernel[axis])));
+            }
+            let (count, image) = (cx.shape(args[0])[2 + axis].clone(), &self.image[axis]);
+            // Windows that tile the image hold all of it.
+            let tiles = pad[axis] == 0 && *image == count.times(&Dim::fixed(stride[axis]));
+            if !tiles {
+                conditions.push(Condition::InRange(at[2 + axis], count));
+            }
+        }
+        let ct = cx.element(args[0], &at);
+        let ct = match args.get(1) {
+            Some(&chosen) => {
+                let chosen = cx.element(chosen, &at);
+                let number = self.window.number(cx, inner);
+                only(cx, chosen, number, ct)
+            }
+            None => ct,
+        };
+        cx.guard(conditions, ct, 0.0)
+    }
+}
+
 impl Primitive for WindowSpread {
     fn infer(&self, args: &[&TensorType]) -> Result<TensorType, Message> {
         let windows = args[0];
@@ -293,6 +329,9 @@ impl Primitive for WindowSpread {
     }
 
     fn element(&self, cx: &mut Lowering<'_>, args: &[Value], index: &[Int]) -> Option<Expr> {
+        if !self.window.overlaps() {
+            return Some(self.only_window(cx, args, index));
+        }
         let Window { kernel, stride, pad } = self.window;
         let loops = kernel.map(|extent| cx.axis(Dim::fixed(extent)));
         let inner = loops.map(|axis| cx.int_axis(axis));

@@ -2,26 +2,64 @@
 //! moments and the parameter that they update: one pass over memory instead of three.
 
 use crate::index::{Id, IndexVec};
-use crate::kernel::{Address, Axis, Buffer, Condition, Expr, Int, IntExpr, Kernel, Program, Scalar, Step, Store};
+use crate::kernel::{
+    Access, Address, Axis, Buffer, Condition, Expr, Int, IntExpr, Kernel, Mode, Program, Scalar, Step, Store,
+};
 
 /// A merged kernel has at most this many expressions.
 const LARGE: usize = 96;
 
-/// Merges each loop nest into the one before it where that is sound and saves a load.
+/// How many steps back a loop nest looks for one to merge with.
+const REACH: usize = 6;
+
+/// Merges each loop nest into an earlier one near it where that is sound and saves a load.
 pub(super) fn siblings(program: &mut Program) {
     for steps in [&mut program.prepare, &mut program.steps] {
         let mut merged: Vec<Step> = Vec::with_capacity(steps.len());
         for step in steps.drain(..) {
-            if let (Some(Step::Loop(first)), Step::Loop(second)) = (merged.last_mut(), &step)
-                && let Some(both) = merge(first, second)
-            {
-                *first = both;
-                continue;
+            if !merge_back(&mut merged, &step) {
+                merged.push(step);
             }
-            merged.push(step);
         }
         *steps = merged;
     }
+}
+
+/// Merges `step` into one of the last few steps; whether it has.
+fn merge_back(steps: &mut Vec<Step>, step: &Step) -> bool {
+    let Step::Loop(second) = step else { return false };
+    for at in (steps.len().saturating_sub(REACH)..steps.len()).rev() {
+        let between = &steps[at + 1..];
+        if let Step::Loop(first) = &steps[at]
+            && let Some(both) = merge(first, second)
+        {
+            if between.iter().all(|other| commute(other, step)) {
+                // The second moves up to the first.
+                steps[at] = Step::Loop(both);
+                return true;
+            }
+            if between.iter().all(|other| commute(&steps[at], other)) {
+                // The first moves down to the second.
+                steps.remove(at);
+                steps.push(Step::Loop(both));
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Whether two steps may change places: neither writes what the other touches.
+fn commute(a: &Step, b: &Step) -> bool {
+    let mut touched: Vec<Access> = Vec::new();
+    a.for_each_access(&mut |access| touched.push(access));
+    let mut free = true;
+    b.for_each_access(&mut |access| {
+        let clashes =
+            |other: &Access| other.buffer == access.buffer && (other.mode == Mode::Write || access.mode == Mode::Write);
+        free &= !touched.iter().any(clashes);
+    });
+    free
 }
 
 fn merge(first: &Kernel, second: &Kernel) -> Option<Kernel> {

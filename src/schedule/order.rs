@@ -77,6 +77,7 @@ impl Regions {
                 | Op::Compare(_)
                 | Op::Select(_)
                 | Op::Convert(_)
+                | Op::StopGradient(_)
                 | Op::Reduce(_)
                 | Op::Broadcast(_)
                 | Op::Slice(_)

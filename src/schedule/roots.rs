@@ -151,7 +151,11 @@ fn demands(graph: &Graph, live: &IndexVec<Value, bool>, prepared: &IndexVec<Valu
                     Demand::Free
                 }
                 // Computed once for each element that it is repeated to, or once for all.
-                Op::Broadcast(_) | Op::Gather(_) => Demand::IfCosts,
+                Op::Broadcast(_) => {
+                    raise(through_views(graph, arg), Demand::IfCosts);
+                    Demand::Free
+                }
+                Op::Gather(_) => Demand::IfCosts,
                 Op::WindowReduce(reduce) if reduce.window.overlaps() => Demand::IfCosts,
                 Op::WindowArgMax(_) | Op::WindowSpread(_) => Demand::IfCosts,
                 Op::Reshape(_) if !only_moves_ones(graph, arg, value) => Demand::IfCosts,
@@ -208,7 +212,7 @@ pub(super) fn is_view(op: &Op) -> bool {
 fn own_cost(op: &Op) -> u32 {
     match op {
         Op::Source(_) | Op::Constant(_) | Op::Iota(_) | Op::SizeOf(_) => 0,
-        Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Broadcast(_) => 0,
+        Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Broadcast(_) | Op::StopGradient(_) => 0,
         Op::Unary(unary) => match unary.0 {
             UnaryFn::Neg | UnaryFn::Abs | UnaryFn::Floor => 1,
             UnaryFn::Sqrt => 4,

@@ -12,7 +12,7 @@ use crate::ops::{Op, Role};
 
 /// Every value's view of memory, and the entry's interface.
 #[derive(Debug)]
-pub struct Storage {
+pub(super) struct Storage {
     views: IndexVec<Value, Option<View>>,
     pub(super) slots: Vec<Slot>,
     /// Outputs, by their index, that are not written where they belong and must be copied there.

@@ -17,6 +17,8 @@ pub(super) fn rewrite(cx: &mut Rewriter, op: &Op, args: &[Value]) -> Option<Valu
         Op::Unary(Unary(function)) => unary(cx, function, args[0]),
         Op::Binary(Binary(function)) => binary(cx, function, args[0], args[1]),
         Op::Select(_) => select(cx, args[0], args[1], args[2]),
+        // Gradients have been derived: stop_gradient(x) == x
+        Op::StopGradient(_) => return Some(args[0]),
         Op::Compare(_) | Op::Convert(_) => None,
         _ => return None,
     };

@@ -21,7 +21,7 @@ pub(super) fn fold(cx: &mut Rewriter, op: &Op, args: &[Value]) -> Option<Value> 
             let tensors: Vec<Tensor> = constants.iter().zip(args).map(single).collect();
             op.eval(&tensors.iter().collect::<Vec<_>>(), &[], &scope).data[0]
         }
-        Op::Broadcast(_) | Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) => constants[0],
+        Op::Broadcast(_) | Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::StopGradient(_) => constants[0],
         // Of nothing but zeros.
         Op::Pad(_) if constants[0] == 0.0 => 0.0,
         // sum of n times c == c * n, and max of c == c, but for n == 0

@@ -15,7 +15,7 @@ use netc_runtime::Pool;
 const SIZES: [(usize, usize); 4] = [(3, 5), (1, 4), (2, 7), (0, 5)];
 
 /// Interpreter of the graph = interpreter of the program = machine code; and the memory plan is sound.
-pub fn check(what: &str, graph: &Graph) {
+pub(crate) fn check(what: &str, graph: &Graph) {
     graph.verify();
     let scheduled = schedule(graph);
     scheduled.program.verify();
