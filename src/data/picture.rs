@@ -268,7 +268,7 @@ mod tests {
         assert!(error(&bytes, [2, 8, 8]).unwrap_err().contains("a picture has 1 or 3 channels, but the input takes 2"));
         assert!(error(&bytes, [1, 1 << 20, 1 << 20]).is_err());
         // A header that declares 4 billion pixels.
-        let mut huge = bytes.clone();
+        let mut huge = bytes;
         huge[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
         assert!(error(&huge, [1, 8, 8]).is_err());
     }
