@@ -26,12 +26,7 @@ pub struct Message {
 
 impl Message {
     pub fn new(code: Code, text: impl Into<String>) -> Self {
-        Message {
-            code,
-            text: text.into(),
-            notes: Vec::new(),
-            help: Vec::new(),
-        }
+        Message { code, text: text.into(), notes: Vec::new(), help: Vec::new() }
     }
 
     #[must_use]
@@ -62,12 +57,7 @@ impl Message {
 
     /// Says where, for a message that is not in a `Result`.
     pub fn at(self, span: Span) -> Diagnostic {
-        Diagnostic {
-            message: Box::new(self),
-            span,
-            label: String::new(),
-            labels: Vec::new(),
-        }
+        Diagnostic { message: Box::new(self), span, label: String::new(), labels: Vec::new() }
     }
 }
 

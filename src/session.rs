@@ -196,7 +196,8 @@ impl Session {
     }
     fn tensor(&self, path: &str) -> ArrayViewD<'_, f32> {
         let stored = &self.tensors[path];
-        ArrayViewD::from_shape(IxDyn(&stored.shape), stored.values.as_slice()).expect("as many values as its shape says")
+        ArrayViewD::from_shape(IxDyn(&stored.shape), stored.values.as_slice())
+            .expect("as many values as its shape says")
     }
 
     /// Compiles an entry now rather than when it is first used.

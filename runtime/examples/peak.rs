@@ -21,10 +21,7 @@ fn peak() -> f64 {
                 *sum = _mm256_fmadd_ps(*sum, factor, factor);
             }
         }
-        let total = sums
-            .into_iter()
-            .reduce(|a, b| _mm256_add_ps(a, b))
-            .expect("twelve chains");
+        let total = sums.into_iter().reduce(|a, b| _mm256_add_ps(a, b)).expect("twelve chains");
         _mm256_cvtss_f32(total)
     }
     let rounds = 400_000;
@@ -80,18 +77,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// The medians of the peak and of some work's rate in operations a second (1e9), measured alternately.
-fn beside_peak(
-    threads: usize,
-    repeats: usize,
-    operations: f64,
-    mut work: impl FnMut(),
-) -> (f64, f64) {
+fn beside_peak(threads: usize, repeats: usize, operations: f64, mut work: impl FnMut()) -> (f64, f64) {
     work();
-    let clock = if threads == 1 {
-        Clock::Core
-    } else {
-        Clock::Wall
-    };
+    let clock = if threads == 1 { Clock::Core } else { Clock::Wall };
     let (mut peaks, mut rates) = (Vec::new(), Vec::new());
     for _ in 0..repeats {
         peaks.push(peak());
@@ -103,41 +91,16 @@ fn beside_peak(
 fn product(threads: usize, m: usize, n: usize, k: usize, transposes: &str) {
     let pool = Pool::new(threads);
     let frame = [(&raw const pool) as u64];
-    let (a, b, mut c) = (
-        vec![0.5_f32; m * k],
-        vec![0.25_f32; k * n],
-        vec![0.0_f32; m * n],
-    );
-    let (a_rs, a_cs) = if transposes.starts_with('n') {
-        (k, 1)
-    } else {
-        (1, m)
-    };
-    let (b_rs, b_cs) = if transposes.ends_with('n') {
-        (n, 1)
-    } else {
-        (1, k)
-    };
+    let (a, b, mut c) = (vec![0.5_f32; m * k], vec![0.25_f32; k * n], vec![0.0_f32; m * n]);
+    let (a_rs, a_cs) = if transposes.starts_with('n') { (k, 1) } else { (1, m) };
+    let (b_rs, b_cs) = if transposes.ends_with('n') { (n, 1) } else { (1, k) };
     let [a_rs, a_cs, b_rs, b_cs] = [a_rs, a_cs, b_rs, b_cs].map(|x| x as i64);
     let operations = (2 * m * n * k) as f64;
     let repeats = (2e9 / operations).clamp(15.0, 200.0) as usize;
     let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
     let c_rs = n as i64;
     let [m, n, k] = [m, n, k].map(|x| x as i64);
-    let d = MatMul {
-        m,
-        n,
-        k,
-        a,
-        a_rs,
-        a_cs,
-        b,
-        b_rs,
-        b_cs,
-        c,
-        c_rs,
-        epilogue: None,
-    };
+    let d = MatMul { m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, c_rs, epilogue: None };
     let (peak, rate) = beside_peak(threads, repeats, operations, || {
         // SAFETY: the descriptor is that of the vectors above.
         unsafe { abi::netc_matmul(frame.as_ptr(), &raw const d) };
@@ -158,11 +121,7 @@ fn convolution(threads: usize, [n, c, oc, size, kernel, stride]: [i64; 6], algor
     let mut x = vec![0.5_f32; (n * size * size * c) as usize];
     let mut y = vec![0.25_f32; (n * out * out * oc) as usize];
     let mut weight = vec![0.125_f32; (oc * c * kernel * kernel) as usize];
-    let (x_h, x_w, x_c) = if c < 8 {
-        (size, 1, size * size)
-    } else {
-        (size * c, c, 1)
-    };
+    let (x_h, x_w, x_c) = if c < 8 { (size, 1, size * size) } else { (size * c, c, 1) };
     let mut d = Conv {
         n,
         h: size,
@@ -203,14 +162,7 @@ fn convolution(threads: usize, [n, c, oc, size, kernel, stride]: [i64; 6], algor
         if direction == conv::DATA_GRAD && c < 8 {
             continue;
         }
-        let mut packed = vec![
-            0.0_f32;
-            if direction == 2 {
-                0
-            } else {
-                conv::packed_len(&d, direction)
-            }
-        ];
+        let mut packed = vec![0.0_f32; if direction == 2 { 0 } else { conv::packed_len(&d, direction) }];
         d.packed = std::ptr::null();
         // SAFETY: the descriptor is that of the vectors above, here and below.
         unsafe {
@@ -219,34 +171,21 @@ fn convolution(threads: usize, [n, c, oc, size, kernel, stride]: [i64; 6], algor
                 d.packed = packed.as_ptr();
             }
         }
-        let call = [
-            abi::netc_conv2d,
-            abi::netc_conv2d_data_grad,
-            abi::netc_conv2d_weight_grad,
-        ][direction as usize];
+        let call = [abi::netc_conv2d, abi::netc_conv2d_data_grad, abi::netc_conv2d_weight_grad][direction as usize];
         let (peak, rate) = beside_peak(threads, repeats, operations, || {
             // SAFETY: as above.
             unsafe { call(frame.as_ptr(), &raw const d) };
         });
         let name = ["forward", "data", "weight"][direction as usize];
-        print!(
-            "  {name} {rate:6.1} ({:5.1}%)",
-            100.0 * rate / peak / threads as f64
-        );
+        print!("  {name} {rate:6.1} ({:5.1}%)", 100.0 * rate / peak / threads as f64);
     }
     println!();
 }
 
 fn convolutions(threads: usize) {
-    for (c, oc, size) in [
-        (3, 64, 224),
-        (64, 64, 224),
-        (128, 128, 112),
-        (256, 256, 56),
-        (512, 512, 28),
-        (512, 512, 14),
-        (512, 512, 7),
-    ] {
+    for (c, oc, size) in
+        [(3, 64, 224), (64, 64, 224), (128, 128, 112), (256, 256, 56), (512, 512, 28), (512, 512, 14), (512, 512, 7)]
+    {
         for algorithm in [conv::DIRECT, conv::WINOGRAD] {
             convolution(threads, [1, c, oc, size, 3, 1], algorithm);
         }

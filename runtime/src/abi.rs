@@ -13,8 +13,7 @@ pub type KernelFn = unsafe extern "C" fn(frame: *const u64, begin: i64, end: i64
 /// What a network does to the elements of a product: applied in place to rows `row..row + rows` and columns
 /// `col..col + cols` of the output, once for each element, as soon as a tile is complete and still in the cache,
 /// on the thread that made the tile.
-pub type EpilogueFn =
-    unsafe extern "C" fn(frame: *const u64, row: i64, rows: i64, col: i64, cols: i64);
+pub type EpilogueFn = unsafe extern "C" fn(frame: *const u64, row: i64, rows: i64, col: i64, cols: i64);
 
 /// `c = a · b`, where `a` is `[m, k]`, `b` is `[k, n]` and `c` is `[m, n]`.
 ///
@@ -134,15 +133,9 @@ impl Frame {
     ///
     /// # Safety
     /// The block is complete, and no other thread uses it.
-    pub(crate) unsafe fn finish(
-        self,
-        epilogue: Option<EpilogueFn>,
-        rows: [usize; 2],
-        cols: [usize; 2],
-    ) {
+    pub(crate) unsafe fn finish(self, epilogue: Option<EpilogueFn>, rows: [usize; 2], cols: [usize; 2]) {
         let Some(epilogue) = epilogue else { return };
-        let [row, rows, col, cols] =
-            [rows[0], rows[1] - rows[0], cols[0], cols[1] - cols[0]].map(|x| x as i64);
+        let [row, rows, col, cols] = [rows[0], rows[1] - rows[0], cols[0], cols[1] - cols[0]].map(|x| x as i64);
         if rows > 0 && cols > 0 {
             // SAFETY: the compiler made the epilogue for this frame and output; the block is the caller's promise.
             unsafe { epilogue(self.0, row, rows, col, cols) };
@@ -245,11 +238,7 @@ mod tests {
                     netc_parallel_for(frame.as_ptr(), count, 100, grain);
                     netc_parallel_for(frame.as_ptr(), count, -5, grain);
                 }
-                assert!(
-                    counts
-                        .iter()
-                        .all(|count| count.load(Ordering::Relaxed) == 1)
-                );
+                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
             }
         }
     }
@@ -287,10 +276,6 @@ mod tests {
     fn symbols_have_their_linked_names() {
         let symbols = symbols();
         assert_eq!(symbols.len(), 7);
-        assert!(
-            symbols
-                .iter()
-                .all(|(name, address)| name.starts_with("netc_") && !address.is_null())
-        );
+        assert!(symbols.iter().all(|(name, address)| name.starts_with("netc_") && !address.is_null()));
     }
 }

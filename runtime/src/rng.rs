@@ -61,23 +61,12 @@ impl Key {
 
     /// See [`bits`].
     pub fn bits(self, stream: u32, index: u32) -> u32 {
-        bits(
-            &mut Scalar,
-            self.lanes(),
-            stream.cast_signed(),
-            index.cast_signed(),
-        )
-        .cast_unsigned()
+        bits(&mut Scalar, self.lanes(), stream.cast_signed(), index.cast_signed()).cast_unsigned()
     }
 
     /// See [`uniform`].
     pub fn uniform(self, stream: u32, index: u32) -> f32 {
-        uniform(
-            &mut Scalar,
-            self.lanes(),
-            stream.cast_signed(),
-            index.cast_signed(),
-        )
+        uniform(&mut Scalar, self.lanes(), stream.cast_signed(), index.cast_signed())
     }
 
     /// A number of the standard normal distribution (Box and Muller).
@@ -100,8 +89,7 @@ pub fn permutation(n: usize, seed: u64, epoch: u64) -> Vec<usize> {
     let key = Key::new(seed ^ 0x7368_7566_666c_6500);
     let mut order: Vec<usize> = (0..n).collect();
     for last in (1..n).rev() {
-        let [low, high] =
-            [0, 1].map(|half| u64::from(key.bits(epoch as u32 ^ (half << 31), last as u32)));
+        let [low, high] = [0, 1].map(|half| u64::from(key.bits(epoch as u32 ^ (half << 31), last as u32)));
         // The upper half of the product of a random number of 64 bits is unbiased for all practical n.
         let random = u128::from(high << 32 | low) * (last as u128 + 1);
         order.swap(last, (random >> 64) as usize);
@@ -141,14 +129,8 @@ mod tests {
     fn normal_has_its_moments() {
         let key = Key::new(7);
         let (mean, variance) = moments((0..N).map(|i| key.normal(0, i)));
-        assert!(
-            mean.abs() < 0.004 && (variance - 1.0).abs() < 0.006,
-            "{mean} {variance}"
-        );
-        let fourth: f64 = (0..N)
-            .map(|i| f64::from(key.normal(0, i)).powi(4))
-            .sum::<f64>()
-            / f64::from(N);
+        assert!(mean.abs() < 0.004 && (variance - 1.0).abs() < 0.006, "{mean} {variance}");
+        let fourth: f64 = (0..N).map(|i| f64::from(key.normal(0, i)).powi(4)).sum::<f64>() / f64::from(N);
         assert!((fourth - 3.0).abs() < 0.05, "{fourth}");
     }
 
@@ -159,18 +141,10 @@ mod tests {
             |i| (Key::new(5).uniform(0, i), Key::new(5).uniform(1, i)),
             |i| (Key::new(5).uniform(i, 0), Key::new(5).uniform(i + 1, 0)),
             |i| (Key::new(5).uniform(0, i), Key::new(6).uniform(0, i)),
-            |i| {
-                (
-                    Key::new(5).uniform(0, i),
-                    Key::new(5 + (1 << 32)).uniform(0, i),
-                )
-            },
+            |i| (Key::new(5).uniform(0, i), Key::new(5 + (1 << 32)).uniform(0, i)),
         ];
         for (index, pair) in pairs.into_iter().enumerate() {
-            let sum: f64 = (0..N)
-                .map(pair)
-                .map(|(x, y)| (f64::from(x) - 0.5) * (f64::from(y) - 0.5))
-                .sum();
+            let sum: f64 = (0..N).map(pair).map(|(x, y)| (f64::from(x) - 0.5) * (f64::from(y) - 0.5)).sum();
             let correlation = sum / f64::from(N) * 12.0;
             assert!(correlation.abs() < 0.005, "pair {index}: {correlation}");
         }
@@ -185,10 +159,7 @@ mod tests {
                 counts[(key.bits(9, i) >> shift & 255) as usize] += 1;
             }
             let expected = f64::from(N) / 256.0;
-            let chi: f64 = counts
-                .iter()
-                .map(|&c| (f64::from(c) - expected).powi(2) / expected)
-                .sum();
+            let chi: f64 = counts.iter().map(|&c| (f64::from(c) - expected).powi(2) / expected).sum();
             // 255 degrees of freedom: mean 255, standard deviation 22.6.
             assert!((150.0..370.0).contains(&chi), "byte at {shift}: {chi}");
         }
@@ -203,30 +174,16 @@ mod tests {
         }
         assert_ne!(permutation(100, 1, 2), permutation(100, 1, 3));
         assert_ne!(permutation(100, 1, 2), permutation(100, 2, 2));
-        let first: f64 = (0..10_000)
-            .map(|epoch| permutation(10, 3, epoch)[0] as f64)
-            .sum();
+        let first: f64 = (0..10_000).map(|epoch| permutation(10, 3, epoch)[0] as f64).sum();
         assert!((first / 10_000.0 - 4.5).abs() < 0.15);
     }
 
     #[test]
     fn results_are_the_same_tomorrow() {
         let key = Key::new(42);
-        let found = [
-            key.bits(0, 0),
-            key.bits(0, 1),
-            key.bits(1, 0),
-            Key::new(43).bits(0, 0),
-            key.bits(7, 1 << 31),
-        ];
-        assert_eq!(
-            found,
-            [1559555667, 127540854, 3868856154, 3482595147, 3997409891]
-        );
-        assert_eq!(
-            [key.uniform(0, 0), key.normal(0, 0)].map(f32::to_bits),
-            [1052371420, 1059735324]
-        );
+        let found = [key.bits(0, 0), key.bits(0, 1), key.bits(1, 0), Key::new(43).bits(0, 0), key.bits(7, 1 << 31)];
+        assert_eq!(found, [1559555667, 127540854, 3868856154, 3482595147, 3997409891]);
+        assert_eq!([key.uniform(0, 0), key.normal(0, 0)].map(f32::to_bits), [1052371420, 1059735324]);
         assert_eq!(permutation(8, 42, 0), [6, 3, 5, 0, 4, 7, 2, 1]);
     }
 }

@@ -44,11 +44,7 @@ pub(crate) fn lend(purpose: Purpose, len: usize) -> Lent {
         lines.reserve_exact(needed);
         lines.resize(needed, Line([0.0; 16]));
     }
-    Lent {
-        purpose,
-        lines,
-        len,
-    }
+    Lent { purpose, lines, len }
 }
 
 /// A piece of scratch memory.

@@ -1,8 +1,5 @@
 //! Fork-join over fixed chunks: a result never depends on the number of threads.
-#![expect(
-    unsafe_code,
-    reason = "workers call a closure that lives on the caller's stack"
-)]
+#![expect(unsafe_code, reason = "workers call a closure that lives on the caller's stack")]
 
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -73,11 +70,7 @@ impl Pool {
         let count = threads.clamp(1, 1024) - 1;
         let shared = Arc::new(Shared {
             gate: AtomicU64::new(0),
-            job: UnsafeCell::new(Job {
-                call: nothing,
-                body: std::ptr::null(),
-                chunks: 0,
-            }),
+            job: UnsafeCell::new(Job { call: nothing, body: std::ptr::null(), chunks: 0 }),
             next: AtomicUsize::new(0),
             busy: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -87,15 +80,10 @@ impl Pool {
         let mut workers = Vec::with_capacity(count);
         for index in 0..count {
             let shared = Arc::clone(&shared);
-            let built = std::thread::Builder::new()
-                .name(format!("netc-{index}"))
-                .spawn(move || work(&shared, index));
+            let built = std::thread::Builder::new().name(format!("netc-{index}")).spawn(move || work(&shared, index));
             // Fewer threads than asked for give the same results, later.
             let Ok(handle) = built else { break };
-            workers.push(Worker {
-                thread: handle.thread().clone(),
-                handle: Some(handle),
-            });
+            workers.push(Worker { thread: handle.thread().clone(), handle: Some(handle) });
         }
         Pool { shared, workers }
     }
@@ -119,13 +107,7 @@ impl Pool {
         }
         let shared = &*self.shared;
         // SAFETY: `busy` is ours and the gate is closed with nobody inside, so no one else looks at the job.
-        unsafe {
-            *shared.job.get() = Job {
-                call: call::<F>,
-                body: (&raw const body).cast(),
-                chunks,
-            }
-        };
+        unsafe { *shared.job.get() = Job { call: call::<F>, body: (&raw const body).cast(), chunks } };
         shared.next.store(0, Ordering::Relaxed);
         shared.gate.fetch_add(NEXT_JOB | OPEN, Ordering::SeqCst);
         // Workers that sleep are woken one for each chunk beyond the caller's own.
@@ -192,11 +174,7 @@ impl Shared {
         if gate & OPEN == 0 || job == *last {
             return false;
         }
-        if self
-            .gate
-            .compare_exchange(gate, gate + 1, Ordering::AcqRel, Ordering::Relaxed)
-            .is_err()
-        {
+        if self.gate.compare_exchange(gate, gate + 1, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             return false;
         }
         *last = job;

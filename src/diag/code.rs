@@ -115,11 +115,7 @@ mod tests {
         assert_eq!(slugs.len(), Code::all().len());
         for code in Code::all() {
             let explain = code.explain();
-            assert!(
-                explain.ends_with(['.', '?']) && !explain.contains("  "),
-                "{}: {explain}",
-                code.slug()
-            );
+            assert!(explain.ends_with(['.', '?']) && !explain.contains("  "), "{}: {explain}", code.slug());
         }
     }
 }

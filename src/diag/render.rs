@@ -9,11 +9,7 @@ const SHOWN: usize = 20;
 
 /// The diagnostics as a terminal shows them, in the order given, at most 20 of them and how many more there are.
 pub fn render(sources: &Sources, diagnostics: &[Diagnostic], color: bool) -> String {
-    let renderer = if color {
-        Renderer::styled()
-    } else {
-        Renderer::plain()
-    };
+    let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
     for diagnostic in diagnostics.iter().take(SHOWN) {
         text += &renderer.render(&[group(sources, diagnostic)]);
@@ -29,11 +25,7 @@ pub fn render(sources: &Sources, diagnostics: &[Diagnostic], color: bool) -> Str
 
 fn group<'a>(sources: &'a Sources, diagnostic: &'a Diagnostic) -> Group<'a> {
     let message = &*diagnostic.message;
-    let mut labels = vec![(
-        diagnostic.span,
-        diagnostic.label.as_str(),
-        AnnotationKind::Primary,
-    )];
+    let mut labels = vec![(diagnostic.span, diagnostic.label.as_str(), AnnotationKind::Primary)];
     for (span, label) in &diagnostic.labels {
         labels.push((*span, label, AnnotationKind::Context));
     }
@@ -46,9 +38,7 @@ fn group<'a>(sources: &'a Sources, diagnostic: &'a Diagnostic) -> Group<'a> {
         }
     }
 
-    let title = Level::ERROR
-        .primary_title(&message.text)
-        .id(message.code.slug());
+    let title = Level::ERROR.primary_title(&message.text).id(message.code.slug());
     let mut group = Group::with_title(title);
     for file in files {
         let mut snippet = Snippet::source(sources.text(file)).path(sources.name(file));

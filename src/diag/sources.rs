@@ -15,21 +15,13 @@ pub struct Span {
 impl Span {
     pub fn new(file: FileId, start: usize, end: usize) -> Self {
         let offset = |n| u32::try_from(n).expect("sources are smaller than 4 GB");
-        Span {
-            file,
-            start: offset(start),
-            end: offset(end),
-        }
+        Span { file, start: offset(start), end: offset(end) }
     }
 
     /// The smallest span that holds both; they are in the same file.
     #[must_use]
     pub fn to(self, other: Span) -> Self {
-        Span {
-            file: self.file,
-            start: self.start.min(other.start),
-            end: self.end.max(other.end),
-        }
+        Span { file: self.file, start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 
     pub fn range(self) -> std::ops::Range<usize> {
@@ -56,10 +48,7 @@ impl Sources {
 
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> FileId {
         let id = FileId(u32::try_from(self.files.len()).expect("fewer than 2^32 files"));
-        self.files.push(Source {
-            name: name.into(),
-            text: text.into(),
-        });
+        self.files.push(Source { name: name.into(), text: text.into() });
         id
     }
 
@@ -80,10 +69,7 @@ impl Sources {
     pub fn line_column(&self, file: FileId, offset: u32) -> (usize, usize) {
         let before = &self.text(file)[..offset as usize];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (
-            before.matches('\n').count() + 1,
-            before[line_start..].chars().count() + 1,
-        )
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 }
 

@@ -21,10 +21,7 @@ pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     }
     near.sort_unstable();
     near.dedup();
-    near.into_iter()
-        .take(LIMIT)
-        .map(|(_, candidate)| candidate.to_owned())
-        .collect()
+    near.into_iter().take(LIMIT).map(|(_, candidate)| candidate.to_owned()).collect()
 }
 
 /// Damerau's edit distance (optimal string alignment): insert, delete, replace a letter, or swap two neighbors.
@@ -52,9 +49,7 @@ mod tests {
 
     #[track_caller]
     fn check(name: &str, expected: &[&str]) {
-        let names = [
-            "conv3x3", "conv", "dense", "dropout", "relu", "gelu", "elu", "x", "h",
-        ];
+        let names = ["conv3x3", "conv", "dense", "dropout", "relu", "gelu", "elu", "x", "h"];
         assert_eq!(suggest(name, names), expected);
     }
 

@@ -110,6 +110,13 @@ impl<'a, 'b> Cx<'a, 'b> {
             let message = Message::new(Code::WrongKind, text);
             return self.error(message.help("give each token a vector first: `embed(64)`").at(used.span));
         }
+        if used.layer.class == Class::Layer && ty.shape.first() != Some(&Dim::batch()) {
+            let text = format!(
+                "`{}` applies to what flows from an input, and this is the same for the whole batch",
+                used.kind
+            );
+            return self.fail(Code::NotSupported, text, used.span);
+        }
         let outside = self.builder.set_origin(Some(self.builder.add_origin(&path)));
         let n_known = self.store.parameters.len();
         let mut cx = LayerCx::new(self.builder, self.mode, &path, &mut self.store);
@@ -156,6 +163,14 @@ impl<'a, 'b> Cx<'a, 'b> {
     }
 
     fn refused(&mut self, used: &LibraryUse<'a, 'b>, x: &Tensor<'b>, message: Message) -> Value<'a, 'b> {
+        // A primitive says it of the graph's types, which users do not know.
+        let message = match message.code {
+            Code::TooLarge if message.text.contains("f32[") => {
+                let text = format!("the result of `{}` on {} is too large to be addressed", used.kind, x.show());
+                Message::new(Code::TooLarge, text)
+            }
+            _ => message,
+        };
         let mut error = message.at(used.span);
         let origin = x.changes.first().cloned().flatten().or_else(|| x.window.clone());
         if let (Code::ShapeMismatch | Code::InvalidSize, Some(change)) = (error.message.code, origin)
@@ -309,7 +324,9 @@ impl<'a, 'b> Cx<'a, 'b> {
                 error.message.notes = self.differences((other, *span), (first, *first_span), None);
                 error = match name {
                     "residual" => {
-                        error.message.notes.push(format!("its input is {}", first.show()));
+                        if error.message.notes.is_empty() {
+                            error.message.notes.push(format!("its input is {}", first.show()));
+                        }
                         error
                     }
                     _ => error.also(*first_span, first.show()),

@@ -19,7 +19,7 @@ pub(super) struct Given<'a, 'b> {
 /// More arguments than this no layer has.
 pub(super) const MAX_ARGUMENTS: usize = 256;
 /// The largest window, stride or size of a layer that is taken for one.
-const MAX_COUNT: usize = 1 << 31;
+const MAX_COUNT: usize = (1 << 24) - 1;
 
 impl<'a, 'b> Cx<'a, 'b> {
     pub(super) fn library_use(
@@ -72,7 +72,7 @@ impl<'a, 'b> Cx<'a, 'b> {
             Some(value) => value,
             None => match WORDS.iter().find(|(word, _)| *word == callee.text) {
                 Some(&(word, n)) => return self.initializer(word, n, &given, call_span),
-                None => self.global(callee, call_span),
+                None => self.global(callee, callee.span),
             },
         };
         if given.iter().any(|given| matches!(given.value, Value::Poison)) {
@@ -202,7 +202,11 @@ impl<'a, 'b> Cx<'a, 'b> {
             Message::new(Code::BadValue, text)
         };
         let whole = |n: f64, least: usize| {
-            let fits = n.fract() == 0.0 && n >= least as f64 && n <= MAX_COUNT as f64;
+            if n > MAX_COUNT as f64 {
+                let text = format!("`{}` of `{}` is at most {MAX_COUNT}, not {n}", argument.name, used.kind);
+                return Err(Message::new(Code::TooLarge, text));
+            }
+            let fits = n.fract() == 0.0 && n >= least as f64;
             if fits { Ok(n as usize) } else { Err(out_of_range(n)) }
         };
         let list_of_numbers = |items: &[Value<'a, 'b>]| -> Option<Vec<f64>> {

@@ -279,7 +279,8 @@ impl<'p> Names<'p, '_> {
                 for name in named {
                     let valid = definition.params.iter().map(|param| param.name.text.as_str());
                     // A cell's first state is set by `init`.
-                    if !valid.clone().any(|valid| valid == name.text) && !(is_cell && name.text == "init") {
+                    let is_known = valid.clone().any(|valid| valid == name.text) || (is_cell && name.text == "init");
+                    if !is_known {
                         report(self.errors, unknown_argument(text, &name.text, valid).at(name.span));
                     }
                 }

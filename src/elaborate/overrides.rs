@@ -31,7 +31,7 @@ impl Overrides {
         let mut errors = Vec::new();
         for (name, text) in given {
             let file = sources.add(format!("--set {name}"), format!("const value = {text}\n"));
-            let parsed = parse(file, &sources.text(file).to_owned());
+            let parsed = parse(file, sources.text(file));
             let only = match parsed {
                 Ok(parsed) if parsed.items.len() == 1 => parsed.items.into_iter().next(),
                 Ok(_) => None,

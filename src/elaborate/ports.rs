@@ -128,8 +128,8 @@ impl<'a, 'b> Cx<'a, 'b> {
 
     /// An input of a block: gives names to the sizes of the value it is given, and checks those that are said.
     fn matched(&mut self, port: &'a ast::Port, tensor: Tensor<'b>, span: Span) -> Value<'a, 'b> {
-        if port.ty.is_some() {
-            self.port_type(port.ty.as_ref().expect("just seen"));
+        if let Some(ty) = &port.ty {
+            self.port_type(ty);
         }
         let shape = tensor.var.shape();
         let user = user_shape(&shape);
@@ -190,7 +190,7 @@ impl<'a, 'b> Cx<'a, 'b> {
 
     /// `param W[hidden, n] = 0`
     pub(super) fn param(&mut self, decl: &'a Decl) {
-        let value = self.param_value(decl).map_or(Value::Poison, |tensor| Value::Tensor(tensor));
+        let value = self.param_value(decl).map_or(Value::Poison, Value::Tensor);
         self.scope().define(&decl.name.text, value, decl.name.span);
     }
     fn param_value(&mut self, decl: &'a Decl) -> Option<Tensor<'b>> {

@@ -9,7 +9,7 @@ pub(super) fn names<'a>(body: &'a Body, see: &mut impl FnMut(&'a Ident)) {
     for stmt in &body.stmts {
         match &stmt.kind {
             StmtKind::Input(port) | StmtKind::Target(port) => {
-                port.dims.iter().chain(&port.ty).for_each(|e| expr(e, see))
+                port.dims.iter().chain(&port.ty).for_each(|e| expr(e, see));
             }
             StmtKind::State(decls) | StmtKind::Param(decls) => {
                 decls.iter().flat_map(|decl| decl.dims.iter().chain(&decl.init)).for_each(|e| expr(e, see));

@@ -22,6 +22,7 @@ pub(super) const LAYER: Layer = Layer::new(
 
 fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
     let (low, high) = (args.number("low"), args.number("high"));
-    ensure!(low <= high, BadValue, "`low` is {low}, above `high`, which is {high}");
+    let is_range = low <= high;
+    ensure!(is_range, BadValue, "`low` is {low}, above `high`, which is {high}");
     Ok(x.maximum(x.builder.scalar(low)).minimum(x.builder.scalar(high)))
 }

@@ -89,12 +89,7 @@ unsafe impl Simd for Avx2 {
 /// Eight rows of eight floats become eight columns: pairs, then fours, then halves are exchanged.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-pub(crate) unsafe fn transpose_8x8(
-    from: *const f32,
-    from_stride: isize,
-    to: *mut f32,
-    to_stride: usize,
-) {
+pub(crate) unsafe fn transpose_8x8(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {
     // SAFETY: the caller's block.
     unsafe {
         let row = |i: isize| _mm256_loadu_ps(from.offset(i * from_stride));

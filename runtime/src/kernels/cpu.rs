@@ -1,8 +1,5 @@
 //! Which instruction set this process uses, decided once.
-#![expect(
-    unsafe_code,
-    reason = "calls code for the instructions that were detected"
-)]
+#![expect(unsafe_code, reason = "calls code for the instructions that were detected")]
 
 use std::sync::OnceLock;
 
@@ -34,18 +31,12 @@ pub fn cpu() -> Cpu {
             "neon" => Some(Cpu::Neon),
             _ => None,
         };
-        named
-            .filter(|&cpu| has(cpu))
-            .unwrap_or_else(|| best(&[Cpu::Neon, Cpu::Avx512, Cpu::Avx2]))
+        named.filter(|&cpu| has(cpu)).unwrap_or_else(|| best(&[Cpu::Neon, Cpu::Avx512, Cpu::Avx2]))
     })
 }
 
 fn best(candidates: &[Cpu]) -> Cpu {
-    candidates
-        .iter()
-        .copied()
-        .find(|&cpu| has(cpu))
-        .unwrap_or(Cpu::Portable)
+    candidates.iter().copied().find(|&cpu| has(cpu)).unwrap_or(Cpu::Portable)
 }
 
 /// Whether this CPU has an instruction set.

@@ -28,24 +28,14 @@ impl Task for Dots<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // Whole tiles of the widest kind, so that tiles are the same wherever a chunk ends.
-        let rows = (CHUNK / self.right.cols.max(1))
-            .clamp(8, 512)
-            .next_multiple_of(24);
+        let rows = (CHUNK / self.right.cols.max(1)).clamp(8, 512).next_multiple_of(24);
         self.g.pool.run(self.right.rows.div_ceil(rows), |chunk| {
             let (first, last) = (chunk * rows, self.right.rows.min(chunk * rows + rows));
             // SAFETY: chunks write to disjoint blocks of the result.
             unsafe {
-                S::vectorize(Chunk {
-                    dots: &self,
-                    first,
-                    last,
-                });
+                S::vectorize(Chunk { dots: &self, first, last });
                 let all = [0, self.left.rows];
-                let (rows, cols) = if self.transposed {
-                    ([first, last], all)
-                } else {
-                    (all, [first, last])
-                };
+                let (rows, cols) = if self.transposed { ([first, last], all) } else { (all, [first, last]) };
                 self.g.frame.finish(self.g.epilogue, rows, cols);
             }
         });
@@ -79,12 +69,7 @@ impl Task for Chunk<'_> {
 
 /// `R` rows of the left operand with rows `first..last` of the right one.
 #[inline(always)]
-unsafe fn strip<S: Simd, const R: usize, const Q: usize>(
-    d: &Dots<'_>,
-    row: usize,
-    first: usize,
-    last: usize,
-) -> usize {
+unsafe fn strip<S: Simd, const R: usize, const Q: usize>(d: &Dots<'_>, row: usize, first: usize, last: usize) -> usize {
     let mut col = first;
     // SAFETY: promised by the caller.
     unsafe {
@@ -131,11 +116,7 @@ unsafe fn tile<S: Simd, const R: usize, const Q: usize>(d: &Dots<'_>, row: usize
         let c = Output(d.g.c);
         for (i, sums) in sums.iter().enumerate() {
             for (j, &sum) in sums.iter().enumerate() {
-                let (i, j) = if d.transposed {
-                    (col + j, row + i)
-                } else {
-                    (row + i, col + j)
-                };
+                let (i, j) = if d.transposed { (col + j, row + i) } else { (row + i, col + j) };
                 *c.get().offset(i as isize * d.g.c_rs).add(j) = S::sum(sum);
             }
         }

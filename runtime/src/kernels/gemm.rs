@@ -63,21 +63,11 @@ impl Division {
             parts = (CHUNKS / (row_blocks * groups)).min(k / (2 * KC)).max(1);
         }
         if row_blocks * groups * parts < CHUNKS {
-            groups = CHUNKS
-                .div_ceil(row_blocks * parts)
-                .min(panels.div_ceil(2))
-                .max(groups);
+            groups = CHUNKS.div_ceil(row_blocks * parts).min(panels.div_ceil(2)).max(groups);
         }
         let group = panels.div_ceil(groups);
         let part = k.div_ceil(parts).next_multiple_of(8).max(8);
-        Division {
-            mc,
-            row_blocks,
-            group,
-            groups: panels.div_ceil(group),
-            part,
-            parts: k.div_ceil(part).max(1),
-        }
+        Division { mc, row_blocks, group, groups: panels.div_ceil(group), part, parts: k.div_ceil(part).max(1) }
     }
 }
 
@@ -102,16 +92,8 @@ unsafe fn product<S: Simd>(g: &Gemm<'_>) {
     let mut col = 0;
     while col < g.b.cols {
         let cols = width.min(g.b.cols - col);
-        let b = Matrix {
-            data: g.b.at(0, col),
-            cols,
-            ..g.b
-        };
-        let part = Gemm {
-            b,
-            c: g.c.wrapping_add(col),
-            ..*g
-        };
+        let b = Matrix { data: g.b.at(0, col), cols, ..g.b };
+        let part = Gemm { b, c: g.c.wrapping_add(col), ..*g };
         // SAFETY: promised by the caller.
         unsafe { columns::<S>(&part, col) };
         col += cols;
@@ -142,75 +124,42 @@ unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize) {
         let to = packed.get().wrapping_add((panel * k + first) * S::NR);
         // SAFETY: each chunk has its own place.
         unsafe {
-            S::vectorize(PackPanel {
-                b: &g.b,
-                panel: first_packed + panel,
-                first,
-                last,
-                to,
-            });
+            S::vectorize(PackPanel { b: &g.b, panel: first_packed + panel, first, last, to });
         };
     });
     let right = if direct {
-        Right {
-            data: g.b.data,
-            step: g.b.row_stride,
-            panel: S::NR as isize,
-        }
+        Right { data: g.b.data, step: g.b.row_stride, panel: S::NR as isize }
     } else {
-        Right {
-            data: packed.get(),
-            step: S::NR as isize,
-            panel: (k * S::NR) as isize,
-        }
+        Right { data: packed.get(), step: S::NR as isize, panel: (k * S::NR) as isize }
     };
-    let last = Right {
-        data: packed.get(),
-        step: S::NR as isize,
-        panel: 0,
-    };
-    let partial_len = if division.parts > 1 {
-        division.parts * m * n
-    } else {
-        0
-    };
+    let last = Right { data: packed.get(), step: S::NR as isize, panel: 0 };
+    let partial_len = if division.parts > 1 { division.parts * m * n } else { 0 };
     let mut partial = scratch::lend(Purpose::Partial, partial_len);
 
     let partial = Output(partial.as_mut_ptr());
-    g.pool.run(
-        division.row_blocks * division.groups * division.parts,
-        |chunk| {
-            let (row_block, rest) = (chunk % division.row_blocks, chunk / division.row_blocks);
-            let (group, part) = (rest % division.groups, rest / division.groups);
-            let (result, result_rs, epilogue) = if division.parts > 1 {
-                (partial.get().wrapping_add(part * m * n), n as isize, None)
-            } else {
-                (g.c, g.c_rs, g.epilogue)
-            };
-            let row = row_block * division.mc;
-            let chunk = Chunk {
-                g: &Gemm {
-                    c: result,
-                    c_rs: result_rs,
-                    epilogue,
-                    ..*g
-                },
-                first_col,
-                rows: [row, m.min(row + division.mc)],
-                panels: [
-                    group * division.group,
-                    panels.min((group + 1) * division.group),
-                ],
-                steps: [part * division.part, k.min((part + 1) * division.part)],
-                right,
-                last,
-                local,
-                last_from: if direct { first_packed } else { panels },
-            };
-            // SAFETY: chunks write to disjoint blocks.
-            unsafe { S::vectorize(chunk) };
-        },
-    );
+    g.pool.run(division.row_blocks * division.groups * division.parts, |chunk| {
+        let (row_block, rest) = (chunk % division.row_blocks, chunk / division.row_blocks);
+        let (group, part) = (rest % division.groups, rest / division.groups);
+        let (result, result_rs, epilogue) = if division.parts > 1 {
+            (partial.get().wrapping_add(part * m * n), n as isize, None)
+        } else {
+            (g.c, g.c_rs, g.epilogue)
+        };
+        let row = row_block * division.mc;
+        let chunk = Chunk {
+            g: &Gemm { c: result, c_rs: result_rs, epilogue, ..*g },
+            first_col,
+            rows: [row, m.min(row + division.mc)],
+            panels: [group * division.group, panels.min((group + 1) * division.group)],
+            steps: [part * division.part, k.min((part + 1) * division.part)],
+            right,
+            last,
+            local,
+            last_from: if direct { first_packed } else { panels },
+        };
+        // SAFETY: chunks write to disjoint blocks.
+        unsafe { S::vectorize(chunk) };
+    });
     if division.parts > 1 {
         // SAFETY: all parts are done.
         unsafe { reduce(g, first_col, partial.get(), division.parts) };
@@ -230,8 +179,7 @@ unsafe fn reduce(g: &Gemm<'_>, first_col: usize, partial: *const f32, parts: usi
                 let to = std::slice::from_raw_parts_mut(g.c.offset(row as isize * g.c_rs), n);
                 to.copy_from_slice(std::slice::from_raw_parts(partial.get().add(row * n), n));
                 for part in 1..parts {
-                    let from =
-                        std::slice::from_raw_parts(partial.get().add((part * m + row) * n), n);
+                    let from = std::slice::from_raw_parts(partial.get().add((part * m + row) * n), n);
                     for (sum, x) in to.iter_mut().zip(from) {
                         *sum += x;
                     }
@@ -240,8 +188,7 @@ unsafe fn reduce(g: &Gemm<'_>, first_col: usize, partial: *const f32, parts: usi
         }
         // SAFETY: these rows are complete.
         unsafe {
-            g.frame
-                .finish(g.epilogue, [first, last], [first_col, first_col + n]);
+            g.frame.finish(g.epilogue, [first, last], [first_col, first_col + n]);
         };
     });
 }
@@ -304,12 +251,7 @@ struct Chunk<'a> {
 impl Task for Chunk<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Chunk {
-            g,
-            rows: [first_row, last_row],
-            steps: [first_step, last_step],
-            ..
-        } = self;
+        let Chunk { g, rows: [first_row, last_row], steps: [first_step, last_step], .. } = self;
         let rows = last_row - first_row;
         let n = g.b.cols;
         let mut table = [std::ptr::null(); MC + 16];
@@ -318,34 +260,18 @@ impl Task for Chunk<'_> {
             *result = g.c.wrapping_offset((first_row + i) as isize * g.c_rs);
         }
         let blocks = (last_step - first_step).div_ceil(KC).max(1);
-        let kc = (last_step - first_step)
-            .div_ceil(blocks)
-            .next_multiple_of(8);
+        let kc = (last_step - first_step).div_ceil(blocks).next_multiple_of(8);
         // A copy pays when it is read several times.
-        let copy =
-            (self.panels[1] - self.panels[0]) * S::NR >= 64 || (g.a.col_stride != 1 && rows > 1);
-        let len = if copy {
-            pack::left_len::<S>(rows, kc)
-        } else {
-            0
-        };
-        let right_len = if self.local {
-            (self.panels[1] - self.panels[0]) * kc * S::NR
-        } else {
-            0
-        };
+        let copy = (self.panels[1] - self.panels[0]) * S::NR >= 64 || (g.a.col_stride != 1 && rows > 1);
+        let len = if copy { pack::left_len::<S>(rows, kc) } else { 0 };
+        let right_len = if self.local { (self.panels[1] - self.panels[0]) * kc * S::NR } else { 0 };
         let mut packed = scratch::lend(Purpose::Left, len);
         let mut right = scratch::lend(Purpose::Right, right_len);
 
         for index in 0..blocks {
             let step = first_step + index * kc;
             let len = kc.min(last_step - step);
-            let a = Matrix {
-                data: g.a.at(first_row, step),
-                rows,
-                cols: len,
-                ..g.a
-            };
+            let a = Matrix { data: g.a.at(first_row, step), rows, cols: len, ..g.a };
             // SAFETY: the scratch memory has room for the block, and pointers are valid for the sizes.
             unsafe {
                 let left_step = if copy {
@@ -384,11 +310,7 @@ impl Task for Chunk<'_> {
                         // As if all steps of all panels were packed, of which these are read.
                         let before = (panel * len + step) * S::NR;
                         let data = right.as_ptr().wrapping_sub(before);
-                        from = Right {
-                            data,
-                            step: S::NR as isize,
-                            panel: (len * S::NR) as isize,
-                        };
+                        from = Right { data, step: S::NR as isize, panel: (len * S::NR) as isize };
                     }
                     let whole = end.min(self.last_from);
                     micro::panels::<S>(&block(&from), panel, whole);
@@ -396,10 +318,7 @@ impl Task for Chunk<'_> {
                         micro::panels::<S>(&block(&self.last), whole, end);
                     }
                     if index + 1 == blocks {
-                        let cols = [
-                            self.first_col + panel * S::NR,
-                            self.first_col + n.min(end * S::NR),
-                        ];
+                        let cols = [self.first_col + panel * S::NR, self.first_col + n.min(end * S::NR)];
                         g.frame.finish(g.epilogue, [first_row, last_row], cols);
                     }
                     panel = end;

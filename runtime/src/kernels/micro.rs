@@ -36,12 +36,7 @@ pub(crate) struct Block {
 
 /// A tile of `R` rows and `W` vectors, of which `cols` columns are kept.
 #[inline(always)]
-unsafe fn tile<S: Simd, const R: usize, const W: usize>(
-    block: &Block,
-    row: usize,
-    panel: usize,
-    cols: usize,
-) {
+unsafe fn tile<S: Simd, const R: usize, const W: usize>(block: &Block, row: usize, panel: usize, cols: usize) {
     if R > S::MR || W > S::WIDTH {
         return;
     }
@@ -51,8 +46,7 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
         let mut right_start = block.right.offset(panel as isize * block.right_panel);
         let mut rows = block.left.add(row);
         for _ in 0..block.segments {
-            let left: [*const f32; R] =
-                std::array::from_fn(|i| (*rows.add(i)).wrapping_add(block.left_offset));
+            let left: [*const f32; R] = std::array::from_fn(|i| (*rows.add(i)).wrapping_add(block.left_offset));
             let mut right = right_start;
             let mut offset = 0_isize;
             for _ in 0..block.len {
@@ -76,18 +70,10 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
                 let kept = cols.saturating_sub(j * S::LANES).min(S::LANES);
                 let to = to.wrapping_add(j * S::LANES);
                 if kept == S::LANES {
-                    let before = if block.accumulate {
-                        S::load(to)
-                    } else {
-                        S::splat(0.0)
-                    };
+                    let before = if block.accumulate { S::load(to) } else { S::splat(0.0) };
                     S::store(to, S::add(before, sum));
                 } else if kept > 0 {
-                    let before = if block.accumulate {
-                        S::load_first(to, kept)
-                    } else {
-                        S::splat(0.0)
-                    };
+                    let before = if block.accumulate { S::load_first(to, kept) } else { S::splat(0.0) };
                     S::store_first(to, S::add(before, sum), kept);
                 }
             }
@@ -96,13 +82,7 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
 }
 
 #[inline(always)]
-unsafe fn tile_of_rows<S: Simd, const W: usize>(
-    block: &Block,
-    rows: usize,
-    row: usize,
-    panel: usize,
-    cols: usize,
-) {
+unsafe fn tile_of_rows<S: Simd, const W: usize>(block: &Block, rows: usize, row: usize, panel: usize, cols: usize) {
     macro_rules! choose {
         ($($count:literal)*) => {
             match rows {

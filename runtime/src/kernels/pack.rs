@@ -19,19 +19,12 @@ unsafe impl Sync for Matrix {}
 impl Matrix {
     /// The address of an element, which may lie one past the end.
     pub(crate) fn at(&self, row: usize, col: usize) -> *const f32 {
-        self.data
-            .wrapping_offset(row as isize * self.row_stride + col as isize * self.col_stride)
+        self.data.wrapping_offset(row as isize * self.row_stride + col as isize * self.col_stride)
     }
 
     /// The same matrix with rows and columns exchanged.
     pub(crate) fn transposed(self) -> Matrix {
-        Matrix {
-            rows: self.cols,
-            cols: self.rows,
-            row_stride: self.col_stride,
-            col_stride: self.row_stride,
-            ..self
-        }
+        Matrix { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
 }
 
@@ -40,13 +33,7 @@ impl Matrix {
 /// # Safety
 /// `to` has room for `last - first` rows of `NR` floats; called with the instructions of `S` enabled.
 #[inline(always)]
-pub(crate) unsafe fn panel<S: Simd>(
-    b: &Matrix,
-    panel: usize,
-    first: usize,
-    last: usize,
-    to: *mut f32,
-) {
+pub(crate) unsafe fn panel<S: Simd>(b: &Matrix, panel: usize, first: usize, last: usize, to: *mut f32) {
     let col = panel * S::NR;
     let cols = S::NR.min(b.cols - col);
     // SAFETY: indices within the matrix, and the caller's room.

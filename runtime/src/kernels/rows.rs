@@ -64,13 +64,7 @@ impl Task for Chunk<'_> {
 
 /// Adds `P` rows of `b` to a row of the result, which the first of them sets; no rows at all set it to zero.
 #[inline(always)]
-unsafe fn add<S: Simd, const P: usize>(
-    g: &Gemm<'_>,
-    row: usize,
-    p: usize,
-    first: usize,
-    last: usize,
-) {
+unsafe fn add<S: Simd, const P: usize>(g: &Gemm<'_>, row: usize, p: usize, first: usize, last: usize) {
     if P == 0 && p > 0 {
         return;
     }
@@ -94,11 +88,7 @@ unsafe fn add<S: Simd, const P: usize>(
             };
             for i in 0..P {
                 let from = rows[i].add(col);
-                let x = if whole {
-                    S::load(from)
-                } else {
-                    S::load_first(from, count)
-                };
+                let x = if whole { S::load(from) } else { S::load_first(from, count) };
                 sum = S::mul_add(factors[i], x, sum);
             }
             if whole {

@@ -22,24 +22,18 @@ pub(crate) unsafe fn scatter_add_rows(pool: &Pool, d: &ScatterAdd) {
         let width = COLUMNS.min(cols - first);
         for row in 0..table_rows {
             // SAFETY: a part of a row of the table, which belongs to this chunk.
-            unsafe { std::slice::from_raw_parts_mut(d.table.add(row * cols + first), width) }
-                .fill(0.0);
+            unsafe { std::slice::from_raw_parts_mut(d.table.add(row * cols + first), width) }.fill(0.0);
         }
         for row in 0..rows {
             // SAFETY: the index has `rows` elements.
             let index = unsafe { *d.index.offset(row as isize * d.index_stride as isize) };
             let index = (index.max(0) as usize).min(table_rows - 1);
             // SAFETY: the source has `rows` rows of `cols` elements.
-            let source = unsafe {
-                d.source
-                    .offset(row as isize * d.source_rs as isize)
-                    .add(first)
-            };
+            let source = unsafe { d.source.offset(row as isize * d.source_rs as isize).add(first) };
             // SAFETY: as above; source and table do not overlap.
             let source = unsafe { std::slice::from_raw_parts(source, width) };
             // SAFETY: a part of a row of the table, which belongs to this chunk.
-            let target =
-                unsafe { std::slice::from_raw_parts_mut(d.table.add(index * cols + first), width) };
+            let target = unsafe { std::slice::from_raw_parts_mut(d.table.add(index * cols + first), width) };
             for (sum, x) in target.iter_mut().zip(source) {
                 *sum += x;
             }

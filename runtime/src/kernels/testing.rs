@@ -9,18 +9,13 @@ use super::cpu::{self, Cpu};
 
 /// The instruction sets of this machine.
 pub(crate) fn cpus() -> Vec<Cpu> {
-    [Cpu::Portable, Cpu::Avx2, Cpu::Avx512, Cpu::Neon]
-        .into_iter()
-        .filter(|&cpu| cpu::has(cpu))
-        .collect()
+    [Cpu::Portable, Cpu::Avx2, Cpu::Avx512, Cpu::Neon].into_iter().filter(|&cpu| cpu::has(cpu)).collect()
 }
 
 /// Numbers in `[-1, 1)`.
 pub(crate) fn random(len: usize, stream: u32) -> Vec<f32> {
     let key = Key::new(1);
-    (0..len)
-        .map(|i| 2.0 * key.uniform(stream, i as u32) - 1.0)
-        .collect()
+    (0..len).map(|i| 2.0 * key.uniform(stream, i as u32) - 1.0).collect()
 }
 
 /// A frame whose epilogue is [`MARK`]: it replaces each element `x` of an output by `2x + 1`.
@@ -30,20 +25,8 @@ pub(crate) struct Marked([u64; 5]);
 impl Marked {
     /// Rows `row` of the output lie at `row * row_stride` when `width` is 0, else those of an image of that width at
     /// `row / width * image_stride + row % width * row_stride`.
-    pub(crate) fn new(
-        pool: &Pool,
-        output: *mut f32,
-        row_stride: usize,
-        width: usize,
-        image_stride: usize,
-    ) -> Marked {
-        Marked([
-            (&raw const *pool) as u64,
-            output as u64,
-            row_stride as u64,
-            width as u64,
-            image_stride as u64,
-        ])
+    pub(crate) fn new(pool: &Pool, output: *mut f32, row_stride: usize, width: usize, image_stride: usize) -> Marked {
+        Marked([(&raw const *pool) as u64, output as u64, row_stride as u64, width as u64, image_stride as u64])
     }
 
     pub(crate) fn frame(&self) -> Frame {
@@ -77,9 +60,6 @@ pub(crate) fn assert_near(found: &[f32], truth: &[f64], terms: usize, what: &str
     assert_eq!(found.len(), truth.len());
     let bound = 1e-6 * (terms as f64).sqrt().max(1.0) * 4.0;
     for (index, (&x, &y)) in found.iter().zip(truth).enumerate() {
-        assert!(
-            (f64::from(x) - y).abs() <= bound,
-            "{what}: element {index} is {x}, not {y}"
-        );
+        assert!((f64::from(x) - y).abs() <= bound, "{what}: element {index} is {x}, not {y}");
     }
 }

@@ -47,18 +47,7 @@ pub fn exp<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let r = a.sub(r, low);
 
     // The coefficients of Cephes' `expf`: e^r = 1 + r + r²·p(r) for |r| <= ln(2)/2.
-    let p = polynomial(
-        a,
-        r,
-        &[
-            1.987_569_1e-4,
-            1.398_199_9e-3,
-            8.333_452e-3,
-            4.166_579_6e-2,
-            1.666_666_5e-1,
-            5e-1,
-        ],
-    );
+    let p = polynomial(a, r, &[1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1]);
     let square = a.mul(r, r);
     let p = a.mul(p, square);
     let p = a.add(p, r);
@@ -114,11 +103,7 @@ pub fn log<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let denominator = a.add(two, f);
     let s = a.div(f, denominator);
     let z = a.mul(s, s);
-    let series = polynomial(
-        a,
-        z,
-        &[0.242_790_79, 0.284_987_87, 0.400_009_72, 0.666_666_6],
-    );
+    let series = polynomial(a, z, &[0.242_790_79, 0.284_987_87, 0.400_009_72, 0.666_666_6]);
     let series = a.mul(series, z);
     let square = a.mul(f, f);
     let half_square = a.mul(half, square);
@@ -161,17 +146,7 @@ pub fn tanh<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let far = a.sub(one, rest);
 
     let square = a.mul(x, x);
-    let p = polynomial(
-        a,
-        square,
-        &[
-            -5.704_988_7e-3,
-            2.063_909e-2,
-            -5.373_971_5e-2,
-            1.333_144_2e-1,
-            -3.333_328e-1,
-        ],
-    );
+    let p = polynomial(a, square, &[-5.704_988_7e-3, 2.063_909e-2, -5.373_971_5e-2, 1.333_144_2e-1, -3.333_328e-1]);
     let p = a.mul(p, square);
     let p = a.mul(p, magnitude);
     let near = a.add(magnitude, p);
@@ -229,14 +204,7 @@ pub fn erf<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let p = polynomial(
         a,
         square,
-        &[
-            -5.967_617e-4,
-            4.991_194_2e-3,
-            -2.676_813_5e-2,
-            1.128_199_25e-1,
-            -3.761_253_4e-1,
-            1.283_791_7e-1,
-        ],
+        &[-5.967_617e-4, 4.991_194_2e-3, -2.676_813_5e-2, 1.128_199_25e-1, -3.761_253_4e-1, 1.283_791_7e-1],
     );
     let p = a.mul(p, magnitude);
     let near = a.add(magnitude, p);
@@ -288,14 +256,7 @@ mod tests {
     }
 
     /// The largest error over a dense sample of all floats in `[low, high]`.
-    fn check(
-        name: &str,
-        f: fn(f32) -> f32,
-        truth: fn(f64) -> f64,
-        low: f32,
-        high: f32,
-        bound: f64,
-    ) {
+    fn check(name: &str, f: fn(f32) -> f32, truth: fn(f64) -> f64, low: f32, high: f32, bound: f64) {
         let mut worst = (0.0, 0.0);
         let mut visit = |x: f32| {
             if x >= low && x <= high {
@@ -344,14 +305,7 @@ mod tests {
         check("log", log, f64::ln, 0.0, f32::MAX, 1.0);
         check("log near one", log, f64::ln, 0.5, 2.0, 1.0);
         check("tanh", tanh, f64::tanh, -12.0, 12.0, 2.0);
-        check(
-            "sigmoid",
-            sigmoid,
-            |x| 1.0 / (1.0 + (-x).exp()),
-            -105.0,
-            30.0,
-            2.5,
-        );
+        check("sigmoid", sigmoid, |x| 1.0 / (1.0 + (-x).exp()), -105.0, 30.0, 2.5);
         check("erf", erf, erf_f64, -6.0, 6.0, 2.0);
     }
 
@@ -389,10 +343,7 @@ mod tests {
         ];
         for (index, (found, expected)) in cases.into_iter().enumerate() {
             let both_nan = found.is_nan() && expected.is_nan();
-            assert!(
-                both_nan || ulps(found, f64::from(expected)) <= 2.0,
-                "case {index}: {found} is not {expected}"
-            );
+            assert!(both_nan || ulps(found, f64::from(expected)) <= 2.0, "case {index}: {found} is not {expected}");
         }
         assert!(tanh(-0.0).is_sign_negative() && erf(-0.0).is_sign_negative());
     }

@@ -99,14 +99,9 @@ pub(super) fn visit(d: &Conv, mut f: impl FnMut(usize, usize, usize)) {
                     }
                     for o in 0..d.oc {
                         for ci in 0..c {
-                            let x =
-                                n * d.x_n + row * d.x_h + col * d.x_w + (o / oc * c + ci) * d.x_c;
+                            let x = n * d.x_n + row * d.x_h + col * d.x_w + (o / oc * c + ci) * d.x_c;
                             let y = n * d.y_n + i * d.y_h + j * d.y_w + o;
-                            f(
-                                x as usize,
-                                y as usize,
-                                ((o * c + ci) * d.kh * d.kw + tap) as usize,
-                            );
+                            f(x as usize, y as usize, ((o * c + ci) * d.kh * d.kw + tap) as usize);
                         }
                     }
                 }

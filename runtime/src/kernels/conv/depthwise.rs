@@ -52,16 +52,8 @@ impl Task for Depthwise<'_> {
             let (image, row) = (index / g.to.height, index % g.to.height);
             // SAFETY: chunks write to disjoint rows.
             unsafe {
-                S::vectorize(Row {
-                    all: &self,
-                    image,
-                    row,
-                });
-                self.frame.finish(
-                    self.epilogue,
-                    [index * width, (index + 1) * width],
-                    [0, g.groups],
-                );
+                S::vectorize(Row { all: &self, image, row });
+                self.frame.finish(self.epilogue, [index * width, (index + 1) * width], [0, g.groups]);
             }
         });
     }
@@ -103,14 +95,8 @@ impl Row<'_> {
     /// Whether no tap leaves the image sideways for `PIXELS` pixels.
     fn all_inside(&self, phase: &Phase, pixel: usize) -> bool {
         let g = self.all.g;
-        let (first, last) = (
-            (pixel * g.scale[1]) as isize,
-            ((pixel + PIXELS - 1) * g.scale[1]) as isize,
-        );
-        phase
-            .taps
-            .iter()
-            .all(|tap| first + tap.offset[1] >= 0 && last + tap.offset[1] < g.from.width as isize)
+        let (first, last) = ((pixel * g.scale[1]) as isize, ((pixel + PIXELS - 1) * g.scale[1]) as isize);
+        phase.taps.iter().all(|tap| first + tap.offset[1] >= 0 && last + tap.offset[1] < g.from.width as isize)
     }
 
     /// All channels of `P` pixels of the phase's grid from `pixel` on, which are inside if they are several.
@@ -120,11 +106,7 @@ impl Row<'_> {
         let row = ((self.row - phase.first[0]) / g.step[0] * g.scale[0]) as isize;
         let col = (pixel * g.scale[1]) as isize;
         let step = g.scale[1] as isize * g.from.col;
-        let to = g.to.at(
-            self.image,
-            self.row as isize,
-            (phase.first[1] + pixel * g.step[1]) as isize,
-        );
+        let to = g.to.at(self.image, self.row as isize, (phase.first[1] + pixel * g.step[1]) as isize);
         let to_step = g.step[1] as isize * g.to.col;
         let mut channel = 0;
         while channel < g.groups {
@@ -142,8 +124,7 @@ impl Row<'_> {
                     if lanes == S::LANES {
                         let weight = S::load(weight);
                         for (i, sum) in sums.iter_mut().enumerate() {
-                            *sum =
-                                S::mul_add(S::load(from.offset(i as isize * step)), weight, *sum);
+                            *sum = S::mul_add(S::load(from.offset(i as isize * step)), weight, *sum);
                         }
                     } else {
                         let weight = S::load_first(weight, lanes);
@@ -197,12 +178,7 @@ impl Task for WeightGrad<'_> {
             for row in (index * part).min(rows)..((index + 1) * part).min(rows) {
                 // SAFETY: chunks write to disjoint parts of the sums.
                 unsafe {
-                    S::vectorize(Sums {
-                        g,
-                        row,
-                        channels: [first, channels.min(first + CHANNELS)],
-                        sums,
-                    });
+                    S::vectorize(Sums { g, row, channels: [first, channels.min(first + CHANNELS)], sums });
                 }
             }
         });
@@ -242,17 +218,11 @@ impl Task for Sums<'_> {
             // The columns of y that this tap connects with columns of x: 0 <= j·scale + offset < width.
             let scale = g.scale[1];
             let begin = (-tap.offset[1]).max(0).unsigned_abs().div_ceil(scale);
-            let end = (g.from.width as isize - tap.offset[1])
-                .max(0)
-                .unsigned_abs()
-                .div_ceil(scale)
-                .min(g.to.width);
+            let end = (g.from.width as isize - tap.offset[1]).max(0).unsigned_abs().div_ceil(scale).min(g.to.width);
             if x_row < 0 || x_row >= g.from.height as isize || begin >= end {
                 continue;
             }
-            let x = g
-                .from
-                .at(image, x_row, (begin * scale) as isize + tap.offset[1]);
+            let x = g.from.at(image, x_row, (begin * scale) as isize + tap.offset[1]);
             let y = g.to.at(image, row as isize, begin as isize);
             let (x_step, y_step) = (scale as isize * g.from.col, g.to.col);
             let mut channel = self.channels[0];
@@ -269,11 +239,8 @@ impl Task for Sums<'_> {
                         while begin + j + 4 <= end {
                             for (i, chain) in chains.iter_mut().enumerate() {
                                 let at = (j + i) as isize;
-                                *chain = S::mul_add(
-                                    S::load(x.offset(at * x_step)),
-                                    S::load(y.offset(at * y_step)),
-                                    *chain,
-                                );
+                                *chain =
+                                    S::mul_add(S::load(x.offset(at * x_step)), S::load(y.offset(at * y_step)), *chain);
                             }
                             j += 4;
                         }

@@ -64,8 +64,7 @@ pub(crate) struct Tap {
 impl Image {
     /// The address of channel 0 of a pixel.
     pub(crate) fn at(&self, image: usize, row: isize, col: isize) -> *mut f32 {
-        self.data
-            .wrapping_offset(image as isize * self.image + row * self.row + col * self.col)
+        self.data.wrapping_offset(image as isize * self.image + row * self.row + col * self.col)
     }
 
     pub(crate) fn contains(&self, row: isize, col: isize) -> bool {
@@ -80,24 +79,15 @@ impl Correlation {
         let mut taps = Vec::with_capacity((kh * kw) as usize);
         for a in 0..kh {
             for b in 0..kw {
-                let offset = [
-                    a * d.dilation_h as isize - d.pad_h as isize,
-                    b * d.dilation_w as isize - d.pad_w as isize,
-                ];
-                taps.push(Tap {
-                    index: (a * kw + b) as usize,
-                    offset,
-                });
+                let offset =
+                    [a * d.dilation_h as isize - d.pad_h as isize, b * d.dilation_w as isize - d.pad_w as isize];
+                taps.push(Tap { index: (a * kw + b) as usize, offset });
             }
         }
         let [from, to] = images(d);
         let taps_in_kernel = (kh * kw) as usize;
         Correlation {
-            phases: vec![Phase {
-                first: [0, 0],
-                taps,
-                first_tap: 0,
-            }],
+            phases: vec![Phase { first: [0, 0], taps, first_tap: 0 }],
             scale: [d.stride_h as usize, d.stride_w as usize],
             step: [1, 1],
             weight_from: taps_in_kernel,
@@ -121,19 +111,12 @@ impl Correlation {
                         let j = col + d.pad_w as isize - b * d.dilation_w as isize;
                         if i.rem_euclid(sh) == 0 && j.rem_euclid(sw) == 0 {
                             let offset = [i.div_euclid(sh), j.div_euclid(sw)];
-                            taps.push(Tap {
-                                index: (a * kw + b) as usize,
-                                offset,
-                            });
+                            taps.push(Tap { index: (a * kw + b) as usize, offset });
                         }
                     }
                 }
                 let count = taps.len();
-                phases.push(Phase {
-                    first: [row as usize, col as usize],
-                    taps,
-                    first_tap,
-                });
+                phases.push(Phase { first: [row as usize, col as usize], taps, first_tap });
                 first_tap += count;
             }
         }

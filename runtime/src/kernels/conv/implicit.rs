@@ -60,13 +60,7 @@ impl Task for Implicit<'_> {
             let panels = [split * per_split, panels.min((split + 1) * per_split)];
             // SAFETY: chunks write to disjoint blocks.
             unsafe {
-                S::vectorize(Chunk {
-                    all: &self,
-                    zeros,
-                    group,
-                    pixels,
-                    panels,
-                });
+                S::vectorize(Chunk { all: &self, zeros, group, pixels, panels });
             };
         });
     }
@@ -124,9 +118,7 @@ impl Task for Chunk<'_> {
         }
         if !single {
             let first = self.group * g.to.channels;
-            let cols = self
-                .panels
-                .map(|panel| first + g.to.channels.min(panel * S::NR));
+            let cols = self.panels.map(|panel| first + g.to.channels.min(panel * S::NR));
             // SAFETY: all phases of these pixels are complete.
             unsafe { self.all.frame.finish(self.all.epilogue, self.pixels, cols) };
         }
@@ -135,11 +127,7 @@ impl Task for Chunk<'_> {
 
 pub(crate) fn pixel_at(g: &Correlation, index: usize) -> Pixel {
     let (row, col) = (index / g.to.width, index % g.to.width);
-    Pixel {
-        image: row / g.to.height,
-        row: row % g.to.height,
-        col,
-    }
+    Pixel { image: row / g.to.height, row: row % g.to.height, col }
 }
 
 impl Chunk<'_> {
@@ -156,8 +144,7 @@ impl Chunk<'_> {
         let depth = phase.taps.len() * g.from.channels;
         let panel_len = g.depth() * S::NR;
         let right = self.all.packed.wrapping_add(
-            self.group * g.to.channels.div_ceil(S::NR) * panel_len
-                + phase.first_tap * g.from.channels * S::NR,
+            self.group * g.to.channels.div_ceil(S::NR) * panel_len + phase.first_tap * g.from.channels * S::NR,
         );
         let block = Block {
             segments: 0,
@@ -175,11 +162,7 @@ impl Chunk<'_> {
             cols: g.to.channels,
             accumulate: false,
         };
-        let place = Place {
-            chunk: self,
-            pixels,
-            finish,
-        };
+        let place = Place { chunk: self, pixels, finish };
         if depth == 0 {
             // SAFETY: without segments, only the results are touched.
             unsafe { place.panels::<S>(&block, true) };
@@ -203,12 +186,7 @@ impl Place<'_> {
     /// All panels of the chunk for one block of the K loop.
     #[inline(always)]
     unsafe fn panels<S: Simd>(&self, block: &Block, last: bool) {
-        let Chunk {
-            all,
-            panels: [first, end],
-            pixels,
-            ..
-        } = *self.chunk;
+        let Chunk { all, panels: [first, end], pixels, .. } = *self.chunk;
         if !(last && self.finish && all.epilogue.is_some()) {
             // SAFETY: promised by the caller.
             unsafe { micro::panels::<S>(block, first, end) };
@@ -234,12 +212,7 @@ impl Place<'_> {
         let col = (pixel.col - phase.first[1]) / g.step[1] * g.scale[1];
         let (row, col) = (row as isize + offset[0], col as isize + offset[1]);
         let first_channel = (self.chunk.group * g.from.channels) as isize * g.from.channel;
-        g.from.contains(row, col).then(|| {
-            g.from
-                .at(pixel.image, row, col)
-                .wrapping_offset(first_channel)
-                .cast_const()
-        })
+        g.from.contains(row, col).then(|| g.from.at(pixel.image, row, col).wrapping_offset(first_channel).cast_const())
     }
 
     /// Reads pixels where they are, through a table of pointers for each tap.
@@ -253,9 +226,7 @@ impl Place<'_> {
         let table = table.as_mut_ptr().cast::<*const f32>();
         for (index, tap) in phase.taps.iter().enumerate() {
             for (row, pixel) in self.pixels.iter().enumerate() {
-                let source = self
-                    .source(pixel, phase, tap.offset)
-                    .unwrap_or(self.chunk.zeros.as_ptr());
+                let source = self.source(pixel, phase, tap.offset).unwrap_or(self.chunk.zeros.as_ptr());
                 // SAFETY: within the table.
                 unsafe { *table.add(index * rows + row) = source };
             }
@@ -293,8 +264,7 @@ impl Place<'_> {
         let mut patches = scratch::lend(Purpose::Left, kc * rows);
 
         let patches = patches.as_mut_ptr();
-        let table: [*const f32; MC] =
-            std::array::from_fn(|row| patches.wrapping_add(row).cast_const());
+        let table: [*const f32; MC] = std::array::from_fn(|row| patches.wrapping_add(row).cast_const());
         for first in (0..depth).step_by(kc) {
             let len = kc.min(depth - first);
             // SAFETY: the scratch memory has room for `len` columns of patches.
@@ -335,15 +305,8 @@ impl Place<'_> {
                 let scale = g.scale[1] as isize;
                 // The pixels of the run that lie inside: 0 <= col + i·scale < width.
                 let inside = row >= 0 && row < g.from.height as isize;
-                let begin = if inside {
-                    (-col)
-                        .max(0)
-                        .unsigned_abs()
-                        .div_ceil(scale.unsigned_abs())
-                        .min(count)
-                } else {
-                    count
-                };
+                let begin =
+                    if inside { (-col).max(0).unsigned_abs().div_ceil(scale.unsigned_abs()).min(count) } else { count };
                 let room = (g.from.width as isize - col).max(0).unsigned_abs();
                 let end = room.div_ceil(scale.unsigned_abs()).min(count).max(begin);
                 let from = g
@@ -353,10 +316,7 @@ impl Place<'_> {
                     .cast_const();
                 // SAFETY: a column of the patches; pixels `begin..end` are inside of the image.
                 unsafe {
-                    let to = std::slice::from_raw_parts_mut(
-                        to.add((column - first) * rows + start),
-                        count,
-                    );
+                    let to = std::slice::from_raw_parts_mut(to.add((column - first) * rows + start), count);
                     to[..begin].fill(0.0);
                     to[end..].fill(0.0);
                     if begin == end {

@@ -40,16 +40,8 @@ unsafe impl Sync for Conv {}
 /// How many floats the packed weights of a convolution take, on any CPU.
 pub fn packed_len(d: &Conv, direction: i64) -> usize {
     let [c, oc, kh, kw, groups] = [d.c, d.oc, d.kh, d.kw, d.groups].map(|x| x.max(1) as usize);
-    let (inner, outer) = if direction == FORWARD {
-        (c, oc)
-    } else {
-        (oc, c)
-    };
-    let taps = if d.algorithm == WINOGRAD {
-        (kh * kw).max(36)
-    } else {
-        kh * kw
-    };
+    let (inner, outer) = if direction == FORWARD { (c, oc) } else { (oc, c) };
+    let taps = if d.algorithm == WINOGRAD { (kh * kw).max(36) } else { kh * kw };
     groups * taps * (inner / groups) * (outer / groups).next_multiple_of(32)
 }
 
@@ -63,32 +55,14 @@ pub(crate) unsafe fn pack(pool: &Pool, d: &Conv, direction: i64, packed: *mut f3
 /// # Safety
 /// As for [`pack`].
 pub(crate) unsafe fn pack_on(cpu: Cpu, pool: &Pool, d: &Conv, direction: i64, packed: *mut f32) {
-    let g = if direction == FORWARD {
-        Correlation::forward(d)
-    } else {
-        Correlation::data_grad(d)
-    };
+    let g = if direction == FORWARD { Correlation::forward(d) } else { Correlation::data_grad(d) };
     if g.is_depthwise() {
         // SAFETY: promised by the caller.
         unsafe { depthwise::pack(&g, packed) };
     } else if d.algorithm == WINOGRAD && winograd::applies(&g) {
-        cpu::run_on(
-            cpu,
-            winograd::Pack {
-                pool,
-                g: &g,
-                packed,
-            },
-        );
+        cpu::run_on(cpu, winograd::Pack { pool, g: &g, packed });
     } else {
-        cpu::run_on(
-            cpu,
-            weights::Pack {
-                pool,
-                g: &g,
-                packed,
-            },
-        );
+        cpu::run_on(cpu, weights::Pack { pool, g: &g, packed });
     }
 }
 
@@ -109,16 +83,8 @@ pub(crate) unsafe fn data_grad(pool: &Pool, frame: Frame, d: &Conv) {
 /// # Safety
 /// As for [`forward`] and [`data_grad`].
 unsafe fn correlate(cpu: Cpu, pool: &Pool, frame: Frame, d: &Conv, direction: i64) {
-    let g = if direction == FORWARD {
-        Correlation::forward(d)
-    } else {
-        Correlation::data_grad(d)
-    };
-    let len = if d.packed.is_null() {
-        packed_len(d, direction)
-    } else {
-        0
-    };
+    let g = if direction == FORWARD { Correlation::forward(d) } else { Correlation::data_grad(d) };
+    let len = if d.packed.is_null() { packed_len(d, direction) } else { 0 };
     let mut room = scratch::lend(Purpose::Weights, len);
 
     let mut packed = d.packed;
@@ -128,38 +94,11 @@ unsafe fn correlate(cpu: Cpu, pool: &Pool, frame: Frame, d: &Conv, direction: i6
         packed = room.as_ptr();
     }
     if g.is_depthwise() {
-        cpu::run_on(
-            cpu,
-            depthwise::Depthwise {
-                pool,
-                frame,
-                g: &g,
-                packed,
-                epilogue: d.epilogue,
-            },
-        );
+        cpu::run_on(cpu, depthwise::Depthwise { pool, frame, g: &g, packed, epilogue: d.epilogue });
     } else if d.algorithm == WINOGRAD && winograd::applies(&g) {
-        cpu::run_on(
-            cpu,
-            winograd::Winograd {
-                pool,
-                frame,
-                g: &g,
-                packed,
-                epilogue: d.epilogue,
-            },
-        );
+        cpu::run_on(cpu, winograd::Winograd { pool, frame, g: &g, packed, epilogue: d.epilogue });
     } else {
-        cpu::run_on(
-            cpu,
-            implicit::Implicit {
-                pool,
-                frame,
-                g: &g,
-                packed,
-                epilogue: d.epilogue,
-            },
-        );
+        cpu::run_on(cpu, implicit::Implicit { pool, frame, g: &g, packed, epilogue: d.epilogue });
     }
 }
 
@@ -175,24 +114,8 @@ pub(crate) unsafe fn weight_grad(pool: &Pool, frame: Frame, d: &Conv) {
 unsafe fn weight_grad_on(cpu: Cpu, pool: &Pool, frame: Frame, d: &Conv) {
     let g = Correlation::forward(d);
     if g.is_depthwise() {
-        cpu::run_on(
-            cpu,
-            depthwise::WeightGrad {
-                pool,
-                frame,
-                d,
-                g: &g,
-            },
-        );
+        cpu::run_on(cpu, depthwise::WeightGrad { pool, frame, d, g: &g });
     } else {
-        cpu::run_on(
-            cpu,
-            weight_grad::WeightGrad {
-                pool,
-                frame,
-                d,
-                g: &g,
-            },
-        );
+        cpu::run_on(cpu, weight_grad::WeightGrad { pool, frame, d, g: &g });
     }
 }

@@ -27,14 +27,7 @@ pub(crate) unsafe fn image<S: Simd>(x: [S::V; 6]) -> [S::V; 6] {
         let odd_a = S::mul(S::splat(A), S::mul_add(minus_b2, x[1], x[3]));
         let even_b = S::mul_add(minus_a2, x[2], x[4]);
         let odd_b = S::mul(S::splat(B), S::mul_add(minus_a2, x[1], x[3]));
-        [
-            first,
-            S::add(even_a, odd_a),
-            S::sub(even_a, odd_a),
-            S::add(even_b, odd_b),
-            S::sub(even_b, odd_b),
-            last,
-        ]
+        [first, S::add(even_a, odd_a), S::sub(even_a, odd_a), S::add(even_b, odd_b), S::sub(even_b, odd_b), last]
     }
 }
 
@@ -45,13 +38,8 @@ pub(crate) unsafe fn result<S: Simd>(m: [S::V; 6]) -> [S::V; 4] {
     unsafe {
         let (sum_a, difference_a) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
         let (sum_b, difference_b) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
-        let weigh = |power: i32, a: S::V, b: S::V| {
-            S::mul_add(
-                S::splat(A.powi(power)),
-                a,
-                S::mul(S::splat(B.powi(power)), b),
-            )
-        };
+        let weigh =
+            |power: i32, a: S::V, b: S::V| S::mul_add(S::splat(A.powi(power)), a, S::mul(S::splat(B.powi(power)), b));
         [
             S::add(m[0], S::add(sum_a, sum_b)),
             weigh(1, difference_a, difference_b),
@@ -70,22 +58,11 @@ pub(crate) unsafe fn weights<S: Simd>(w: [S::V; 3]) -> [S::V; 6] {
     // SAFETY: the instructions are those of the caller.
     unsafe {
         let pair = |point: f32, scale: f32| {
-            let even = S::mul_add(
-                S::splat(point * point * scale),
-                w[2],
-                S::mul(S::splat(scale), w[0]),
-            );
+            let even = S::mul_add(S::splat(point * point * scale), w[2], S::mul(S::splat(scale), w[0]));
             let odd = S::mul(S::splat(point * scale), w[1]);
             [S::add(even, odd), S::sub(even, odd)]
         };
         let ([plus_a, minus_a], [plus_b, minus_b]) = (pair(A, a), pair(B, b));
-        [
-            S::mul(S::splat(zero), w[0]),
-            plus_a,
-            minus_a,
-            plus_b,
-            minus_b,
-            w[2],
-        ]
+        [S::mul(S::splat(zero), w[0]), plus_a, minus_a, plus_b, minus_b, w[2]]
     }
 }

@@ -66,16 +66,8 @@ impl Division {
         let blocks = g.images * g.to.height.div_ceil(block);
         let row_blocks = m.div_ceil(MC / S::MR * S::MR);
         let mc = m.div_ceil(row_blocks).next_multiple_of(S::MR);
-        let panels = if patches {
-            (n * g.taps).div_ceil(S::NR)
-        } else {
-            n.div_ceil(S::NR)
-        };
-        let nc = if patches {
-            panels
-        } else {
-            (NC / g.taps / S::NR).clamp(1, 256 / S::NR)
-        };
+        let panels = if patches { (n * g.taps).div_ceil(S::NR) } else { n.div_ceil(S::NR) };
+        let nc = if patches { panels } else { (NC / g.taps / S::NR).clamp(1, 256 / S::NR) };
         let col_blocks = panels.div_ceil(nc);
         let sums = m * n * g.taps;
         let chunks = g.groups * m.div_ceil(mc) * col_blocks;
@@ -84,19 +76,7 @@ impl Division {
         let part = blocks.div_ceil(parts).max(1);
         debug_assert!(rows <= blocks * block);
         let parts = blocks.div_ceil(part).max(1);
-        Division {
-            patches,
-            block,
-            blocks,
-            part,
-            parts,
-            mc,
-            row_blocks: m.div_ceil(mc),
-            nc,
-            col_blocks,
-            panels,
-            sums,
-        }
+        Division { patches, block, blocks, part, parts, mc, row_blocks: m.div_ceil(mc), nc, col_blocks, panels, sums }
     }
 }
 
@@ -122,17 +102,9 @@ impl Task for WeightGrad<'_> {
                 division,
                 group,
                 rows: [first, g.to.channels.min(first + division.mc)],
-                panels: [
-                    col_block * division.nc,
-                    division.panels.min((col_block + 1) * division.nc),
-                ],
-                blocks: [
-                    part * division.part,
-                    division.blocks.min((part + 1) * division.part),
-                ],
-                sums: sums
-                    .get()
-                    .wrapping_add((part * g.groups + group) * division.sums),
+                panels: [col_block * division.nc, division.panels.min((col_block + 1) * division.nc)],
+                blocks: [part * division.part, division.blocks.min((part + 1) * division.part)],
+                sums: sums.get().wrapping_add((part * g.groups + group) * division.sums),
             };
             // SAFETY: chunks write to disjoint blocks of the sums.
             unsafe { S::vectorize(chunk) };
@@ -161,8 +133,7 @@ impl WeightGrad<'_> {
                     for part in 0..division.parts {
                         let from = sums.get().add((part * g.groups + group) * division.sums);
                         if division.patches {
-                            let from =
-                                std::slice::from_raw_parts(from.add(row_in_group * cols), cols);
+                            let from = std::slice::from_raw_parts(from.add(row_in_group * cols), cols);
                             add_or_set(part > 0, to.iter_mut(), from);
                             continue;
                         }
@@ -212,10 +183,7 @@ impl Task for Chunk<'_> {
         }
         let mut left = scratch::lend(Purpose::Left, left_len);
 
-        let mut right = scratch::lend(
-            Purpose::Right,
-            panel_len * (self.panels[1] - self.panels[0]),
-        );
+        let mut right = scratch::lend(Purpose::Right, panel_len * (self.panels[1] - self.panels[0]));
 
         let mut table = scratch::lend(Purpose::Table, 2 * rows * division.block);
 
@@ -295,14 +263,7 @@ impl Chunk<'_> {
 
     /// Packs the window of `x`: `NR` channels of each pixel, zeros in the padding.
     #[inline(always)]
-    unsafe fn pack_right<S: Simd>(
-        &self,
-        image: usize,
-        row: usize,
-        count: usize,
-        panel: usize,
-        to: *mut f32,
-    ) {
+    unsafe fn pack_right<S: Simd>(&self, image: usize, row: usize, count: usize, panel: usize, to: *mut f32) {
         let g = self.g;
         let [height, width] = self.window(count);
         let first = g.phases[0].taps[0].offset;
@@ -330,11 +291,7 @@ impl Chunk<'_> {
                     }
                     for lane in 0..S::NR {
                         let inside = lane < lanes;
-                        *to.add(lane) = if inside {
-                            *from.offset(lane as isize * g.from.channel)
-                        } else {
-                            0.0
-                        };
+                        *to.add(lane) = if inside { *from.offset(lane as isize * g.from.channel) } else { 0.0 };
                     }
                 }
             }
@@ -343,14 +300,7 @@ impl Chunk<'_> {
 
     /// Packs patches: a column for each channel and tap, in the order of the weights.
     #[inline(always)]
-    unsafe fn pack_patches<S: Simd>(
-        &self,
-        image: usize,
-        row: usize,
-        count: usize,
-        panel: usize,
-        to: *mut f32,
-    ) {
+    unsafe fn pack_patches<S: Simd>(&self, image: usize, row: usize, count: usize, panel: usize, to: *mut f32) {
         let g = self.g;
         let columns = g.from.channels * g.taps;
         for lane in 0..S::NR {
@@ -364,11 +314,7 @@ impl Chunk<'_> {
                     let inside = column < columns && g.from.contains(x_row, x_col);
                     // SAFETY: within the panel, and within the image where it is read.
                     unsafe {
-                        let x = if inside {
-                            *g.from.at(image, x_row, x_col).offset(channel)
-                        } else {
-                            0.0
-                        };
+                        let x = if inside { *g.from.at(image, x_row, x_col).offset(channel) } else { 0.0 };
                         *to.add((i * g.to.width + j) * S::NR + lane) = x;
                     }
                 }
@@ -391,11 +337,7 @@ impl Chunk<'_> {
         let panel_len = self.panel_len::<S>();
         let [_, width] = self.window(count);
         let taps = if division.patches { 1 } else { g.taps };
-        let columns = if division.patches {
-            g.from.channels * g.taps
-        } else {
-            g.from.channels
-        };
+        let columns = if division.patches { g.from.channels * g.taps } else { g.from.channels };
         let origin = g.phases[0].taps[0].offset;
         for panel in self.panels[0]..self.panels[1] {
             for tap in 0..taps {
@@ -411,11 +353,7 @@ impl Chunk<'_> {
                     let offset = g.phases[0].taps[tap].offset;
                     let (down, across) = (offset[0] - origin[0], offset[1] - origin[1]);
                     let pixel = down as usize * width + across as usize;
-                    (
-                        right.wrapping_add(pixel * S::NR),
-                        g.scale[1] * S::NR,
-                        g.scale[0] * width * S::NR,
-                    )
+                    (right.wrapping_add(pixel * S::NR), g.scale[1] * S::NR, g.scale[0] * width * S::NR)
                 };
                 let block = Block {
                     segments: count,

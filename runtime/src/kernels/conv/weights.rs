@@ -35,23 +35,17 @@ impl Task for Pack<'_> {
 unsafe fn pack_panel<S: Simd>(g: &Correlation, group: usize, panel: usize, to: *mut f32) {
     let first = panel * S::NR;
     let lanes = S::NR.min(g.to.channels - first);
-    let order: Vec<usize> = g
-        .phases
-        .iter()
-        .flat_map(|phase| phase.taps.iter().map(|tap| tap.index))
-        .collect();
+    let order: Vec<usize> = g.phases.iter().flat_map(|phase| phase.taps.iter().map(|tap| tap.index)).collect();
     let channels = g.from.channels;
     for block in (0..channels).step_by(CHANNELS) {
         let end = channels.min(block + CHANNELS);
         for lane in 0..lanes {
             for channel in block..end {
-                let from =
-                    group * g.weight_group + (first + lane) * g.weight_to + channel * g.weight_from;
+                let from = group * g.weight_group + (first + lane) * g.weight_to + channel * g.weight_from;
                 for (position, &tap) in order.iter().enumerate() {
                     // SAFETY: indices within the weights and the panel.
                     unsafe {
-                        *to.add((position * channels + channel) * S::NR + lane) =
-                            *g.weight.add(from + tap);
+                        *to.add((position * channels + channel) * S::NR + lane) = *g.weight.add(from + tap);
                     };
                 }
             }

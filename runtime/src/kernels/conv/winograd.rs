@@ -37,22 +37,12 @@ pub(crate) fn applies(g: &Correlation) -> bool {
         && g.from.channels >= CHANNELS
         && g.to.channels >= CHANNELS
         && phase.taps.len() == 9
-        && phase
-            .taps
-            .iter()
-            .all(|tap| (0..2).all(|axis| tap.offset[axis] - first[axis] < 3))
+        && phase.taps.iter().all(|tap| (0..2).all(|axis| tap.offset[axis] - first[axis] < 3))
 }
 
 /// The offset of the tap that reads the first pixel.
 fn origin(g: &Correlation) -> [isize; 2] {
-    [0, 1].map(|axis| {
-        g.phases[0]
-            .taps
-            .iter()
-            .map(|tap| tap.offset[axis])
-            .min()
-            .unwrap_or(0)
-    })
+    [0, 1].map(|axis| g.phases[0].taps.iter().map(|tap| tap.offset[axis]).min().unwrap_or(0))
 }
 
 /// Transforms weights into `[point][panel][channel of from][NR channels of to]`.
@@ -70,12 +60,7 @@ impl Task for Pack<'_> {
         self.pool.run(panels, |panel| {
             // SAFETY: each chunk has its own places.
             unsafe {
-                S::vectorize(PackPanel {
-                    g,
-                    panel,
-                    panels,
-                    packed: packed.get(),
-                });
+                S::vectorize(PackPanel { g, panel, panels, packed: packed.get() });
             };
         });
     }
@@ -91,20 +76,14 @@ struct PackPanel<'a> {
 impl Task for PackPanel<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self {
-            g,
-            panel,
-            panels,
-            packed,
-        } = self;
+        let Self { g, panel, panels, packed } = self;
         let first = origin(g);
         let lanes = S::NR.min(g.to.channels - panel * S::NR);
         for channel in 0..g.from.channels {
             // Taps in the order of the pixels that they read, which turns the kernel in the data gradient.
             let mut taps = [[[0.0_f32; 32]; 3]; 3];
             for tap in &g.phases[0].taps {
-                let row = &mut taps[(tap.offset[0] - first[0]) as usize]
-                    [(tap.offset[1] - first[1]) as usize];
+                let row = &mut taps[(tap.offset[0] - first[0]) as usize][(tap.offset[1] - first[1]) as usize];
                 let from = panel * S::NR * g.weight_to + channel * g.weight_from + tap.index;
                 for (lane, weight) in row[..lanes].iter_mut().enumerate() {
                     // SAFETY: indices within the weights.
@@ -116,9 +95,7 @@ impl Task for PackPanel<'_> {
                 unsafe {
                     let mut half = [[S::splat(0.0); 3]; 6];
                     for col in 0..3 {
-                        let column = [0, 1, 2].map(|row: usize| {
-                            S::load(taps[row][col][vector * S::LANES..].as_ptr())
-                        });
+                        let column = [0, 1, 2].map(|row: usize| S::load(taps[row][col][vector * S::LANES..].as_ptr()));
                         for (half, x) in half.iter_mut().zip(transforms::weights::<S>(column)) {
                             half[col] = x;
                         }
@@ -158,10 +135,7 @@ struct Layout {
 impl Layout {
     fn new(tiles: usize, channels: usize) -> Layout {
         let tile = channels.next_multiple_of(16) + 16;
-        Layout {
-            tile,
-            point: tiles * tile + 16,
-        }
+        Layout { tile, point: tiles * tile + 16 }
     }
 }
 
@@ -174,10 +148,7 @@ struct Grid {
 
 impl Grid {
     fn new(to: &Image) -> Grid {
-        Grid {
-            rows: to.height.div_ceil(TILE),
-            cols: to.width.div_ceil(TILE),
-        }
+        Grid { rows: to.height.div_ceil(TILE), cols: to.width.div_ceil(TILE) }
     }
 
     /// The image of a tile and its first pixel.
@@ -215,15 +186,7 @@ impl Task for Winograd<'_> {
                 let to = transformed.get();
                 // SAFETY: chunks write to disjoint tiles.
                 unsafe {
-                    S::vectorize(TransformTiles {
-                        g,
-                        grid,
-                        zeros,
-                        first,
-                        tiles,
-                        layout,
-                        to,
-                    });
+                    S::vectorize(TransformTiles { g, grid, zeros, first, tiles, layout, to });
                 };
             });
             // Neighboring chunks read the same weights.
@@ -235,15 +198,7 @@ impl Task for Winograd<'_> {
                 let from = transformed.get();
                 // SAFETY: chunks write to disjoint tiles and channels.
                 unsafe {
-                    S::vectorize(Chunk {
-                        all: &self,
-                        grid,
-                        layout,
-                        first,
-                        tiles,
-                        panels,
-                        from,
-                    });
+                    S::vectorize(Chunk { all: &self, grid, layout, first, tiles, panels, from });
                 };
             });
         }
@@ -263,15 +218,7 @@ struct TransformTiles<'a> {
 impl Task for TransformTiles<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self {
-            g,
-            grid,
-            zeros,
-            first,
-            tiles,
-            layout,
-            to,
-        } = self;
+        let Self { g, grid, zeros, first, tiles, layout, to } = self;
         let origin = origin(g);
         for tile in tiles[0]..tiles[1] {
             let (image, row, col) = grid.place(first + tile);
@@ -298,13 +245,7 @@ impl Task for TransformTiles<'_> {
             if channel < channels {
                 // SAFETY: as above.
                 unsafe {
-                    transform_tile::<S, false>(
-                        &pixels,
-                        channel,
-                        channels - channel,
-                        to.add(channel),
-                        layout.point,
-                    );
+                    transform_tile::<S, false>(&pixels, channel, channels - channel, to.add(channel), layout.point);
                 };
             }
         }
@@ -325,11 +266,7 @@ unsafe fn transform_tile<S: Simd, const WHOLE: bool>(
         for j in 0..6 {
             let column: [S::V; 6] = std::array::from_fn(|i| {
                 let from = pixels[i][j].add(channel);
-                if WHOLE {
-                    S::load(from)
-                } else {
-                    S::load_first(from, lanes)
-                }
+                if WHOLE { S::load(from) } else { S::load_first(from, lanes) }
             });
             for (half, x) in half.iter_mut().zip(transforms::image::<S>(column)) {
                 half[j] = x;
@@ -366,9 +303,7 @@ impl Task for Chunk<'_> {
         let products = products.as_mut_ptr();
         let mut left = [std::ptr::null(); TILES];
         for (row, left) in left[..rows].iter_mut().enumerate() {
-            *left = self
-                .from
-                .wrapping_add((self.tiles[0] + row) * self.layout.tile);
+            *left = self.from.wrapping_add((self.tiles[0] + row) * self.layout.tile);
         }
         let panels = g.to.channels.div_ceil(S::NR);
         let panel_len = g.from.channels * S::NR;
@@ -384,10 +319,7 @@ impl Task for Chunk<'_> {
                 left_rows: rows,
                 left_offset: point * self.layout.point,
                 left_step: 1,
-                right: self
-                    .all
-                    .packed
-                    .wrapping_add((point * panels + self.panels[0]) * panel_len),
+                right: self.all.packed.wrapping_add((point * panels + self.panels[0]) * panel_len),
                 right_step: S::NR as isize,
                 right_segment: 0,
                 right_panel: panel_len as isize,
@@ -418,18 +350,15 @@ impl Chunk<'_> {
         let (height, width) = (TILE.min(g.to.height - row), TILE.min(g.to.width - col));
         let first = self.panels[0] * S::NR;
         let last = g.to.channels.min(self.panels[1] * S::NR);
-        let to =
-            g.to.at(image, row as isize, col as isize)
-                .wrapping_add(first);
+        let to = g.to.at(image, row as isize, col as isize).wrapping_add(first);
         for channel in (0..last - first).step_by(S::LANES) {
             let lanes = last - first - channel;
             // SAFETY: promised by the caller; only pixels and channels of the image are written.
             unsafe {
                 let mut half = [[S::splat(0.0); 6]; 4];
                 for j in 0..6 {
-                    let column: [S::V; 6] = std::array::from_fn(|i| {
-                        S::load(products.add((i * 6 + j) * stride + channel))
-                    });
+                    let column: [S::V; 6] =
+                        std::array::from_fn(|i| S::load(products.add((i * 6 + j) * stride + channel)));
                     for (half, x) in half.iter_mut().zip(transforms::result::<S>(column)) {
                         half[j] = x;
                     }
@@ -467,9 +396,7 @@ impl Chunk<'_> {
                 let pixel = (image * g.to.height + row) * g.to.width;
                 // SAFETY: promised by the caller.
                 unsafe {
-                    self.all
-                        .frame
-                        .finish(self.all.epilogue, [pixel + col, pixel + until], cols);
+                    self.all.frame.finish(self.all.epilogue, [pixel + col, pixel + until], cols);
                 };
             }
             tile = run;
