@@ -113,6 +113,18 @@ fn divergence_is_noticed() {
     assert!(matches!(history.end, End::Diverged { epoch: 1, .. }), "{:?}", history.end);
 }
 
+/// The loss of the only step is fine, and what it leaves behind is not.
+#[test]
+fn a_last_step_that_spoils_the_weights_is_noticed() {
+    let text = "net line { input x[1]\n target y[1]\n p = dense(1)\n output p\n loss mse(p, y) }\n\
+                train line { optimizer sgd(lr = 1e38) }";
+    let mut session = Session::new(netc::check_source("line.net", text).unwrap(), &SessionOptions::default());
+    let large = Tensor::from(Array2::<f32>::from_elem((2, 1), 1e3).view());
+    let examples = Examples::new([("x", large.clone()), ("y", large)]).unwrap();
+    let history = fit(&mut session, &examples, None, &options(1), &mut ()).unwrap();
+    assert_eq!(history.end, End::Diverged { epoch: 1, batch: 1 });
+}
+
 #[test]
 fn what_does_not_fit_is_an_error() {
     let mut session = session("optimizer adam", 1);

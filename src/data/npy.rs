@@ -263,6 +263,8 @@ pub(super) mod tests {
         check(&large, "declares 4000000000000 bytes of values, but has 8: it is damaged or incomplete");
         let short = npy("<f4", "False", "(2,)", &[0; 7]);
         check(&short, "declares 8 bytes of values, but has 7: it is damaged or incomplete");
+        let long = npy("<f4", "False", "(2,)", &[0; 9]);
+        check(&long, "declares 8 bytes of values, but has 9: it is damaged or incomplete");
         let text = npy("<U5", "False", "(1,)", &[0; 5]);
         check(&text, "has elements of type `<U5`; numbers of at most 64 bits and booleans can be read");
         assert!(read(&npy("é", "False", "(1,)", &[0])).is_err());

@@ -1,7 +1,7 @@
 //! Archives of named arrays, as `numpy.savez` and `numpy.savez_compressed` write them.
 
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use ndarray::ArrayViewD;
@@ -48,7 +48,12 @@ impl Npz {
         if file.compression() != CompressionMethod::Stored && size > MAX_UNPACKED {
             return Err(damaged(&within, format!("unpacks to {size} bytes, more than the limit of {MAX_UNPACKED}")));
         }
-        read_npy(&within, &mut file, size)
+        let array = read_npy(&within, &mut file, size)?;
+        // Reaching the end compares the checksum.
+        match file.read(&mut [0]) {
+            Ok(0) => Ok(array),
+            _ => Err(damaged(&within, "is damaged")),
+        }
     }
 }
 
@@ -182,7 +187,7 @@ mod tests {
         let bytes = fs::read(&path).unwrap();
         assert!(bytes.len() < 500);
         assert_eq!(Npz::open(&path).unwrap().read("x").unwrap().values, Values::U8(vec![7; 1000]));
-        // Whatever is cut or changed, there is an error or an array, and no panic.
+        // Whatever is cut or changed, there is an error or the same array.
         let damaged = dir.path().join("damaged.npz");
         for at in 0..bytes.len() {
             fs::write(&damaged, &bytes[..at]).unwrap();
@@ -190,7 +195,9 @@ mod tests {
             let mut changed = bytes.clone();
             changed[at] ^= 0x55;
             fs::write(&damaged, changed).unwrap();
-            let _ = Npz::open(&damaged).and_then(|mut npz| npz.read("x"));
+            if let Ok(array) = Npz::open(&damaged).and_then(|mut npz| npz.read("x")) {
+                assert_eq!(array.values, Values::U8(vec![7; 1000]), "changed at {at}");
+            }
         }
     }
 }

@@ -143,9 +143,9 @@ fn fit_pictures(
         return Ok((n, values));
     }
     let &[from_h, from_w] = shape else { return Err(misfit) };
-    let (channels, height, width) = match sizes {
-        &[channels @ (1 | 3), height, width] => (channels, height, width),
-        &[height, width] => (1, height, width),
+    let (channels, height, width) = match *sizes {
+        [channels @ (1 | 3), height, width] => (channels, height, width),
+        [height, width] => (1, height, width),
         _ => return Err(misfit),
     };
     target_size(path, height, width)?;

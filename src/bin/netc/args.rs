@@ -127,14 +127,14 @@ pub struct RunArgs {
     /// Threads that share the work; results do not depend on it [default: the machine's cores].
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
-    #[command(flatten)]
-    pub pictures: PictureArgs,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
     /// Tell on standard error how long each pass and the run took.
     #[arg(long)]
     pub time: bool,
+    #[command(flatten)]
+    pub pictures: PictureArgs,
 }
 
 #[derive(Debug, Args)]
@@ -180,8 +180,6 @@ pub struct TrainArgs {
     /// Go on with a training that was saved, as if it had never stopped.
     #[arg(long, value_name = "FILE")]
     pub resume: Option<String>,
-    #[command(flatten)]
-    pub pictures: PictureArgs,
     /// Print lines of JSON instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -191,6 +189,8 @@ pub struct TrainArgs {
     /// Tell on standard error how long each pass took.
     #[arg(long)]
     pub time: bool,
+    #[command(flatten)]
+    pub pictures: PictureArgs,
 }
 
 /// How pictures become numbers.
