@@ -171,7 +171,7 @@ impl<F: Fn() -> String> fmt::Display for Lazy<F> {
 }
 
 /// The graph of an entry before simplification: forward, and what training adds.
-fn entry_graph(network: &Network, entry: Entry, observer: &mut dyn Observer) -> Graph {
+pub fn entry_graph(network: &Network, entry: Entry, observer: &mut dyn Observer) -> Graph {
     let keeps = |role: OutputRole| match entry {
         Entry::Forward => role == OutputRole::Output,
         Entry::Evaluate => matches!(role, OutputRole::Output | OutputRole::Loss | OutputRole::Metric),

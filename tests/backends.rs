@@ -4,9 +4,10 @@
 mod support;
 
 use netc::graph::{Builder, Graph, Output, OutputRole, Var};
-use netc::ops::{Op, Role};
-use netc::types::{Dim, TensorType};
-use support::check;
+use netc::interp::Tensor;
+use netc::ops::{Op, Role, Source};
+use netc::types::{Dim, ElementType, Extents, TensorType};
+use support::Case;
 
 #[test]
 fn every_primitive() {
@@ -59,13 +60,13 @@ fn every_primitive_between_others() {
             .map(|(i, ty)| {
                 let x = builder.source(Role::Input, &format!("x{i}"), ty.clone());
                 match ty.element {
-                    netc::types::ElementType::F32 => x * 0.5 + 0.25,
-                    netc::types::ElementType::I32 => x,
+                    ElementType::F32 => x * 0.5 + 0.25,
+                    ElementType::I32 => x,
                 }
             })
             .collect();
         let y = builder.apply(op.clone(), &args).expect("a sample is well-typed");
-        if y.ty().element == netc::types::ElementType::I32 {
+        if y.ty().element == ElementType::I32 {
             continue;
         }
         let z = (y + 1.0).maximum(builder.scalar(1.5));
@@ -174,5 +175,22 @@ fn output(builder: &Builder, name: &str, value: Var<'_>) {
     builder.add_output(Output { role: OutputRole::Output, name: name.to_owned(), value: value.id });
 }
 
-/// Kept here so that the compiler sees the type that `check` takes.
-const _: fn(&str, &Graph) = check;
+/// Batch sizes and lengths, odd and small.
+const SIZES: [(usize, usize); 4] = [(3, 5), (1, 4), (2, 7), (0, 5)];
+
+fn check(what: &str, graph: &Graph) {
+    let scheduled = netc::schedule::schedule(graph);
+    Case { what, graph, scheduled: &scheduled, sizes: &SIZES, sample: &sample }.check();
+}
+
+/// Positive (for roots and logarithms), distinct within the reach of a window, different for each name.
+fn sample(source: &Source, extents: &Extents) -> Tensor {
+    let shape = source.ty.eval(extents);
+    let seed: usize = source.name.bytes().map(usize::from).sum();
+    let n = shape.iter().product();
+    let data = match source.ty.element {
+        ElementType::F32 => (0..n).map(|i: usize| 0.2 + ((i * 37 + seed * 11) % 101) as f64 * 0.017).collect(),
+        ElementType::I32 => (0..n).map(|i: usize| ((i * 3 + seed) % 7) as f64 - 2.0).collect(),
+    };
+    Tensor::new(source.ty.element, &shape, data).map(|x| f64::from(x as f32))
+}

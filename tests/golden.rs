@@ -1,0 +1,111 @@
+//! The compiler at work: one folder a model under `tests/golden`, one numbered file a stage.
+//!
+//! A stage is checked iff its file is there: `5-kernels.txt` for training (or for inference, where the model has no
+//! loss), `5-kernels-forward.txt` for inference. `UPDATE_EXPECT=1` writes them anew. Machine code has no file, for it
+//! depends on the machine; all else must not.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use cranelift_codegen::isa;
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_jit::{JITBuilder, JITModule};
+use expect_test::expect_file;
+use netc::codegen;
+use netc::codegen::emit::{Definition, emit};
+use netc::diag::{Code, Message, Sources};
+use netc::elaborate::Options;
+use netc::kernel::Program;
+use netc::pipeline::{self, Entry, Observer, Stage};
+
+#[test]
+fn stages_look_as_expected() {
+    let mut n_files = 0;
+    for folder in models() {
+        let printed = stages(&folder);
+        for file in files(&folder).into_iter().filter(|file| file.extension().is_some_and(|end| end == "txt")) {
+            let name = file.file_stem().expect("a file").to_string_lossy().into_owned();
+            let text = printed.get(&name).unwrap_or_else(|| panic!("`{name}` is no stage of {}", folder.display()));
+            expect_file![&file].assert_eq(text);
+            n_files += 1;
+        }
+    }
+    assert!(n_files >= 5 * 8, "only {n_files} files were checked");
+}
+
+/// What is printed must not depend on the processor that it is printed on.
+#[test]
+fn intermediate_code_is_the_same_for_every_processor() {
+    for folder in models() {
+        let network = netc::check_source("model.net", &source(&folder)).unwrap_or_else(|error| panic!("{error}"));
+        for entry in [Entry::Forward, Entry::TrainStep] {
+            let (scheduled, _) = pipeline::lower(&network, entry, &mut ());
+            let (program, name) = (&scheduled.program, entry.name());
+            assert!(clif_for_plainest(program, name) == codegen::clif(program, name), "{}", folder.display());
+        }
+    }
+}
+
+/// Every stage of a model by the name of its file.
+fn stages(folder: &Path) -> BTreeMap<String, String> {
+    let mut sources = Sources::new();
+    let root = sources.add("model.net", source(folder));
+    let mut loader = |path: &str, _: &str| Err(Message::new(Code::ImportNotFound, format!("no file `{path}`")));
+    let mut printed = Printed::default();
+    let network = pipeline::check(&mut sources, root, &mut loader, &Options::default(), &mut printed);
+    let network = network.unwrap_or_else(|error| panic!("{error}"));
+    let main = if network.has_loss() { Entry::TrainStep } else { Entry::Forward };
+    for (entry, suffix) in [(main, ""), (Entry::Forward, "-forward")] {
+        printed.suffix = suffix;
+        let (scheduled, _) = pipeline::lower(&network, entry, &mut printed);
+        let clif = codegen::clif(&scheduled.program, entry.name());
+        // What calls look like depends on the system.
+        let clif = clif.replace("apple_aarch64", "system_v").replace("windows_fastcall", "system_v");
+        printed.after(Stage::Clif, &clif);
+    }
+    printed.texts
+}
+
+#[derive(Default)]
+struct Printed {
+    suffix: &'static str,
+    texts: BTreeMap<String, String>,
+}
+
+impl Observer for Printed {
+    fn after(&mut self, stage: Stage, product: &dyn fmt::Display) {
+        let number = Stage::ALL.iter().position(|known| *known == stage).expect("a stage") + 1;
+        self.texts.insert(format!("{number}-{}{}", stage.name(), self.suffix), product.to_string());
+    }
+}
+
+/// As [`codegen::clif`] for a processor that has nothing but what all of its kind have.
+fn clif_for_plainest(program: &Program, name: &str) -> String {
+    let mut flags = settings::builder();
+    flags.set("is_pic", "false").expect("a known flag");
+    let host = codegen::isa::host();
+    let plainest = isa::lookup(host.triple().clone()).expect("the host has a back end");
+    let isa = plainest.finish(settings::Flags::new(flags)).expect("no features are asked for");
+    assert_ne!(isa.isa_flags().len(), 0, "the back end knows features");
+    let builder = JITBuilder::with_isa(isa, cranelift_module::default_libcall_names());
+    let (_, definitions) = emit(program, name, &mut JITModule::new(builder));
+    definitions.iter().map(|Definition { name, function, .. }| format!("; {name}\n{function}\n")).collect()
+}
+
+fn models() -> Vec<PathBuf> {
+    let models = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"));
+    assert!(models.len() >= 5, "a folder for each model");
+    models
+}
+
+fn source(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join("model.net")).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a readable folder");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    files
+}
