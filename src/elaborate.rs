@@ -101,7 +101,7 @@ fn choose<'a>(program: &Program<'a>, root: FileId, name: Option<&str>) -> Result
     match nets.as_slice() {
         [only] => Ok(only),
         [] => Err(Message::new(Code::NoNet, "the file defines no `net`")
-            .help("a `net` is what is compiled: `net name { input x[8]  dense(4) }`")
+            .help("a `net` is what is compiled: `net NAME { … }`, with an `input` and the layers it flows through")
             .at(start)),
         [first, second, ..] => {
             let names: Vec<String> = nets.iter().map(|net| format!("`{}`", net.name.text)).collect();

@@ -124,7 +124,7 @@ pub fn check(
 ///
 /// # Examples
 /// ```
-/// let network = netc::check_source("mlp.net", "net mlp { input x[4]  dense(2, relu) }")?;
+/// let network = netc::check_source("mlp.net", "net mlp {\n input x[4]\n dense(2, relu)\n}")?;
 /// assert_eq!(network.parameters.len(), 2);
 /// # Ok::<(), netc::Error>(())
 /// ```
