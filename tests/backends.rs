@@ -180,7 +180,7 @@ const SIZES: [(usize, usize); 4] = [(3, 5), (1, 4), (2, 7), (0, 5)];
 
 fn check(what: &str, graph: &Graph) {
     let scheduled = netc::schedule::schedule(graph);
-    Case { what, graph, scheduled: &scheduled, sizes: &SIZES, sample: &sample }.check();
+    Case { what, graph, scheduled: &scheduled, sizes: &SIZES, sample: &sample, tolerance: 2e-5 }.check();
 }
 
 /// Positive (for roots and logarithms), distinct within the reach of a window, different for each name.

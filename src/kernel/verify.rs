@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Address, Axis, Expr, Int, IntExpr, Kernel, Program, Scalar, Step};
+use super::{Address, Axis, Expr, Geometry, Int, IntExpr, Kernel, Program, Scalar, Step};
 use crate::index::IndexVec;
 use crate::types::{ElementType, Symbol};
 
@@ -45,6 +45,13 @@ impl Program {
                 }
                 let adjacent = call.y.strides[1].is_one() || call.geometry.oc == 1;
                 assert!(adjacent, "channels of `y` are contiguous: {step}");
+                let Geometry { c, oc, kernel: [kh, kw], groups, .. } = call.geometry;
+                let shape = [oc, c / groups, kh, kw];
+                let mut dense = 1;
+                for (n, stride) in shape.iter().zip(&call.weight.strides).rev() {
+                    assert!(*n == 1 || stride.as_fixed() == Some(dense), "the weight is contiguous: {step}");
+                    dense *= n;
+                }
                 self.verify_epilogue(step, call.epilogue.as_ref());
             }
             Step::Pack(_) => {}

@@ -21,8 +21,13 @@ pub(super) fn choose(graph: &Graph, live: &IndexVec<Value, bool>) -> IndexVec<Va
         .nodes()
         .map(|(value, node)| {
             let rank = node.ty.rank();
-            let is_source = matches!(node.op, Op::Source(_));
-            let channels_last = rank == 4 && !is_source && !reshaped_only[value] && regions.has_convolution(value);
+            // The runtime writes the gradient of a weight as the weight lies.
+            let is_weight = match &node.op {
+                Op::Source(_) => true,
+                Op::Convolution(convolution) => convolution.direction == Direction::WeightGrad,
+                _ => false,
+            };
+            let channels_last = rank == 4 && !is_weight && !reshaped_only[value] && regions.has_convolution(value);
             if channels_last { CHANNELS_LAST.to_vec() } else { (0..rank).collect() }
         })
         .collect()
@@ -58,7 +63,8 @@ impl Regions {
         let n = graph.len();
         let mut regions = Regions { parent: (0..n).collect(), convolution: vec![false; n] };
         for (value, node) in graph.nodes().filter(|(value, _)| live[*value]) {
-            let is_map = |value: Value| graph.ty(value).rank() == 4;
+            // A single number lies in every order: constants that two regions share do not make them one.
+            let is_map = |value: Value| graph.ty(value).rank() == 4 && !graph.ty(value).n_elements().is_one();
             let joined: Vec<Value> = match &node.op {
                 Op::Convolution(convolution) => {
                     // The weight keeps its own order; so does its gradient.
