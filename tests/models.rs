@@ -1,0 +1,185 @@
+//! Laws over every network in `models/`: its counts, and that every entry becomes a sound program. Large ones are
+//! scheduled and never run.
+
+use std::path::Path;
+
+use netc::kernel::{Buffer, Direction, IntExpr, Kernel, Program, Scalar, Step};
+use netc::memory;
+use netc::network::Network;
+use netc::pipeline::{Entry, lower};
+use netc::types::{Dim, Extents, Symbol};
+
+/// A model, its parameters, its multiply-accumulates for one member of the batch (and sequences of 10), and
+/// where they come from.
+const COUNTS: &[(&str, usize, usize)] = &[
+    // Simonyan and Zisserman 2014, configurations D and E.
+    ("vgg16", 138_357_544, 15_470_264_320),
+    ("vgg19", 143_667_240, 19_632_062_464),
+    // He et al. 2015.
+    ("resnet18", 11_689_512, 1_814_073_344),
+    // 832 + 51,264 + 401,536 + 1,290; 627,200 + 10,035,200 + 401,408 + 1,280.
+    ("lenet", 454_922, 11_065_088),
+    // 208 + 3,216 + 7,850; 156,800 + 627,200 + 7,840.
+    ("digits", 11_274, 791_840),
+    // Szegedy et al. 2014: 163,696 + 388,736. Without biases, each weight is used at 28 x 28 places.
+    ("inception", 552_432, 551_424 * 784),
+    // 640,000 + 38,500 + 51,300 + 64,100 + 602; 38,400 T + 51,200 (T - 3) + 64,000 T + 600.
+    ("textcnn", 794_502, 384_000 + 358_400 + 640_000 + 600),
+];
+
+const ENTRIES: [Entry; 4] = [Entry::Forward, Entry::Evaluate, Entry::Gradients, Entry::TrainStep];
+
+#[test]
+fn counts_are_those_of_the_papers() {
+    let sizes = extents(1, 10);
+    for (name, parameters, multiply_accumulates) in COUNTS {
+        let network = model(name).unwrap_or_else(|error| panic!("{error}"));
+        let found: usize = network.parameters.iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum();
+        assert_eq!(found, *parameters, "{name}: parameters");
+        let rows: usize = network.layers.iter().map(|layer| layer.n_parameters).sum();
+        assert_eq!(rows, *parameters, "{name}: parameters by layer");
+        let found: usize = network.layers.iter().map(|layer| layer.multiply_accumulates.eval(&sizes)).sum();
+        assert_eq!(found, *multiply_accumulates, "{name}: multiply-accumulates");
+    }
+}
+
+/// The error that started it: the first layer of VGG with a stride of 2.
+#[test]
+fn a_stride_of_two_halves_the_map() {
+    let text = source("vgg16").replacen("conv3x3(64, relu)x2 ", "conv3x3(64, relu, stride = 2) ", 1);
+    let network = netc::check_source("vgg16.net", &text.replace("x3 -> maxpool2x2\n  flatten", "x3\n  flatten"));
+    let first = &network.unwrap_or_else(|error| panic!("{error}")).layers[0];
+    assert_eq!(first.shape, [64, 112, 112].map(Dim::fixed));
+    assert!(first.explanation.iter().any(|line| line == "height: floor((224 + 2*1 - 3) / 2) + 1 = 112"), "{first:?}");
+}
+
+#[test]
+fn every_entry_of_every_model_is_a_sound_program() {
+    let mut n_models = 0;
+    for name in names() {
+        let network = match model(&name) {
+            Ok(network) => network,
+            Err(error) => {
+                assert!(COUNTS.iter().all(|(known, ..)| *known != name), "{name}: {error}");
+                let n_errors = error.matches("error[").count();
+                let n_recurrent = error.matches("error[not-supported]: recurrent layers are not compiled yet").count();
+                assert_eq!(n_recurrent, n_errors, "{name}: {error}");
+                continue;
+            }
+        };
+        n_models += 1;
+        for entry in ENTRIES.into_iter().filter(|entry| *entry == Entry::Forward || network.has_loss()) {
+            let (scheduled, plan) = lower(&network, entry, &mut ());
+            scheduled.program.verify();
+            for (batch, length) in [(1, 10), (2, 7), (7, 3), (64, 1), (0, 4)] {
+                let extents = extents(batch, length);
+                let placement = plan.place(&scheduled.program, &extents);
+                let problems = memory::check::check(&scheduled.program, &placement, &extents);
+                assert!(problems.is_empty(), "{name}, {}, batch {batch}: {problems:#?}", entry.name());
+            }
+        }
+    }
+    assert_eq!(n_models, COUNTS.len(), "every model that compiles has its counts");
+}
+
+/// Bias and relu ride in the epilogues of VGG-16's contractions: what loops remain are its five pools.
+#[test]
+fn vgg16_infers_without_pointwise_kernels() {
+    let (scheduled, _) = lower(&model("vgg16").expect("it compiles"), Entry::Forward, &mut ());
+    let program = &scheduled.program;
+    let loops: Vec<&Kernel> = kernels(program).collect();
+    let pointwise = loops.iter().find(|kernel| is_pointwise(kernel));
+    assert!(pointwise.is_none(), "{}", pointwise.expect("there is one"));
+    let names: Vec<&str> = loops.iter().map(|kernel| kernel.name.as_str()).collect();
+    assert_eq!(names, ["maxpool1", "maxpool2", "maxpool3", "maxpool4", "maxpool5"]);
+    for (at, step) in program.steps.iter().enumerate() {
+        let (epilogue, result) = match step {
+            Step::Conv(call) => (call.epilogue.as_ref(), call.y.buffer),
+            Step::MatMul(call) => (call.epilogue.as_ref(), call.c.buffer),
+            _ => continue,
+        };
+        // A pool that follows reads each element once, and does there what an epilogue would.
+        let is_pooled = matches!(program.steps.get(at + 1), Some(Step::Loop(pool)) if loads(pool, result));
+        assert!(epilogue.is_some() || is_pooled, "a contraction of VGG-16 adds a bias: {step}");
+    }
+}
+
+/// In training, relu's derivative rides in the epilogues of the data gradients, or in the gradient of the pool.
+#[test]
+fn vgg16_trains_without_pointwise_kernels_over_maps() {
+    let (scheduled, _) = lower(&model("vgg16").expect("it compiles"), Entry::TrainStep, &mut ());
+    let program = &scheduled.program;
+    for kernel in kernels(program) {
+        let is_map = kernel.name.starts_with("conv") || kernel.name.starts_with("maxpool");
+        let over_batch = kernel.domain.iter().any(|&axis| kernel.axes[axis].symbols().contains(&Symbol::Batch));
+        assert!(!(is_map && over_batch && is_pointwise(kernel)), "{kernel}");
+    }
+    let mut n_fused = 0;
+    for (at, step) in program.steps.iter().enumerate() {
+        let Step::Conv(call) = step else { continue };
+        if call.direction != Direction::DataGrad {
+            continue;
+        }
+        let masks = |kernel: &Kernel| kernel.exprs.values().any(|scalar| matches!(scalar, Scalar::Compare(..)));
+        match &call.epilogue {
+            Some(epilogue) => {
+                assert!(masks(epilogue), "the derivative of relu is a comparison: {step}");
+                n_fused += 1;
+            }
+            None => {
+                // The gradient of a pool takes it from here.
+                let reads = |kernel: &&Kernel| loads(kernel, call.x.buffer);
+                let later = Program { steps: program.steps[at + 1..].to_vec(), ..program.clone() };
+                assert!(kernels(&later).find(reads).is_some_and(masks), "nothing masks what this computes: {step}");
+            }
+        }
+    }
+    // Thirteen convolutions: the image has no gradient, and four data gradients end in a pool.
+    assert_eq!(n_fused, 13 - 1 - 4);
+}
+
+/// One value at each point, from values at that point: no reduction, and no search for the window a point is in.
+fn is_pointwise(kernel: &Kernel) -> bool {
+    let reduces = kernel.exprs.values().any(|scalar| matches!(scalar, Scalar::Reduce { .. }));
+    let divides = kernel.ints.values().any(|int| matches!(int, IntExpr::Div(..) | IntExpr::Rem(..)));
+    !reduces && !divides
+}
+
+fn loads(kernel: &Kernel, from: Buffer) -> bool {
+    kernel.exprs.values().any(|scalar| matches!(scalar, Scalar::Load { buffer, .. } if *buffer == from))
+}
+
+/// The loop nests of a call, in order.
+fn kernels(program: &Program) -> impl Iterator<Item = &Kernel> {
+    program.steps.iter().filter_map(|step| match step {
+        Step::Loop(kernel) => Some(kernel),
+        Step::MatMul(_) | Step::Conv(_) | Step::Pack(_) | Step::ScatterAdd(_) | Step::Scan(_) => None,
+    })
+}
+
+fn extents(batch: usize, length: usize) -> Extents {
+    let mut extents = Extents::with_batch(batch);
+    extents.set(Symbol::Axis("T".into()), length);
+    extents
+}
+
+fn model(name: &str) -> Result<Network, String> {
+    netc::check_source(&format!("{name}.net"), &source(name)).map_err(|error| error.to_string())
+}
+
+fn source(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("models/{name}.net"));
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("models/{name}.net: {error}"))
+}
+
+/// Every file in `models/`, without its ending.
+fn names() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let files = std::fs::read_dir(folder).expect("a readable folder").map(|entry| entry.expect("an entry").path());
+    let mut names: Vec<String> = files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "net"))
+        .map(|path| path.file_stem().expect("a file").to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}

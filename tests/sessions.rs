@@ -1,0 +1,236 @@
+//! Laws over sessions: a batch is its members, threads and sessions change no bit, training learns, and weights come
+//! back as they were saved, or not at all.
+
+#[path = "support/random.rs"]
+mod random;
+
+use std::path::Path;
+
+use ndarray::{ArrayD, Axis, IxDyn, Slice};
+use netc::types::{ElementType, Extents, Symbol};
+use netc::{Session, SessionOptions, TensorView};
+use random::Random;
+
+/// Networks that are small enough to run often.
+const SMALL: [&str; 7] = [
+    "models/lenet",
+    "models/digits",
+    "tests/golden/convnet/model",
+    "tests/golden/inception/model",
+    "tests/golden/mlp/model",
+    "tests/golden/residual/model",
+    "tests/golden/text/model",
+];
+
+fn session(name: &str, threads: usize, seed: u64) -> Session {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{name}.net"));
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let network = netc::check_source(name, &text).unwrap_or_else(|error| panic!("{error}"));
+    Session::new(network, &SessionOptions { threads, seed })
+}
+
+/// Values for every input and target.
+struct Batch(Vec<(String, Values, bool)>);
+
+enum Values {
+    Numbers(ArrayD<f32>),
+    Tokens(ArrayD<i32>),
+}
+
+impl Batch {
+    fn new(session: &Session, batch: usize, length: usize) -> Batch {
+        let mut extents = Extents::with_batch(batch);
+        extents.set(Symbol::Axis("T".into()), length);
+        let mut random = Random(9);
+        let port = |port: &netc::network::Port| {
+            let shape = IxDyn(&port.ty.eval(&extents));
+            let values = match port.ty.element {
+                ElementType::F32 => Values::Numbers(ArrayD::from_shape_simple_fn(shape, || random.unit() as f32)),
+                ElementType::I32 => {
+                    let n = port.vocabulary.expect("tokens have a vocabulary") as u64;
+                    Values::Tokens(ArrayD::from_shape_simple_fn(shape, || (random.word() % n) as i32))
+                }
+            };
+            (port.name.clone(), values, port.is_target)
+        };
+        Batch(session.network().ports.iter().map(port).collect())
+    }
+    /// Some members of the batch, without the targets if they are not asked for.
+    fn part(&self, from: usize, to: usize, with_targets: bool) -> Vec<(&str, TensorView<'_>)> {
+        let rows = Slice::from(from..to);
+        let view = |values| match values {
+            &Values::Numbers(ref numbers) => TensorView::F32(numbers.slice_axis(Axis(0), rows)),
+            Values::Tokens(tokens) => TensorView::I32(tokens.slice_axis(Axis(0), rows)),
+        };
+        let ports = self.0.iter().filter(|(_, _, is_target)| with_targets || !is_target);
+        ports.map(|(name, values, _)| (name.as_str(), view(values))).collect()
+    }
+    fn all(&self) -> Vec<(&str, TensorView<'_>)> {
+        let n = match &self.0[0].1 {
+            Values::Numbers(numbers) => numbers.shape()[0],
+            Values::Tokens(tokens) => tokens.shape()[0],
+        };
+        self.part(0, n, true)
+    }
+}
+
+/// The bits of all outputs, member by member.
+fn forward(session: &mut Session, batch: &Batch, from: usize, to: usize) -> Vec<Vec<u32>> {
+    let outputs = session.forward(&batch.part(from, to, false)).unwrap_or_else(|error| panic!("{error}"));
+    let mut members = vec![Vec::new(); to - from];
+    for (_, array) in outputs.outputs() {
+        assert_eq!(array.shape()[0], to - from);
+        for (member, row) in members.iter_mut().zip(array.outer_iter()) {
+            member.extend(row.iter().map(|x| x.to_bits()));
+        }
+    }
+    members
+}
+
+fn bits(session: &Session) -> Vec<(String, Vec<u32>)> {
+    session.parameters().map(|(path, values)| (path.to_owned(), values.iter().map(|x| x.to_bits()).collect())).collect()
+}
+
+#[test]
+fn a_batch_is_its_members() {
+    for name in SMALL {
+        let mut session = session(name, 2, 1);
+        let batch = Batch::new(&session, 7, 6);
+        let alone: Vec<Vec<u32>> = (0..7).flat_map(|i| forward(&mut session, &batch, i, i + 1)).collect();
+        for n in [1, 2, 3, 7, 0, 2] {
+            assert!(forward(&mut session, &batch, 0, n) == alone[..n], "{name}: a batch of {n}");
+        }
+    }
+}
+
+#[test]
+fn lengths_change_from_call_to_call() {
+    let mut changing = session("tests/golden/text/model", 2, 1);
+    for length in [6, 2, 9, 6] {
+        let batch = Batch::new(&changing, 3, length);
+        let mut fresh = session("tests/golden/text/model", 1, 1);
+        assert!(forward(&mut changing, &batch, 0, 3) == forward(&mut fresh, &batch, 0, 3), "length {length}");
+    }
+}
+
+#[test]
+fn threads_and_sessions_change_no_bit() {
+    for name in SMALL {
+        let run = |threads| {
+            let mut session = session(name, threads, 5);
+            let batch = Batch::new(&session, 9, 6);
+            let first = forward(&mut session, &batch, 0, 9);
+            let losses: Vec<u32> =
+                (0..4).map(|_| session.train_step(&batch.all()).unwrap().loss().unwrap().to_bits()).collect();
+            (first, losses, bits(&session), forward(&mut session, &batch, 0, 9))
+        };
+        let one = run(1);
+        assert!(one == run(1), "{name}: another session");
+        assert!(one == run(2), "{name}: two threads");
+        assert!(one.0 != one.3, "{name}: training changes what it infers");
+    }
+}
+
+#[test]
+fn another_seed_gives_other_values() {
+    assert!(bits(&session("models/digits", 1, 1)) != bits(&session("models/digits", 1, 2)));
+}
+
+#[test]
+fn training_makes_the_loss_small() {
+    for name in SMALL {
+        let mut session = session(name, 2, 3);
+        let batch = Batch::new(&session, 6, 6);
+        let before = session.evaluate(&batch.all()).unwrap().loss().unwrap();
+        for _ in 0..60 {
+            session.train_step(&batch.all()).unwrap();
+        }
+        assert_eq!(session.step(), 60);
+        let after = session.evaluate(&batch.all()).unwrap().loss().unwrap();
+        assert!(after < 0.97 * before, "{name}: from {before} to {after}");
+    }
+}
+
+#[test]
+fn gradients_change_nothing() {
+    let mut session = session("tests/golden/residual/model", 1, 3);
+    let (batch, before) = (Batch::new(&session, 4, 1), bits(&session));
+    let outputs = session.gradients(&batch.all()).unwrap();
+    let names: Vec<&str> = outputs.gradients().map(|(name, _)| name).collect();
+    let paths: Vec<&str> = session.network().parameters.iter().map(|parameter| parameter.path.as_str()).collect();
+    assert_eq!(names, paths);
+    assert!(bits(&session) == before && session.step() == 0);
+}
+
+#[test]
+fn saved_weights_come_back_bit_for_bit() {
+    for name in SMALL {
+        let mut first = session(name, 1, 5);
+        let batch = Batch::new(&first, 5, 6);
+        for _ in 0..3 {
+            first.train_step(&batch.all()).unwrap();
+        }
+        let saved = first.to_safetensors(true);
+        let (network, options) = (first.network().clone(), SessionOptions { threads: 2, seed: 5 });
+        let mut second = Session::with_weights(network, &options, &saved).unwrap_or_else(|error| panic!("{error}"));
+        assert!(second.to_safetensors(true) == saved, "{name}: saved again");
+        assert_eq!(second.step(), 3);
+        // The moments, too, are what they were: training goes on alike.
+        for session in [&mut first, &mut second] {
+            session.train_step(&batch.all()).unwrap();
+        }
+        assert!(first.to_safetensors(true) == second.to_safetensors(true), "{name}: a step later");
+    }
+}
+
+/// Bytes in which `from` stands are refused with `message` when it is replaced by `to`.
+const DAMAGES: &[(&str, &str, &str)] = &[
+    (r#""dense1.weight""#, r#""dense1.weighs""#, "the weights have no `dense1.weight`; they have `dense1.weighs`"),
+    (r#""shape":[5,4]"#, r#""shape":[4,5]"#, "`dense1.weight` has shape [5, 4] in the network, [4, 5] in the weights"),
+    (r#""dtype":"F32","shape":[5]"#, r#""dtype":"I32","shape":[5]"#, "`dense1.bias` is I32, not F32"),
+    (
+        r#"velocity.logits.weight""#,
+        r#"velocity.nobody.weight""#,
+        "`optimizer.velocity.nobody.weight` belongs to no parameter",
+    ),
+    (r#""data_offsets":[0,"#, r#""data_offsets":[4,"#, "the weights cannot be read"),
+    (r#""step":"2""#, r#""step":"x""#, "`x`"),
+];
+
+#[test]
+fn what_does_not_fit_changes_nothing() {
+    let mut trained = session("tests/golden/mlp/model", 1, 5);
+    let batch = Batch::new(&trained, 5, 6);
+    for _ in 0..2 {
+        trained.train_step(&batch.all()).unwrap();
+    }
+    let saved = trained.to_safetensors(true);
+    let mut session = session("tests/golden/mlp/model", 1, 6);
+    session.train_step(&batch.all()).unwrap();
+    let before = session.to_safetensors(true);
+    let mut refused = |what: &str, bytes: &[u8], message: &str| {
+        let error = session.load_safetensors(bytes).expect_err(what).to_string();
+        assert!(error.contains(message), "{what}: {error}");
+        assert!(session.to_safetensors(true) == before, "{what} changed something");
+    };
+    for (from, to, message) in DAMAGES {
+        refused(to, &replaced(&saved, from, to), message);
+    }
+    for end in (0..saved.len()).step_by(5) {
+        refused(&format!("cut at {end}"), &saved[..end], "the weights cannot be read");
+    }
+    let longer = [saved.as_slice(), &[0; 4]].concat();
+    refused("too long", &longer, "the weights cannot be read");
+    let other = self::session("tests/golden/text/model", 1, 5).to_safetensors(false);
+    refused("another network's", &other, "the weights have no");
+    session.load_safetensors(&saved).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(bits(&session), bits(&trained));
+}
+
+/// Replaces the first `from` by `to`, which is as long.
+fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let at = bytes.windows(from.len()).position(|window| window == from.as_bytes());
+    let at = at.unwrap_or_else(|| panic!("the file has no `{from}`"));
+    [&bytes[..at], to.as_bytes(), &bytes[at + to.len()..]].concat()
+}
