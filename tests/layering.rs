@@ -21,7 +21,7 @@ const RULES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["unsafe "],
-        &["src/codegen/jit.rs", "runtime/src"],
+        &["src/codegen/jit.rs", "src/session/loaded.rs", "runtime/"],
         "generated code is called in one place, SIMD is in the runtime",
     ),
     (

@@ -8,6 +8,9 @@ fn models() -> Vec<(String, String)> {
     let mut models = Vec::new();
     for entry in std::fs::read_dir("models").expect("the models are beside the tests") {
         let path = entry.expect("a readable folder").path();
+        if path.extension().is_none_or(|extension| extension != "net") {
+            continue;
+        }
         let text = std::fs::read_to_string(&path).expect("models are text");
         models.push((path.display().to_string(), text));
     }

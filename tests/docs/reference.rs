@@ -8,19 +8,19 @@ use netc::diag::{Code, FileId, Sources};
 use netc::layers::{self, Argument, Class, Layer, Preset};
 
 /// The statements of a net with a net around them.
-pub fn wrapped(body: &str) -> String {
+pub(crate) fn wrapped(body: &str) -> String {
     let indented = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") };
     format!("net example {{\n{}}}\n", body.lines().map(indented).collect::<String>())
 }
 
 /// A source in canonical form.
-pub fn formatted(source: &str) -> String {
+pub(crate) fn formatted(source: &str) -> String {
     let file: FileId = Sources::new().add("example.net", source);
     netc::syntax::format(file, source).expect("examples parse")
 }
 
 /// `docs/layers.md`
-pub fn layers() -> String {
+pub(crate) fn layers() -> String {
     let mut page = String::from(
         "<!-- Generated from src/layers by tests/docs.rs: UPDATE_EXPECT=1 cargo test --test docs -->\n\
          # Layers, losses and metrics\n\n\
@@ -93,7 +93,7 @@ fn preset(preset: &Preset) -> String {
 }
 
 /// `docs/errors.md`, with a case from `ui` for each error.
-pub fn errors(ui: &Path) -> String {
+pub(crate) fn errors(ui: &Path) -> String {
     let mut page = String::from(
         "<!-- Generated from src/diag/code.rs and tests/ui by tests/docs.rs: UPDATE_EXPECT=1 cargo test --test docs -->\n\
          # Error codes\n\n\

@@ -17,7 +17,7 @@ const PROGRAM_TOLERANCE: f64 = 1e-9;
 const CODE_TOLERANCE: f64 = 2e-5;
 
 /// A graph, what it was scheduled as, and the values to try it with.
-pub struct Case<'a> {
+pub(crate) struct Case<'a> {
     /// For messages.
     pub what: &'a str,
     pub graph: &'a Graph,
@@ -30,7 +30,7 @@ pub struct Case<'a> {
 
 impl Case<'_> {
     /// Interpreter of the graph = interpreter of the program = machine code; and the memory plan is sound.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         let Case { what, graph, scheduled, sizes, sample } = *self;
         graph.verify();
         scheduled.program.verify();
