@@ -98,23 +98,32 @@ impl Session {
                 return Err(Error::Weights(format!("the network has no parameter `{name}`, which the weights have")));
             }
         }
-        self.add_saved_moments(&file, &names)?;
+        self.check_moments(&file, &names)?;
+        let step = match read_notes(bytes)?.get("step") {
+            Some(step) => Some(step.parse().map_err(|_| Error::Weights(format!("`{step}` is no number of steps")))?),
+            None => None,
+        };
+        // Nothing fails from here on.
         for name in names {
             let tensor = file.tensor(name).map_err(damaged)?;
-            let stored = self.tensors.get_mut(name).expect("checked above");
+            // Moments may be new to the session; all else it has.
+            let stored = self.tensors.entry(name.to_owned()).or_insert_with(|| super::Stored {
+                shape: tensor.shape().to_vec(),
+                values: super::Aligned::zeroed(tensor.shape().iter().product()),
+            });
             let values =
                 tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
             stored.values.as_mut_slice().iter_mut().zip(values).for_each(|(to, from)| *to = from);
         }
-        if let Some(step) = read_notes(bytes)?.get("step") {
-            self.step = step.parse().unwrap_or(0);
+        if let Some(step) = step {
+            self.step = step;
         }
         self.version += 1;
         Ok(())
     }
 
-    /// Makes room for moments that a checkpoint brings.
-    fn add_saved_moments(&mut self, file: &SafeTensors<'_>, names: &[&str]) -> Result<(), Error> {
+    /// Moments that a checkpoint brings are those of parameters, and of their shapes.
+    fn check_moments(&self, file: &SafeTensors<'_>, names: &[&str]) -> Result<(), Error> {
         for name in names.iter().filter(|name| name.starts_with("optimizer.")) {
             let tensor = file.tensor(name).map_err(damaged)?;
             let path = name.splitn(3, '.').nth(2).unwrap_or_default();
@@ -122,9 +131,6 @@ impl Session {
                 return Err(Error::Weights(format!("`{name}` belongs to no parameter of the network")));
             };
             check(name, &tensor, &parameter.shape)?;
-            let (shape, n) = (parameter.shape.clone(), parameter.shape.iter().product());
-            let values = super::Aligned::zeroed(n);
-            self.tensors.insert((*name).to_owned(), super::Stored { shape, values });
         }
         Ok(())
     }
