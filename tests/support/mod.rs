@@ -19,13 +19,13 @@ const CODE_TOLERANCE: f64 = 2e-5;
 /// A graph, what it was scheduled as, and the values to try it with.
 pub(crate) struct Case<'a> {
     /// For messages.
-    pub what: &'a str,
-    pub graph: &'a Graph,
+    pub(crate) what: &'a str,
+    pub(crate) graph: &'a Graph,
     /// Of the graph, or of an equal one.
-    pub scheduled: &'a Scheduled,
+    pub(crate) scheduled: &'a Scheduled,
     /// Batch sizes and lengths of the axis `T`.
-    pub sizes: &'a [(usize, usize)],
-    pub sample: &'a dyn Fn(&Source, &Extents) -> Tensor,
+    pub(crate) sizes: &'a [(usize, usize)],
+    pub(crate) sample: &'a dyn Fn(&Source, &Extents) -> Tensor,
 }
 
 impl Case<'_> {
