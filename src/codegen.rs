@@ -19,6 +19,7 @@ pub mod jit;
 mod lanes;
 mod loops;
 mod nest;
+mod share;
 mod work;
 
 pub use jit::{CompiledProgram, asm, clif, compile};

@@ -1,5 +1,8 @@
 //! Data: what a network is fed, read from files of the usual kinds and checked against its inputs and targets.
 //!
+//! [`Spec`] loads a data set (`idx:IMAGES,LABELS`, `npz:FILE`), [`read_input`] one input from an array or a picture, and
+//! [`Examples`] holds arrays of your own; all are a [`Dataset`] for [`fit`](crate::train::fit).
+//!
 //! A file is a stranger: every size it declares is compared with what is there before memory is taken, what
 //! unpacks has a limit, and damage is one clear [`Error`](crate::Error) that names the file.
 

@@ -116,6 +116,7 @@ impl<T> At<T> for Result<T, Message> {
 /// Returns early with a [`Message`] unless the condition holds.
 ///
 /// `ensure!(n > 0, InvalidSize, "a size is at least 1, not {n}")`
+#[doc(hidden)]
 #[macro_export]
 macro_rules! ensure {
     ($cond:expr, $code:ident, $($format:tt)+) => {

@@ -16,7 +16,7 @@ pub struct Network {
     pub states: Vec<StateVariable>,
     /// One entry for each layer used, in the order of the flow.
     pub layers: Vec<LayerUse>,
-    /// The network as it infers: dropout is the identity, normalisation uses running statistics.
+    /// The network as it infers: dropout is the identity, normalization uses running statistics.
     /// Its outputs are the network's outputs, then the loss and the metrics where the file has them.
     pub inference: Graph,
     /// The network as it trains: the same outputs, and an update for each state. The key of its random

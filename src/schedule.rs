@@ -1,6 +1,6 @@
 //! Graph -> Program: what is stored, what is inlined, which algorithm runs, how memory is laid out.
 //!
-//! Only this pass decides those. In order: memory layout (`order`), what is stored (`roots`), which
+//! Only this pass decides those. In order: what is stored (`roots`), memory layout (`order`), which
 //! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
 //! for each root (`emit`).
 

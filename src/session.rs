@@ -33,7 +33,8 @@ pub struct SessionOptions {
 }
 
 impl Default for SessionOptions {
-    /// As many threads as the machine has cores, and the seed of the file is taken by [`Session::new`].
+    /// As many threads as the machine has cores, and the seed 0. The seed that the file asks for is
+    /// `network.settings.seed`.
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         SessionOptions { threads, seed: 0 }
@@ -42,7 +43,27 @@ impl Default for SessionOptions {
 
 /// A network in machine code, its parameters, states and the optimizer's moments.
 ///
-/// Entries are compiled when they are first used.
+/// Each [`Entry`] is compiled when it is first used, in some tens of milliseconds; [`Session::compile`] does so earlier.
+/// Arrays are handed in by the names of the inputs and targets, with the batch as their first axis: an input
+/// `image[3, 224, 224]` takes an array of shape `[batch, 3, 224, 224]`, and a target `label: token(10)` one of shape
+/// `[batch]` of `i32`. The batch may change from call to call.
+///
+/// # Examples
+/// ```
+/// use ndarray::Array2;
+/// use netc::{Session, SessionOptions};
+///
+/// let network = netc::check_source("mlp.net", "net mlp {\n  input x[4]\n  dense(2, relu)\n}")?;
+/// let mut session = Session::new(network, &SessionOptions { threads: 1, seed: 7 });
+/// for batch in [1, 5] {
+///     let x = Array2::<f32>::ones((batch, 4));
+///     let outputs = session.forward(&[("x", x.view().into())])?;
+///     assert_eq!(outputs.get("output").unwrap().shape(), [batch, 2]);
+/// }
+/// let error = session.forward(&[]).unwrap_err();
+/// assert_eq!(error.to_string(), "the input `x` of type f32[B, 4] is missing");
+/// # Ok::<(), netc::Error>(())
+/// ```
 pub struct Session {
     network: Network,
     pool: Pool,
@@ -64,14 +85,14 @@ struct Stored {
     values: Aligned,
 }
 
-/// What an entry computed.
+/// What an entry computed. Arrays have the batch as their first axis; the loss and metrics are means over the batch.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outputs {
     values: Vec<(OutputRole, String, ArrayD<f32>)>,
 }
 
 impl Outputs {
-    /// The network's output of that name; its batch axis comes first.
+    /// The network's output of that name, `[batch, …]`; an output that has no name in the file is called `output`.
     pub fn get(&self, name: &str) -> Option<ArrayViewD<'_, f32>> {
         self.of(OutputRole::Output).find(|(known, _)| *known == name).map(|(_, array)| array)
     }
@@ -79,7 +100,7 @@ impl Outputs {
     pub fn outputs(&self) -> impl Iterator<Item = (&str, ArrayViewD<'_, f32>)> {
         self.of(OutputRole::Output)
     }
-    /// The mean loss over the batch.
+    /// The mean loss over the batch; `None` after [`Session::forward`].
     pub fn loss(&self) -> Option<f32> {
         self.of(OutputRole::Loss).next().and_then(|(_, array)| array.first().copied())
     }
@@ -87,7 +108,8 @@ impl Outputs {
     pub fn metrics(&self) -> impl Iterator<Item = (&str, f32)> {
         self.of(OutputRole::Metric).map(|(name, array)| (name, array.first().copied().unwrap_or(f32::NAN)))
     }
-    /// The loss's gradient with respect to each parameter, by path.
+    /// The gradient of the loss with respect to each parameter, by path and in the parameter's shape; only after
+    /// [`Session::gradients`].
     pub fn gradients(&self) -> impl Iterator<Item = (&str, ArrayViewD<'_, f32>)> {
         self.of(OutputRole::Gradient)
     }
@@ -141,6 +163,7 @@ impl Session {
         session
     }
 
+    /// The network that it runs.
     pub fn network(&self) -> &Network {
         &self.network
     }
@@ -161,6 +184,7 @@ impl Session {
             }
         }
     }
+    /// The rate of the next training step; at first the optimizer's, without the schedule that [`crate::fit`] follows.
     pub fn learning_rate(&self) -> f64 {
         self.learning_rate
     }
@@ -179,6 +203,15 @@ impl Session {
         self.tensors.contains_key(path).then(|| self.tensor(path))
     }
     /// Replaces a parameter or state.
+    ///
+    /// ```
+    /// # use netc::{Session, SessionOptions};
+    /// # let network = netc::check_source("m.net", "net m {\n  input x[2]\n  y = dense(1)\n}")?;
+    /// # let mut session = Session::new(network, &SessionOptions { threads: 1, seed: 0 });
+    /// session.set_parameter("y.weight", ndarray::array![[1.0, 2.0]].into_dyn().view())?;
+    /// assert_eq!(session.parameter("y.weight").unwrap().sum(), 3.0);
+    /// # Ok::<(), netc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// When there is none of that path, or its shape is another.
@@ -250,7 +283,7 @@ impl Session {
     pub fn gradients(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs, Error> {
         self.call(Entry::Gradients, inputs)
     }
-    /// One step of the optimizer; returns the loss and metrics before it.
+    /// One step of the optimizer on one batch, at [`Session::learning_rate`]; returns the loss and metrics before it.
     ///
     /// # Errors
     /// When an input or target is missing or does not fit, or there is no loss.

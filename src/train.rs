@@ -24,6 +24,7 @@ pub use state::{Plateau, Sums, TrainState};
 pub struct FitOptions {
     /// Epochs in all, those of `resume` included.
     pub epochs: usize,
+    /// Examples in a step; the last step of an epoch may have fewer.
     pub batch: usize,
     /// Of the order of the examples.
     pub seed: u64,
@@ -57,9 +58,36 @@ impl Watch for () {}
 
 /// Trains a session's network.
 ///
+/// Learning rates follow the schedule of the network's `train` block, whatever [`Session::set_learning_rate`] said
+/// before. `train` and `validate` hold an array for each input and target, by name; `validate` is looked at after each
+/// epoch. `watch` is told of every step and epoch, and can stop the training; `&mut ()` looks at nothing.
+///
 /// Each epoch takes the examples in the order that `seed` and the epoch's number give; the last batch may be
 /// smaller. The same session, data and options give the same bits, whatever the number of threads, and also
 /// when the training was interrupted and resumed.
+///
+/// # Examples
+/// ```
+/// use ndarray::Array2;
+/// use netc::data::{Examples, Tensor, split};
+/// use netc::train::{FitOptions, fit};
+/// use netc::{Session, SessionOptions};
+///
+/// let source = "net line {\n  input x[1]\n  target y[1]\n  p = dense(1)\n  output p\n  loss mse(p, y)\n}\n\
+///               train line {\n  optimizer sgd(lr = 0.1)\n  epochs 20\n}";
+/// let network = netc::check_source("line.net", source)?;
+/// let x = Array2::from_shape_fn((100, 1), |(i, _)| i as f32 / 50.0 - 1.0);
+/// let y = x.mapv(|x| 3.0 * x + 1.0);
+/// let data = Examples::new([("x", Tensor::from(x.view())), ("y", Tensor::from(y.view()))])?;
+/// let (train, validate) = split(&data, 20)?;
+///
+/// let options = FitOptions { batch: 10, ..FitOptions::from(&network.settings) };
+/// let mut session = Session::new(network, &SessionOptions { threads: 1, seed: 1 });
+/// let history = fit(&mut session, &train, Some(&validate), &options, &mut ())?;
+/// assert_eq!(history.epochs.len(), 20);
+/// assert!(history.epochs[19].validate.as_ref().unwrap().loss < 0.01);
+/// # Ok::<(), netc::Error>(())
+/// ```
 ///
 /// # Errors
 /// When the network has no loss, an example does not fit, or `resume` belongs to other data or options.

@@ -13,7 +13,7 @@ use super::lanes::memory;
 use super::nest::Call;
 use super::work::work_per_point;
 use crate::kernel::{
-    Algorithm, ConvCall, Direction, Geometry, Kernel, MatMulCall, PackCall, Program, ScatterAddCall, Step, View,
+    Algorithm, Buffer, ConvCall, Direction, Geometry, Kernel, MatMulCall, PackCall, Program, ScatterAddCall, Step, View,
 };
 use crate::types::{Dim, product};
 
@@ -28,6 +28,8 @@ pub(super) struct Driver<'e, 'a, 'f> {
     pub(super) frame: Value,
     /// `prepare` or `run`.
     pub(super) role: &'e str,
+    /// Room for the frame of one kernel; calls follow one another, so that all use the same.
+    pub(super) local_frame: Option<StackSlot>,
 }
 
 /// A descriptor under construction on the stack.
@@ -50,7 +52,7 @@ impl Driver<'_, '_, '_> {
     }
 
     fn kernel(&mut self, kernel: &Kernel) {
-        let id = self.emitter.kernel(kernel, Call::Range, self.role);
+        let (id, buffers) = self.emitter.kernel(kernel, Call::Range, self.role);
         let extents: Vec<Dim> = kernel.domain.iter().map(|&axis| kernel.axes[axis].clone()).collect();
         let total = product(&extents[..kernel.parallel]);
         // The chunks are fixed when the code is made: results never depend on the number of threads. For sizes that
@@ -60,14 +62,15 @@ impl Driver<'_, '_, '_> {
         let serial = kernel.parallel == 0 || all.is_some_and(|all| all <= SERIAL);
         let function = self.local(id);
         let total = self.size(&total);
+        let frame = self.frame_of(&buffers);
         if serial {
             let zero = self.number(0);
-            self.builder.ins().call(function, &[self.frame, zero, total]);
+            self.builder.ins().call(function, &[frame, zero, total]);
             return;
         }
         let grain = self.number((CHUNK / work.max(1)).max(1) as i64);
         let address = self.builder.ins().func_addr(types::I64, function);
-        self.call("netc_parallel_for", &[address, total, grain]);
+        self.call("netc_parallel_for", frame, &[address, total, grain]);
     }
 
     fn matmul(&mut self, call: &MatMulCall) {
@@ -88,9 +91,9 @@ impl Driver<'_, '_, '_> {
         self.put_view(&d, offset_of!(abi::MatMul, a), &call.a);
         self.put_view(&d, offset_of!(abi::MatMul, b), &call.b);
         self.put_view(&d, offset_of!(abi::MatMul, c), &call.c);
-        self.put_epilogue(&d, offset_of!(abi::MatMul, epilogue), call.epilogue.as_ref());
+        let frame = self.put_epilogue(&d, offset_of!(abi::MatMul, epilogue), call.epilogue.as_ref());
         let address = self.address_of(&d);
-        self.call("netc_matmul", &[address]);
+        self.call("netc_matmul", frame, &[address]);
     }
 
     fn conv(&mut self, call: &ConvCall) {
@@ -131,14 +134,14 @@ impl Driver<'_, '_, '_> {
             let address = self.buffer(packed);
             self.put(&d, offset_of!(abi::Conv, packed), address);
         }
-        self.put_epilogue(&d, offset_of!(abi::Conv, epilogue), call.epilogue.as_ref());
+        let frame = self.put_epilogue(&d, offset_of!(abi::Conv, epilogue), call.epilogue.as_ref());
         let address = self.address_of(&d);
         let name = match call.direction {
             Direction::Forward => "netc_conv2d",
             Direction::DataGrad => "netc_conv2d_data_grad",
             Direction::WeightGrad => "netc_conv2d_weight_grad",
         };
-        self.call(name, &[address]);
+        self.call(name, frame, &[address]);
     }
 
     fn pack(&mut self, call: &PackCall) {
@@ -154,7 +157,7 @@ impl Driver<'_, '_, '_> {
         let direction = self.number(direction);
         let packed = self.buffer(call.packed);
         let address = self.address_of(&d);
-        self.call("netc_conv2d_pack", &[address, direction, packed]);
+        self.call("netc_conv2d_pack", self.frame, &[address, direction, packed]);
     }
 
     /// A descriptor with the sizes of a convolution; all pointers and strides are zero.
@@ -211,7 +214,7 @@ impl Driver<'_, '_, '_> {
         self.put_view(&d, offset_of!(abi::ScatterAdd, source), &call.source);
         self.put_view(&d, offset_of!(abi::ScatterAdd, table), &call.table);
         let address = self.address_of(&d);
-        self.call("netc_scatter_add_rows", &[address]);
+        self.call("netc_scatter_add_rows", self.frame, &[address]);
     }
 
     // Descriptors.
@@ -243,12 +246,30 @@ impl Driver<'_, '_, '_> {
         }
         self.put(d, offset, address);
     }
-    fn put_epilogue(&mut self, d: &Descriptor, offset: usize, epilogue: Option<&Kernel>) {
-        let Some(kernel) = epilogue else { return };
-        let id = self.emitter.kernel(kernel, Call::Tile, self.role);
+    /// Sets the epilogue's function; the frame to call with, which holds the epilogue's buffers.
+    fn put_epilogue(&mut self, d: &Descriptor, offset: usize, epilogue: Option<&Kernel>) -> Value {
+        let Some(kernel) = epilogue else { return self.frame };
+        let (id, buffers) = self.emitter.kernel(kernel, Call::Tile, self.role);
         let function = self.local(id);
         let address = self.builder.ins().func_addr(types::I64, function);
         self.put(d, offset, address);
+        self.frame_of(&buffers)
+    }
+    /// A frame like the program's, of these buffers alone.
+    fn frame_of(&mut self, buffers: &[Buffer]) -> Value {
+        let program: &Program = self.emitter.program;
+        let n_before = 1 + program.symbols.len();
+        let slot = *self.local_frame.get_or_insert_with(|| {
+            let words = n_before + most_buffers(program);
+            let bytes = u32::try_from(8 * words).expect("kernels have few buffers");
+            self.builder.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3))
+        });
+        let words = (0..n_before).chain(buffers.iter().map(|&buffer| program.buffer_word(buffer)));
+        for (at, word) in words.enumerate() {
+            let value = self.frame_word(word);
+            self.builder.ins().stack_store(types::I64, value, slot, 8 * at as i32);
+        }
+        self.builder.ins().stack_addr(types::I64, slot, 0)
     }
     fn address_of(&mut self, d: &Descriptor) -> Value {
         self.builder.ins().stack_addr(types::I64, d.slot, 0)
@@ -256,10 +277,10 @@ impl Driver<'_, '_, '_> {
 
     // Values.
 
-    fn call(&mut self, name: &str, arguments: &[Value]) {
+    fn call(&mut self, name: &str, frame: Value, arguments: &[Value]) {
         let params = vec![types::I64; 1 + arguments.len()];
         let function = self.emitter.import(name, &params, self.builder.func);
-        self.builder.ins().call(function, &[&[self.frame], arguments].concat());
+        self.builder.ins().call(function, &[&[frame], arguments].concat());
     }
     fn local(&mut self, id: FuncId) -> FuncRef {
         self.emitter.module.declare_func_in_func(id, self.builder.func)
@@ -267,7 +288,7 @@ impl Driver<'_, '_, '_> {
     fn number(&mut self, value: i64) -> Value {
         self.builder.ins().iconst(types::I64, value)
     }
-    fn buffer(&mut self, buffer: crate::kernel::Buffer) -> Value {
+    fn buffer(&mut self, buffer: Buffer) -> Value {
         self.frame_word(self.emitter.program.buffer_word(buffer))
     }
     fn frame_word(&mut self, word: usize) -> Value {
@@ -281,4 +302,16 @@ impl Driver<'_, '_, '_> {
             self.builder.ins().imul(size, value)
         })
     }
+}
+
+/// The largest number of buffers that a kernel of the program touches.
+fn most_buffers(program: &Program) -> usize {
+    let count = |step: &Step| {
+        let mut buffers = Vec::new();
+        step.for_each_access(&mut |access| buffers.push(access.buffer));
+        buffers.sort_unstable();
+        buffers.dedup();
+        buffers.len()
+    };
+    program.all_steps().map(count).max().unwrap_or(0)
 }

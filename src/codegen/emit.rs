@@ -7,7 +7,8 @@ use cranelift_module::{FuncId, Linkage, Module};
 
 use super::driver::Driver;
 use super::nest::{Call, emit_kernel};
-use crate::kernel::{Kernel, Program, Step};
+use super::share::{Shape, shape};
+use crate::kernel::{Buffer, Kernel, Program, Step};
 
 /// The two functions of a program, each of one argument, the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +27,14 @@ pub struct Definition {
 
 /// Declares all functions of the program, exporting `<name>_prepare` and `<name>_run`, and returns their code.
 pub fn emit(program: &Program, name: &str, module: &mut dyn Module) -> (Entry, Vec<Definition>) {
-    let mut emitter =
-        Emitter { program, name, module, context: FunctionBuilderContext::new(), definitions: Vec::new() };
+    let mut emitter = Emitter {
+        program,
+        name,
+        module,
+        context: FunctionBuilderContext::new(),
+        definitions: Vec::new(),
+        shared: Vec::new(),
+    };
     let prepare = emitter.driver("prepare", &program.prepare);
     let run = emitter.driver("run", &program.steps);
     (Entry { prepare, run }, emitter.definitions)
@@ -51,6 +58,8 @@ pub(super) struct Emitter<'a> {
     pub(super) module: &'a mut dyn Module,
     context: FunctionBuilderContext,
     definitions: Vec<Definition>,
+    /// The kernels' functions so far.
+    shared: Vec<(Call, Shape, FuncId)>,
 }
 
 impl Emitter<'_> {
@@ -66,7 +75,7 @@ impl Emitter<'_> {
         builder.append_block_params_for_function_params(entry);
         builder.switch_to_block(entry);
         let frame = builder.block_params(entry)[0];
-        let mut driver = Driver { emitter: self, builder, frame, role };
+        let mut driver = Driver { emitter: self, builder, frame, role, local_frame: None };
         driver.steps(steps);
         let Driver { mut builder, .. } = driver;
         cranelift_codegen::ir::InstBuilder::return_(builder.ins(), &[]);
@@ -76,17 +85,23 @@ impl Emitter<'_> {
         id
     }
 
-    /// The function of a kernel; `number` tells apart those of one program.
-    pub(super) fn kernel(&mut self, kernel: &Kernel, call: Call, role: &str) -> FuncId {
+    /// The function of a kernel, and the buffers whose addresses its frame holds, after the program's symbols.
+    pub(super) fn kernel(&mut self, kernel: &Kernel, call: Call, role: &str) -> (FuncId, Vec<Buffer>) {
+        let (shape, buffers) = shape(self.program, kernel, call);
+        let known = self.shared.iter().find(|(of, known, _)| *of == call && *known == shape);
+        if let Some((.., id)) = known {
+            return (*id, buffers);
+        }
         let label: String = kernel.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let name = format!("{}_{role}_{}_{label}", self.name, self.definitions.len());
         let signature = self.signature(&vec![types::I64; 1 + call.n_params()]);
         let id = self.declare(&name, Linkage::Local, &signature);
         let mut function = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
         let config = self.module.target_config();
-        emit_kernel(self.program, kernel, call, &mut function, &mut self.context, config);
+        emit_kernel(&shape.program, &shape.kernel, call, &mut function, &mut self.context, config);
         self.definitions.push(Definition { id, name, function });
-        id
+        self.shared.push((call, shape, id));
+        (id, buffers)
     }
 
     /// A function of the runtime, for use in `function`.

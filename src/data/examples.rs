@@ -78,6 +78,15 @@ pub(super) enum ColumnValues {
 impl Examples {
     /// Arrays by the names of the inputs and targets; the first axis counts the examples.
     ///
+    /// ```
+    /// use netc::data::{Dataset, Examples, Tensor};
+    ///
+    /// let (x, label) = (ndarray::Array2::<f32>::zeros((50, 4)), ndarray::Array1::<i32>::zeros(50));
+    /// let data = Examples::new([("x", Tensor::from(x.view())), ("label", Tensor::from(label.view()))])?;
+    /// assert_eq!(data.n_examples(), 50);
+    /// # Ok::<(), netc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// When the arrays are not all of the same number of examples, or there is none.
     pub fn new<'a>(arrays: impl IntoIterator<Item = (&'a str, Tensor)>) -> Result<Self, Error> {

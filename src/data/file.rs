@@ -80,7 +80,7 @@ pub fn write(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>
     })
 }
 
-/// Whether [`write`] could write the file: to be asked before an hour of work.
+/// Whether [`write()`] could write the file: to be asked before an hour of work.
 ///
 /// # Errors
 /// When it could not.

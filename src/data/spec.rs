@@ -67,6 +67,15 @@ impl FromStr for Holdout {
 impl Spec {
     /// Reads everything and checks it against the network's inputs and targets.
     ///
+    /// ```no_run
+    /// use netc::data::{Preparation, Spec};
+    ///
+    /// # let network = netc::check_source("m.net", "net m {\n  input x[2]\n  dense(1)\n}")?;
+    /// let spec: Spec = "idx:train-images.gz,train-labels.gz".parse().expect("a source of data");
+    /// let examples = spec.load(&network, &Preparation::default())?;
+    /// # Ok::<(), netc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// When a file cannot be read, is damaged, or does not fit.
     pub fn load(&self, network: &Network, preparation: &Preparation) -> Result<Examples, Error> {

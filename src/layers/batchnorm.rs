@@ -8,7 +8,7 @@ pub(super) const LAYER: Layer = Layer::new(
     "batchnorm",
     Class::Layer,
     LayerDoc {
-        summary: "Each channel is normalised by its mean and variance over the batch when training, and by running statistics when inferring.",
+        summary: "Each channel is normalized by its mean and variance over the batch when training, and by running statistics when inferring.",
         shapes: "any shape, kept; channels are the first axis after sequence axes",
         formula: "y = (x - mean) / sqrt(variance + eps) * weight + bias; running = (1 - momentum) * running + momentum * new",
         source: "Ioffe and Szegedy 2015; `momentum` is the weight of the new value and the running variance is unbiased, as PyTorch's",

@@ -10,7 +10,7 @@ use crate::network::{Initial, KEY, Parameter, StateVariable};
 use crate::ops::{Random, Role};
 use crate::types::{Dim, MAX_ELEMENTS, TensorType, product, show_shape};
 
-/// Which of a network's two graphs is being built; dropout and normalisation differ.
+/// Which of a network's two graphs is being built; dropout and normalization differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Inference,

@@ -6,7 +6,7 @@ pub(super) const LAYER: Layer = Layer::new(
     "groupnorm",
     Class::Layer,
     LayerDoc {
-        summary: "Each member of the batch is normalised over groups of its channels.",
+        summary: "Each member of the batch is normalized over groups of its channels.",
         shapes: "[c, h, w], kept; [c], kept",
         formula: "y = (x - mean) / sqrt(variance + eps) * weight + bias",
         source: "Wu and He 2018",

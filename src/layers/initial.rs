@@ -2,7 +2,7 @@
 //!
 //! One rule: biases are 0; a weight is He's uniform (He et al. 2015), ±sqrt(6 / fan_in), when the layer's `act` is of
 //! relu's kind, and otherwise Xavier's uniform (Glorot and Bengio 2010), ±sqrt(6 / (fan_in + fan_out)).
-//! An embedding is normal(0, 1), scales of normalisations are 1.
+//! An embedding is normal(0, 1), scales of normalizations are 1.
 
 use crate::network::Initial;
 

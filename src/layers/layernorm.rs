@@ -6,7 +6,7 @@ pub(super) const LAYER: Layer = Layer::new(
     "layernorm",
     Class::Layer,
     LayerDoc {
-        summary: "Each member of the batch, and each step of a sequence, is normalised over its features.",
+        summary: "Each member of the batch, and each step of a sequence, is normalized over its features.",
         shapes: "any shape, kept",
         formula: "y = (x - mean) / sqrt(variance + eps) * weight + bias",
         source: "Ba et al. 2016",

@@ -4,7 +4,13 @@ use ndarray::{ArrayView, ArrayViewD, Dimension};
 
 use crate::types::ElementType;
 
-/// A view of a caller's array: features as `f32`, tokens as `i32`. The batch axis comes first.
+/// A view of a caller's array: features as `f32`, tokens as `i32`. The batch axis comes first. Strides may be any.
+///
+/// ```
+/// let tokens = ndarray::array![[1, 2, 3], [4, 5, 6]];
+/// let view: netc::TensorView<'_> = tokens.view().into();
+/// assert_eq!(view.shape(), [2, 3]);
+/// ```
 #[derive(Debug, Clone)]
 pub enum TensorView<'a> {
     F32(ArrayViewD<'a, f32>),

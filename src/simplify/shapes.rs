@@ -2,8 +2,8 @@
 
 use super::Rewriter;
 use crate::graph::Value;
-use crate::kernel::{BinaryFn, Combine};
-use crate::ops::{Binary, Broadcast, Concat, MatMul, Op, Pad, Reduce, Reshape, Slice, Transpose};
+use crate::kernel::{BinaryFn, Combine, UnaryFn};
+use crate::ops::{Binary, Broadcast, Concat, MatMul, Op, Pad, Reduce, Reshape, Slice, Transpose, Unary};
 use crate::types::{Dim, product};
 
 pub(super) fn rewrite(cx: &mut Rewriter, op: &Op, args: &[Value]) -> Option<Value> {
@@ -44,12 +44,48 @@ fn reduction(cx: &mut Rewriter, reduce: &Reduce, x: Value) -> Option<Value> {
             Some(cx.apply(Reduce { combine: *combine, axes: all }, vec![inner?]))
         }
         Op::Broadcast(broadcast) => reduced_broadcast(cx, reduce, &broadcast.clone(), inner?),
+        // sum(-x) == -sum(x)
+        Op::Unary(Unary(UnaryFn::Neg)) if *combine == Combine::Sum => {
+            let sum = cx.apply(reduce.clone(), vec![inner?]);
+            Some(cx.apply(Unary(UnaryFn::Neg), vec![sum]))
+        }
+        // sum(x * c) == sum(x) * c and sum(x / c) == sum(x) / c, where c is the same along the axes summed
+        Op::Binary(Binary(function @ (BinaryFn::Mul | BinaryFn::Div))) if *combine == Combine::Sum => {
+            let (function, args) = (*function, node.args.clone());
+            let reduced = cx.ty(x).reduced(axes).shape;
+            let (x, c) = match (same_along(cx, args[0], axes, &reduced), same_along(cx, args[1], axes, &reduced)) {
+                (_, Some(c)) => (args[0], c),
+                (Some(c), None) if function == BinaryFn::Mul => (args[1], c),
+                _ => return None,
+            };
+            let sum = cx.apply(reduce.clone(), vec![x]);
+            Some(cx.apply(Binary(function), vec![sum, c]))
+        }
         // sum of n times c == c * n, where n is known at run time only
         Op::Constant(constant) if *combine == Combine::Sum => {
             let (value, reduced) = (constant.value, cx.ty(x).reduced(axes));
             let c = cx.constant(value, reduced.clone());
             let n = cx.size(&count(&shape, axes), &reduced.shape);
             Some(cx.apply(Binary(BinaryFn::Mul), vec![c, n]))
+        }
+        _ => None,
+    }
+}
+
+/// A value that is the same all along `axes`, in the shape that is left of it when they are reduced.
+fn same_along(cx: &mut Rewriter, value: Value, axes: &[usize], reduced: &[Dim]) -> Option<Value> {
+    let node = cx.node(value);
+    match &node.op {
+        Op::Constant(constant) => {
+            let (value, ty) = (constant.value, cx.ty(value).with_shape(reduced.to_vec()));
+            Some(cx.constant(value, ty))
+        }
+        Op::Broadcast(_) => {
+            let from = node.args[0];
+            let shape = &cx.ty(from).shape;
+            let is_same = axes.iter().all(|&axis| shape[axis].is_one());
+            let fits = shape.as_slice() == reduced;
+            is_same.then(|| if fits { from } else { cx.apply(Broadcast { to: reduced.to_vec() }, vec![from]) })
         }
         _ => None,
     }

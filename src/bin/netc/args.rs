@@ -252,7 +252,7 @@ pub struct ExplainArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  netc layers\n  netc layers conv")]
 pub struct LayersArgs {
-    /// The layer, without its window.
+    /// The layer, loss or metric.
     pub name: Option<String>,
 }
 

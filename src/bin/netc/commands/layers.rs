@@ -2,6 +2,7 @@
 
 use netc::diag::suggest;
 use netc::layers::{self, Argument, Class, Layer, Preset};
+use netc::syntax::ast::split_window;
 
 use crate::args::LayersArgs;
 use crate::commands::explain::wrap;
@@ -11,8 +12,12 @@ use crate::table::{Align, Table};
 
 pub fn run(args: &LayersArgs, output: &mut Output) -> Result<(), Failure> {
     let Some(name) = &args.name else { return list(output) };
-    match layers::find(name) {
+    // With its window, as it stands in a file: `conv3x3`.
+    match layers::find(split_window(name).0) {
         Some(layer) => describe(layer, output),
+        None if layers::RECURRENT.contains(&name.as_str()) => {
+            Err(Failure::arguments(format!("`{name}` is recurrent, and recurrent layers are not compiled yet")))
+        }
         None => {
             let near = suggest(name, layers::all().iter().map(|layer| layer.name));
             let help = near

@@ -1,0 +1,132 @@
+//! Makes the reference pages from what the code says about itself.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use netc::diag::{Code, FileId, Sources};
+use netc::layers::{self, Argument, Class, Layer, Preset};
+
+/// The statements of a net with a net around them.
+pub(crate) fn wrapped(body: &str) -> String {
+    let indented = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") };
+    format!("net example {{\n{}}}\n", body.lines().map(indented).collect::<String>())
+}
+
+/// A source in canonical form.
+pub(crate) fn formatted(source: &str) -> String {
+    let file: FileId = Sources::new().add("example.net", source);
+    netc::syntax::format(file, source).expect("examples parse")
+}
+
+/// `docs/layers.md`
+pub(crate) fn layers() -> String {
+    let mut page = String::from(
+        "<!-- Generated from src/layers by tests/docs.rs: UPDATE_EXPECT=1 cargo test --test docs -->\n\
+         # Layers, losses and metrics\n\n\
+         Everything the library has, with its arguments, shapes, formula and source. `netc layers NAME` prints the same \
+         for one of them. How layers are written and combined is in [language.md](language.md).\n\n\
+         Shapes leave out the batch axis, and layers map over sequence axes unless they say otherwise. All \
+         arguments may be given by name, the first ones also by position.\n",
+    );
+    let classes = [
+        (Class::Layer, "Layers"),
+        (Class::Activation, "Activations"),
+        (Class::Loss, "Losses"),
+        (Class::Metric, "Metrics"),
+    ];
+    for (class, title) in classes {
+        let _ = write!(page, "\n**{title}**\n\n| name | |\n|---|---|\n");
+        for layer in layers::all().iter().filter(|layer| layer.class == class) {
+            let _ = writeln!(page, "| [{0}](#{0}) | {1} |", layer.name, layer.doc.summary);
+        }
+    }
+    let recurrent: Vec<String> = layers::RECURRENT.iter().map(|name| format!("`{name}`")).collect();
+    let _ = write!(page, "\nKnown names that are not compiled yet: {}.\n", recurrent.join(", "));
+    for (class, title) in classes {
+        let _ = write!(page, "\n## {title}\n");
+        for layer in layers::all().iter().filter(|layer| layer.class == class) {
+            describe(layer, &mut page);
+        }
+    }
+    page
+}
+
+fn describe(layer: &Layer, page: &mut String) {
+    let Layer { name, doc, .. } = layer;
+    let _ = write!(page, "\n### {name}\n\n```text\n{}\n```\n\n{}\n\n", layer.signature(), doc.summary);
+    for (what, text) in [("Shapes", doc.shapes), ("Formula", doc.formula)] {
+        if !text.is_empty() {
+            let _ = writeln!(page, "- {what}: `{text}`");
+        }
+    }
+    if !doc.source.is_empty() {
+        let _ = writeln!(page, "- Source: {}", doc.source);
+    }
+    if !layer.arguments.is_empty() {
+        let _ = write!(page, "\n| argument | by position | takes | default | |\n|---|---|---|---|---|\n");
+        for (number, argument) in layer.arguments.iter().enumerate() {
+            let Argument { name, kind, doc, .. } = argument;
+            let position = if number < layer.positional { (number + 1).to_string() } else { String::new() };
+            let preset = preset(&argument.preset);
+            let _ = writeln!(page, "| `{name}` | {position} | {kind} | {preset} | {doc} |");
+        }
+    }
+    let source = formatted(&wrapped(doc.example));
+    let lines: Vec<&str> = source.lines().collect();
+    let _ = write!(page, "\n```net body\n");
+    for line in &lines[1..lines.len() - 1] {
+        let _ = writeln!(page, "{}", line.strip_prefix("  ").unwrap_or(line));
+    }
+    page.push_str("```\n");
+}
+
+fn preset(preset: &Preset) -> String {
+    match preset {
+        Preset::Required => "required".to_owned(),
+        Preset::Absent => String::new(),
+        Preset::Count(n) => n.to_string(),
+        Preset::Number(n) => n.to_string(),
+        Preset::Flag(flag) => flag.to_string(),
+        Preset::Word(word) => format!("`{word}`"),
+    }
+}
+
+/// `docs/errors.md`, with a case from `ui` for each error.
+pub(crate) fn errors(ui: &Path) -> String {
+    let mut page = String::from(
+        "<!-- Generated from src/diag/code.rs and tests/ui by tests/docs.rs: UPDATE_EXPECT=1 cargo test --test docs -->\n\
+         # Error codes\n\n\
+         Every error that a network's text can have, with its meaning and a real message. `netc explain CODE` prints the \
+         meaning; codes do not change from version to version.\n\n",
+    );
+    for code in Code::all() {
+        let _ = writeln!(page, "- [{0}](#{0})", code.slug());
+    }
+    let mut cases = Vec::new();
+    collect(ui, &mut cases);
+    for code in Code::all() {
+        let _ = write!(page, "\n## {}\n\n{}\n", code.slug(), code.explain());
+        let title = format!("error[{}]", code.slug());
+        let messages = cases.iter().flat_map(|case| case.split("\n\n"));
+        // The shortest that shows its place says most in least.
+        let shown = messages.filter(|message| message.starts_with(&title) && message.contains("-->"));
+        if let Some(message) = shown.min_by_key(|message| (message.lines().count() < 6, message.len())) {
+            let _ = write!(page, "\n```text\n{}\n```\n", message.trim_end());
+        }
+    }
+    page
+}
+
+/// What all cases print, in the order of their names.
+fn collect(folder: &Path, cases: &mut Vec<String>) {
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            collect(&path, cases);
+        } else if path.extension().is_some_and(|extension| extension == "stderr") {
+            cases.push(fs::read_to_string(path).unwrap());
+        }
+    }
+}
