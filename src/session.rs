@@ -61,7 +61,7 @@ impl Default for SessionOptions {
 ///     assert_eq!(outputs.get("output").unwrap().shape(), [batch, 2]);
 /// }
 /// let error = session.forward(&[]).unwrap_err();
-/// assert_eq!(error.to_string(), "the input `x` of type f32[B, 4] is missing");
+/// assert_eq!(error.to_string(), "the input `x` of shape [B, 4], B being the batch, is missing");
 /// # Ok::<(), netc::Error>(())
 /// ```
 pub struct Session {
