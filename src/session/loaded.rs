@@ -14,7 +14,7 @@ use crate::network::{LEARNING_RATE, STEP};
 use crate::ops::Role;
 use crate::pipeline::CompiledEntry;
 use crate::schedule::SlotKind;
-use crate::types::Extents;
+use crate::types::{Extents, Symbol, show_shape};
 
 /// A compiled entry, and what it keeps from call to call.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ impl Loaded {
         let arrays: Vec<(&str, Contiguous<'_>)> =
             inputs.iter().map(|(name, tensor)| (*name, Contiguous::of(tensor))).collect();
         self.require(&arrays)?;
+        self.require_windows(&extents)?;
         self.place(session, extents);
         let (extents, _) = self.placed.as_ref().expect("placed above");
 
@@ -100,7 +101,25 @@ impl Loaded {
             let is_port = matches!(slot.kind, SlotKind::Source(Role::Input | Role::Target));
             if is_port && !arrays.iter().any(|(name, _)| *name == slot.name) {
                 let what = if slot.kind == SlotKind::Source(Role::Target) { "target" } else { "input" };
-                return Err(Error::Input(format!("the {what} `{}` of type {} is missing", slot.name, slot.ty)));
+                let shape = show_shape(&slot.ty.shape);
+                let message = format!("the {what} `{}` of shape {shape}, B being the batch, is missing", slot.name);
+                return Err(Error::Input(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every window along a sequence must find as many steps as it is long.
+    fn require_windows(&self, extents: &Extents) -> Result<(), Error> {
+        for symbol in &self.compiled.scheduled.program.symbols {
+            let Symbol::Derived(derived) = symbol else { continue };
+            let [of @ Symbol::Axis(name)] = derived.of.symbols() else { continue };
+            if extents.find(symbol) == Some(0) {
+                // floor((n + add) / div) >= 1
+                let least = derived.div - derived.add;
+                let n = extents.find(of).unwrap_or(0);
+                let message = format!("the sequence `{name}` has {n} steps, and a window of the network needs {least}");
+                return Err(Error::Input(message));
             }
         }
         Ok(())

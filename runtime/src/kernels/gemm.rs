@@ -12,7 +12,7 @@ use super::pack::{self, Matrix};
 use super::simd::{Simd, Task};
 
 /// Most steps of a block of the K loop: a panel of the right operand stays in the first cache.
-const KC: usize = 384;
+const KC: usize = 256;
 /// Most rows of a block: the left operand's block stays in the second cache.
 const MC: usize = 120;
 /// Most floats of the right operand that are packed at once.
