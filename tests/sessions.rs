@@ -37,6 +37,15 @@ enum Values {
     Tokens(ArrayD<i32>),
 }
 
+impl Values {
+    fn rows(&self, rows: Slice) -> TensorView<'_> {
+        match self {
+            Values::Numbers(numbers) => TensorView::F32(numbers.slice_axis(Axis(0), rows)),
+            Values::Tokens(tokens) => TensorView::I32(tokens.slice_axis(Axis(0), rows)),
+        }
+    }
+}
+
 impl Batch {
     fn new(session: &Session, batch: usize, length: usize) -> Batch {
         let mut extents = Extents::with_batch(batch);
@@ -58,12 +67,8 @@ impl Batch {
     /// Some members of the batch, without the targets if they are not asked for.
     fn part(&self, from: usize, to: usize, with_targets: bool) -> Vec<(&str, TensorView<'_>)> {
         let rows = Slice::from(from..to);
-        let view = |values| match values {
-            &Values::Numbers(ref numbers) => TensorView::F32(numbers.slice_axis(Axis(0), rows)),
-            Values::Tokens(tokens) => TensorView::I32(tokens.slice_axis(Axis(0), rows)),
-        };
         let ports = self.0.iter().filter(|(_, _, is_target)| with_targets || !is_target);
-        ports.map(|(name, values, _)| (name.as_str(), view(values))).collect()
+        ports.map(|(name, values, _)| (name.as_str(), values.rows(rows))).collect()
     }
     fn all(&self) -> Vec<(&str, TensorView<'_>)> {
         let n = match &self.0[0].1 {
