@@ -47,12 +47,6 @@ pub enum SlotKind {
     Output(OutputRole),
 }
 
-impl Slot {
-    fn updates(&self, name: &str) -> bool {
-        matches!(self.kind, SlotKind::Source(_)) && self.name == name
-    }
-}
-
 /// Schedules one entry.
 pub fn schedule(graph: &Graph) -> Scheduled {
     let mut roots = roots::choose(graph);

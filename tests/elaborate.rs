@@ -361,3 +361,21 @@ fn words(text: &str) -> Vec<String> {
     }
     words
 }
+
+/// What is written twice has parameters twice: names in braces are known there only, and blocks may be called
+/// anything.
+#[test]
+fn paths_never_collide() {
+    let count = |text: &str| netc::check_source("paths.net", text).unwrap().parameters.len();
+    let twice = "if true { h = dense(4, relu) }";
+    assert_eq!(count(&format!("net q {{\n input x[4]\n {twice}\n {twice}\n output dense(2)\n}}")), 6);
+    let loops = "for i in 1..3 { y = dense(4) }";
+    assert_eq!(count(&format!("net q {{\n input x[4]\n {loops}\n {loops}\n dense(2)\n}}")), 10);
+    let blocks = "block stage(n) { dense(n) }\nblock stage1(n) { dense(n) }\n";
+    let uses = "stage(4)\n".repeat(11);
+    assert_eq!(count(&format!("{blocks}net q {{\n input x[4]\n {uses}stage1(4)\n}}")), 24);
+    // A `layer` shares them, in a block of several layers too.
+    let shared = "layer s = tower(4)\n x -> s -> s";
+    let tower = "block tower(n) { dense(n, relu) -> dense(n) }\n";
+    assert_eq!(count(&format!("{tower}net q {{\n input x[4]\n {shared}\n}}")), 4);
+}

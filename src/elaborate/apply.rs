@@ -37,14 +37,14 @@ impl<'a, 'b> Cx<'a, 'b> {
     pub(super) fn apply(&mut self, function: &Function<'a, 'b>, x: Tensor<'b>, name: Option<&'a str>) -> Value<'a, 'b> {
         match function {
             Function::Library(used) => {
-                let path = self.scope().path(used.layer.name, name);
+                let path = self.new_path(used.layer.name, name);
                 self.library(used, x, path)
             }
             Function::Defined(used) => {
                 if used.definition.kind != DefinitionKind::Block {
                     return self.not_a_block(used);
                 }
-                let path = self.scope().path(&used.definition.name.text, name);
+                let path = self.new_path(&used.definition.name.text, name);
                 self.defined(used, x, path)
             }
             Function::Sequence(stages) => {
@@ -246,6 +246,13 @@ impl<'a, 'b> Cx<'a, 'b> {
     }
 
     fn shared(&mut self, path: &str, inner: &Rc<Node<'a, 'b>>, x: Tensor<'b>) -> Value<'a, 'b> {
+        self.n_shared += 1;
+        let value = self.shared_once(path, inner, x);
+        self.n_shared -= 1;
+        value
+    }
+
+    fn shared_once(&mut self, path: &str, inner: &Rc<Node<'a, 'b>>, x: Tensor<'b>) -> Value<'a, 'b> {
         match &***inner {
             Function::Library(used) => self.library(used, x, path.to_owned()),
             Function::Defined(used) if used.definition.kind == DefinitionKind::Block => {
@@ -295,7 +302,7 @@ impl<'a, 'b> Cx<'a, 'b> {
         if results.is_empty() {
             return self.fail(Code::MissingArgument, format!("`{name}` has no branches"), span);
         }
-        let path = self.scope().path(name, None);
+        let path = self.new_path(name, None);
         let outside = self.builder.set_origin(Some(self.builder.add_origin(&path)));
         let result = match kind {
             CombinatorKind::Concat => self.join(&results, axis.unwrap_or(0), span),

@@ -1,12 +1,15 @@
 //! Bodies: the statements of nets and blocks, one after the other.
 
+use std::collections::BTreeSet;
+
 use super::call::n_inputs;
 use super::cx::Cx;
 use super::eval::combinator_name;
 use super::scope::{Flow, Local, Scope};
 use super::value::{DefinedUse, Function, Tensor, Value};
 use crate::diag::{Code, Message, Span};
-use crate::graph::{Output, OutputRole};
+use crate::graph::{self, Output, OutputRole};
+use crate::ops::{Op, Role};
 use crate::syntax::ast::{Body, Definition, DefinitionKind, Expr, ExprKind, Ident, Stmt, StmtKind};
 use crate::types::Dim;
 
@@ -19,7 +22,7 @@ impl<'a, 'b> Cx<'a, 'b> {
         if let Flow::At(Value::Tensor(last)) = self.scope().flow.clone()
             && !has_output(&net.body)
         {
-            self.outputs.push(Output { role: OutputRole::Output, name: "output".to_owned(), value: last.var.id });
+            self.push_output("output".to_owned(), &last, net.name.span);
         }
         let unused = self.scope().unused_ports();
         // After an error, what would have used it may never have been reached.
@@ -263,6 +266,7 @@ impl<'a, 'b> Cx<'a, 'b> {
         let value = match self.eval(expr) {
             Value::Layer(inner) => {
                 let path = self.scope().named_path(&name.text);
+                let path = self.unique(path);
                 Value::layer(Function::Shared { path, inner })
             }
             Value::Poison => Value::Poison,
@@ -297,13 +301,49 @@ impl<'a, 'b> Cx<'a, 'b> {
                     ExprKind::Name(name) => name.text.clone(),
                     _ => "output".to_owned(),
                 };
-                self.outputs.push(Output { role: OutputRole::Output, name, value: tensor.var.id });
+                self.push_output(name, &tensor, expr.span);
             }
             Inputs::Values { output: Some(_), .. } => {
                 self.fail(Code::DuplicateName, "a block has one `output`", expr.span);
             }
             Inputs::Values { output, .. } => *output = Some(Value::Tensor(tensor)),
         }
+    }
+
+    /// What a caller receives: something for each member of the batch, from the inputs alone.
+    fn push_output(&mut self, name: String, tensor: &Tensor<'b>, span: Span) {
+        if tensor.var.shape().first() != Some(&Dim::batch()) {
+            let message = Message::new(Code::WrongKind, format!("`{name}` is one value for the whole batch"));
+            let message = message.note("an output is computed for each member of the batch from its inputs");
+            self.error(message.at(span));
+            return;
+        }
+        if let Some(target) = self.target_of(tensor.var.id) {
+            let message =
+                Message::new(Code::WrongKind, format!("the output `{name}` depends on the target `{target}`"));
+            let message =
+                message.note("targets are known in training alone; what a network infers comes from its inputs");
+            self.error(message.help(format!("declare it as an input: `input {target}`")).at(span));
+            return;
+        }
+        self.outputs.push(Output { role: OutputRole::Output, name, value: tensor.var.id });
+    }
+
+    /// A target that a value is computed from.
+    fn target_of(&self, value: graph::Value) -> Option<String> {
+        let mut open = vec![value];
+        let mut seen = BTreeSet::new();
+        while let Some(value) = open.pop() {
+            if !seen.insert(value) {
+                continue;
+            }
+            let node = self.builder.node(value);
+            match node.op {
+                Op::Source(source) if source.role == Role::Target => return Some(source.name),
+                _ => open.extend(node.args),
+            }
+        }
+        None
     }
 
     /// A loss or a metric: one number.

@@ -1,6 +1,6 @@
 //! The state of one elaboration: one net, in one mode.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::program::Program;
 use super::scope::Scope;
@@ -37,6 +37,10 @@ pub(super) struct Cx<'a, 'b> {
     pub(super) outputs: Vec<Output>,
     pub(super) n_losses: usize,
     pub(super) errors: Vec<Diagnostic>,
+    /// Paths that have been given away: what is written twice never shares parameters by accident.
+    issued: BTreeSet<String>,
+    /// Within how many uses of a `layer` we are, whose paths are the same at each use.
+    pub(super) n_shared: usize,
     /// Set when a limit was reached: everything after is poison, so that the end comes soon.
     exhausted: bool,
 }
@@ -56,11 +60,26 @@ impl<'a, 'b> Cx<'a, 'b> {
             outputs: Vec::new(),
             n_losses: 0,
             errors: Vec::new(),
+            issued: BTreeSet::new(),
+            n_shared: 0,
             exhausted: false,
         }
     }
     pub(super) fn scope(&mut self) -> &mut Scope<'a, 'b> {
         self.scopes.last_mut().expect("within a body")
+    }
+    /// The path of something new in this scope: that of its kind and name or, where another has it already (one
+    /// name in two `if`s, a block whose name ends in a digit), the first free one with a number behind it.
+    pub(super) fn new_path(&mut self, base: &str, given: Option<&str>) -> String {
+        let path = self.scope().path(base, given);
+        self.unique(path)
+    }
+    pub(super) fn unique(&mut self, path: String) -> String {
+        if self.n_shared > 0 || self.issued.insert(path.clone()) {
+            return path;
+        }
+        let mut numbered = (2..).map(|number| format!("{path}.{number}"));
+        numbered.find(|path| self.issued.insert(path.clone())).expect("numbers do not end")
     }
     /// Reports an error, once for each place and code: a block's mistake is found at each of its uses.
     pub(super) fn error(&mut self, error: Diagnostic) -> Value<'a, 'b> {

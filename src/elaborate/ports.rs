@@ -252,7 +252,7 @@ impl<'a, 'b> Cx<'a, 'b> {
                 }
             },
         };
-        let path = self.scope().path("", Some(&decl.name.text));
+        let path = self.new_path("", Some(&decl.name.text));
         let n_known = self.store.parameters.len();
         match self.store.parameter(self.builder, path, &shape, initial).at(decl.name.span) {
             Ok(var) => {

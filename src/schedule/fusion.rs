@@ -6,7 +6,7 @@
 use super::order::Order;
 use super::roots::{Roots, is_contraction};
 use super::view;
-use crate::graph::{Graph, Value};
+use crate::graph::{Graph, OutputRole, Value};
 use crate::index::IndexVec;
 use crate::kernel::View;
 use crate::ops::{Direction, Op};
@@ -47,17 +47,24 @@ impl Fusion {
 
 pub(super) fn choose(graph: &Graph, roots: &Roots, orders: &IndexVec<Value, Order>) -> Fusion {
     let n = graph.len();
+    let users = users(graph, roots);
+    let mut updates = IndexVec::filled(false, n);
+    let mut leaves = IndexVec::filled(false, n);
+    for output in &graph.outputs {
+        leaves[output.value] = true;
+        updates[output.value] |= output.role == OutputRole::Update;
+    }
     let mut fusion = Fusion { root_of: IndexVec::filled(None, n), contraction_of: IndexVec::filled(None, n) };
     // The last contraction that can carry a root does: what the others computed is then in memory.
     for (value, node) in graph.nodes().rev() {
         if !roots.live[value] || !is_contraction(&node.op) || is_weight_gradient(&node.op) {
             continue;
         }
-        let Some(root) = sole_root(graph, roots, value) else { continue };
+        let Some(root) = sole_root(roots, &users[value]).filter(|_| !leaves[value]) else { continue };
         if fusion.contraction_of[root].is_some() || !is_elementwise(&graph.node(root).op) {
             continue;
         }
-        if roots.prepared[value] != roots.prepared[root] || updates_source(graph, root) {
+        if roots.prepared[value] != roots.prepared[root] || updates[root] {
             continue;
         }
         let Some(path) = path_to(graph, root, value) else { continue };
@@ -77,13 +84,21 @@ pub(super) fn choose(graph: &Graph, roots: &Roots, orders: &IndexVec<Value, Orde
     fusion
 }
 
-/// The root that all uses of `value` end in.
-fn sole_root(graph: &Graph, roots: &Roots, value: Value) -> Option<Value> {
-    if graph.outputs.iter().any(|output| output.value == value) {
-        return None;
+/// The live nodes that read each value.
+fn users(graph: &Graph, roots: &Roots) -> IndexVec<Value, Vec<Value>> {
+    let mut users = IndexVec::filled(Vec::new(), graph.len());
+    for (user, node) in graph.nodes().filter(|(user, _)| roots.live[*user]) {
+        for &arg in &node.args {
+            users[arg].push(user);
+        }
     }
+    users
+}
+
+/// The root that all these users end in.
+fn sole_root(roots: &Roots, users: &[Value]) -> Option<Value> {
     let mut sole = None;
-    for (user, _) in graph.nodes().filter(|(user, node)| roots.live[*user] && node.args.contains(&value)) {
+    for &user in users {
         let root = if roots.is_root[user] { user } else { roots.home[user]? };
         if sole.is_some_and(|sole| sole != root) {
             return None;
@@ -91,12 +106,6 @@ fn sole_root(graph: &Graph, roots: &Roots, value: Value) -> Option<Value> {
         sole = Some(root);
     }
     sole
-}
-
-/// Whether a root's memory is that of a source, which its own expression reads.
-fn updates_source(graph: &Graph, root: Value) -> bool {
-    use crate::graph::OutputRole;
-    graph.outputs.iter().any(|output| output.value == root && output.role == OutputRole::Update)
 }
 
 /// The values between a root and a contraction, the contraction last: elementwise ones, then reshapes and

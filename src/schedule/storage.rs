@@ -1,5 +1,7 @@
 //! Where each value lies: its buffer and strides, or nothing when it is inlined.
 
+use std::collections::BTreeMap;
+
 use super::fusion::Fusion;
 use super::order::Order;
 use super::roots::{Roots, is_view};
@@ -38,13 +40,22 @@ pub(super) fn assign(
     fusion: &Fusion,
     program: &mut Program,
 ) -> Storage {
-    let mut cx =
-        Cx { graph, roots, orders, fusion, program, views: IndexVec::filled(None, graph.len()), slots: vec![] };
+    let mut cx = Cx {
+        graph,
+        roots,
+        orders,
+        fusion,
+        program,
+        views: IndexVec::filled(None, graph.len()),
+        slots: Vec::new(),
+        sources: BTreeMap::new(),
+        outputs: Vec::new(),
+    };
     cx.add_slots();
     let mut copies = Vec::new();
     let mut homes: IndexVec<Value, Option<Buffer>> = IndexVec::filled(None, graph.len());
     for (index, output) in graph.outputs.iter().enumerate() {
-        let buffer = cx.output_buffer(index);
+        let buffer = cx.outputs[index];
         let row_major = orders[output.value].is_sorted();
         if row_major && cx.roots.is_root[output.value] && homes[output.value].is_none() {
             homes[output.value] = Some(buffer);
@@ -91,6 +102,10 @@ struct Cx<'a> {
     program: &'a mut Program,
     views: IndexVec<Value, Option<View>>,
     slots: Vec<Slot>,
+    /// The slots of sources, by name.
+    sources: BTreeMap<String, Buffer>,
+    /// The buffer that the caller reads each output from.
+    outputs: Vec<Buffer>,
 }
 
 impl Cx<'_> {
@@ -102,18 +117,21 @@ impl Cx<'_> {
                 continue;
             }
             let buffer = self.add_slot(SlotKind::Source(source.role), &source.name, node);
+            self.sources.insert(source.name.clone(), buffer);
             let order: Vec<usize> = (0..node.ty.rank()).collect();
             self.views[value] = Some(View::whole(buffer, view::strides(&node.ty.shape, &order)));
         }
         for output in &self.graph.outputs {
-            if output.role != OutputRole::Update {
-                let node = self.graph.node(output.value);
-                self.add_slot(SlotKind::Output(output.role), &output.name, node);
-            } else if !self.slots.iter().any(|slot| slot.updates(&output.name)) {
+            let node = self.graph.node(output.value);
+            let buffer = match self.sources.get(&output.name) {
+                _ if output.role != OutputRole::Update => {
+                    self.add_slot(SlotKind::Output(output.role), &output.name, node)
+                }
+                Some(&source) => source,
                 // An update of what nothing reads still needs its memory.
-                let node = self.graph.node(output.value);
-                self.add_slot(SlotKind::Source(Role::State), &output.name, node);
-            }
+                None => self.add_slot(SlotKind::Source(Role::State), &output.name, node),
+            };
+            self.outputs.push(buffer);
         }
     }
     fn add_slot(&mut self, kind: SlotKind, name: &str, node: &Node) -> Buffer {
@@ -125,15 +143,6 @@ impl Cx<'_> {
         });
         self.slots.push(Slot { kind, name: name.to_owned(), ty: node.ty.clone(), buffer });
         buffer
-    }
-    /// The buffer that the caller reads an output from.
-    fn output_buffer(&self, index: usize) -> Buffer {
-        let output = &self.graph.outputs[index];
-        let slot = self.slots.iter().find(|slot| match slot.kind {
-            SlotKind::Output(role) => role == output.role && slot.name == output.name,
-            SlotKind::Source(_) => output.role == OutputRole::Update && slot.updates(&output.name),
-        });
-        slot.expect("every output has a slot").buffer
     }
     fn place_root(&mut self, value: Value, home: Option<Buffer>) {
         let node = self.graph.node(value);

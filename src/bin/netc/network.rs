@@ -67,6 +67,11 @@ pub fn load(args: &NetArgs, earlier: &[(String, String)], observer: &mut dyn Obs
 /// The text of an import: its path is relative to the file that imports it.
 fn import(path: &str, from: &str) -> Result<String, Message> {
     let whole = if from == STDIN { PathBuf::from(path) } else { Path::new(from).with_file_name(path) };
+    // A pipe would be waited for without end.
+    if std::fs::metadata(&whole).is_ok_and(|metadata| !metadata.is_file()) {
+        let message = Message::new(Code::ImportNotFound, format!("`{path}` cannot be imported: it is no file"));
+        return Err(message.note(format!("looked for `{}`", whole.display())));
+    }
     let bytes = file::read(&whole, MAX_SOURCE).map_err(|error| {
         let reason = match error {
             Error::File { message, .. } => message,

@@ -115,7 +115,16 @@ pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
 fn resumed_state(args: &TrainArgs, saved: Option<&Weights>) -> Result<Option<TrainState>, Failure> {
     let (Some(path), Some(saved)) = (&args.resume, saved) else { return Ok(None) };
     let state = TrainState::from_notes(&saved.notes).map_err(|error| Failure::in_file(path, error))?;
-    let given = [("--batch", args.batch.map(|n| n as u64), state.batch as u64), ("--seed", args.seed, state.seed)];
+    let set = |name: &str| {
+        let values = args.net.set.iter().filter(|(known, _)| known == name);
+        values.last().and_then(|(_, value)| value.parse().ok())
+    };
+    let given = [
+        ("--batch", args.batch.map(|n| n as u64), state.batch as u64),
+        ("--set train.batch", set("train.batch"), state.batch as u64),
+        ("--seed", args.seed, state.seed),
+        ("--set train.seed", set("train.seed"), state.seed),
+    ];
     for (option, given, then) in given {
         if let Some(given) = given.filter(|given| *given != then) {
             let message =
