@@ -116,8 +116,8 @@ fn resumed_state(args: &TrainArgs, saved: Option<&Weights>) -> Result<Option<Tra
     let (Some(path), Some(saved)) = (&args.resume, saved) else { return Ok(None) };
     let state = TrainState::from_notes(&saved.notes).map_err(|error| Failure::in_file(path, error))?;
     let set = |name: &str| {
-        let values = args.net.set.iter().filter(|(known, _)| known == name);
-        values.last().and_then(|(_, value)| value.parse().ok())
+        let mut values = args.net.set.iter().filter(|(known, _)| known == name);
+        values.next_back().and_then(|(_, value)| value.parse().ok())
     };
     let given = [
         ("--batch", args.batch.map(|n| n as u64), state.batch as u64),
