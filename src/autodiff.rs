@@ -1,33 +1,74 @@
 //! Reverse-mode differentiation: appends the backward pass to a graph, in one walk from the loss back.
 
+mod recurrence;
+
+use std::collections::BTreeMap;
+
 use crate::graph::{Builder, Value, Var};
 use crate::index::{Id, IndexVec};
+use crate::ops::Op;
 
 /// The gradients of `loss` with respect to each of `wrt`, with the types of these.
 ///
 /// Only what lies between `wrt` and the loss is differentiated; a node's cotangents carry its origin.
 pub fn gradient<'b>(builder: &'b Builder, loss: Var<'b>, wrt: &[Value]) -> Vec<Var<'b>> {
-    let depends = dependents(builder, loss.id, wrt);
-    let mut cotangents: IndexVec<Value, Option<Var<'b>>> = IndexVec::filled(None, loss.id.index() + 1);
     let outer = builder.set_origin(builder.node(loss.id).origin);
-    cotangents[loss.id] = Some(builder.full_like(loss, 1.0));
+    let one = builder.full_like(loss, 1.0);
+    let cotangents = pull_back(builder, &[(loss, one)], wrt);
+    builder.set_origin(outer);
+    let zero = |value: Value| builder.full_like(builder.var(value), 0.0);
+    wrt.iter().zip(cotangents).map(|(&value, ct)| ct.unwrap_or_else(|| zero(value))).collect()
+}
 
-    for y in depends.ids().rev() {
-        let Some(ct) = cotangents[y].filter(|_| depends[y]) else { continue };
+/// The cotangents of `wrt`, from those of other values; `None` where no gradient flows. Each of `wrt` is taken as
+/// given: no gradient flows through it to another.
+fn pull_back<'b>(builder: &'b Builder, seeds: &[(Var<'b>, Var<'b>)], wrt: &[Value]) -> Vec<Option<Var<'b>>> {
+    let Some(last) = seeds.iter().map(|(value, _)| value.id).max() else { return vec![None; wrt.len()] };
+    let depends = dependents(builder, last, wrt);
+    let groups = recurrence::groups(builder, &depends);
+    let mut cotangents = Cotangents(IndexVec::filled(None, last.index() + 1));
+    for &(value, ct) in seeds {
+        cotangents.add(value.id, ct);
+    }
+    let outer = builder.set_origin(None);
+    for y in depends.ids().rev().filter(|&y| depends[y] && !wrt.contains(&y)) {
+        if let Some(results) = groups.get(&y) {
+            let cts: BTreeMap<Value, Var<'b>> =
+                results.iter().filter_map(|&result| Some((result, cotangents.of(result)?))).collect();
+            for (arg, dx) in recurrence::pull_back_scan(builder, &cts, &depends) {
+                cotangents.add(arg, dx);
+            }
+            continue;
+        }
+        let Some(ct) = cotangents.of(y) else { continue };
         let node = builder.node(y);
+        if let Op::Scan(_) = node.op {
+            // With the first result of its recurrence.
+            continue;
+        }
         builder.set_origin(node.origin);
         let x: Vec<Var<'b>> = node.args.iter().map(|&arg| builder.var(arg)).collect();
         for (arg, x_arg) in x.iter().enumerate().filter(|(_, x_arg)| depends[x_arg.id]) {
-            let Some(dx) = node.op.vjp(arg, &x, builder.var(y), ct) else { continue };
-            let sum = &mut cotangents[x_arg.id];
-            *sum = Some(sum.map_or(dx, |sum| sum + dx));
+            if let Some(dx) = node.op.vjp(arg, &x, builder.var(y), ct) {
+                cotangents.add(x_arg.id, dx);
+            }
         }
     }
-
     builder.set_origin(outer);
-    let zero = |value: Value| builder.full_like(builder.var(value), 0.0);
-    let cotangent = |value: Value| cotangents.get(value).copied().flatten();
-    wrt.iter().map(|&value| cotangent(value).unwrap_or_else(|| zero(value))).collect()
+    wrt.iter().map(|&value| cotangents.of(value)).collect()
+}
+
+/// The sum of what has come to each value so far.
+struct Cotangents<'b>(IndexVec<Value, Option<Var<'b>>>);
+
+impl<'b> Cotangents<'b> {
+    fn add(&mut self, value: Value, ct: Var<'b>) {
+        let sum = &mut self.0[value];
+        *sum = Some(sum.map_or(ct, |sum| sum + ct));
+    }
+    fn of(&self, value: Value) -> Option<Var<'b>> {
+        self.0.get(value).copied().flatten()
+    }
 }
 
 /// Which of the values up to `last` depend on one of `wrt`.

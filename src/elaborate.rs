@@ -141,7 +141,9 @@ fn network(
         layers: inference.layers,
         inference: inference.graph,
         training: training.graph,
+        axes: Vec::new(),
         settings,
+        generate: None,
         overrides: options.overrides.clone(),
     })
 }

@@ -2,8 +2,10 @@
 
 pub mod build;
 mod print;
+mod scan;
 
 pub use build::{Builder, Var};
+pub use scan::{Recurrence, Results};
 
 use crate::diag::Message;
 use crate::ensure;

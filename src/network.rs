@@ -22,8 +22,13 @@ pub struct Network {
     /// The network as it trains: the same outputs, and an update for each state. The key of its random
     /// numbers is the source [`KEY`].
     pub training: Graph,
+    /// The names of the sequence axes, in the order of the file. The graphs read the mask of each as a source of the
+    /// role `Mask`, where a length may matter.
+    pub axes: Vec<String>,
     /// What `train NAME { }` says, with defaults and overrides.
     pub settings: TrainSettings,
+    /// What `generate NAME { }` says, when the file has it.
+    pub generate: Option<Generate>,
     /// The overrides that were used, for the checkpoint: `hidden=256`.
     pub overrides: Vec<(String, String)>,
 }
@@ -121,6 +126,29 @@ pub struct TrainSettings {
     pub seed: u64,
     /// Steps between cuts of the gradient; for recurrent networks.
     pub tbptt: Option<usize>,
+}
+
+/// What `generate NAME { }` says: how the network writes a sequence, each step from those before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generate {
+    /// The input that what was drawn is fed to: `text` of `feed text <- sample(logits)`.
+    pub input: String,
+    /// The output that it is drawn from: scores for each token.
+    pub output: String,
+    pub draw: Draw,
+    /// Ends after this token.
+    pub until: Option<usize>,
+    /// Ends after so many steps.
+    pub length: usize,
+}
+
+/// How a token is chosen from scores.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Draw {
+    /// The greatest.
+    ArgMax,
+    /// From `softmax(scores / temperature)`, of the `top_k` greatest alone where that is said.
+    Sample { temperature: f64, top_k: Option<usize> },
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -69,6 +69,10 @@ impl Builder {
     pub fn with_node<T>(&self, id: Value, read: impl FnOnce(&Node) -> T) -> T {
         read(self.graph.borrow().node(id))
     }
+    /// What `read` finds in the graph as it is now.
+    pub fn with_graph<T>(&self, read: impl FnOnce(&Graph) -> T) -> T {
+        read(&self.graph.borrow())
+    }
     pub fn len(&self) -> usize {
         self.graph.borrow().len()
     }

@@ -3,21 +3,41 @@
 
 use std::fmt;
 
-use super::{Graph, Node, OutputRole};
+use super::{Graph, Node, OutputRole, Value};
 use crate::kernel::{BinaryFn, Combine, CompareFn, Direction, UnaryFn};
-use crate::ops::{Op, Role, Window};
+use crate::ops::{Op, Role, Scan, ScanResult, Window};
 
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.print(f, "")?;
+        for output in &self.outputs {
+            writeln!(f, "{} {} = {}", output.role, output.name, output.value)?;
+        }
+        Ok(())
+    }
+}
+
+impl Graph {
+    /// One line a node; the body of a recurrence stands before its first result.
+    fn print(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
+        let mut printed: Vec<(&Scan, &[Value])> = Vec::new();
         for (value, node) in self.nodes() {
-            write!(f, "{value}: {} = {node}", node.ty)?;
+            if let Op::Scan(scan) = &node.op
+                && !printed.iter().any(|(known, args)| *args == node.args && known.is_same_recurrence(scan))
+            {
+                let direction = if scan.reverse { "reverse step" } else { "step" };
+                writeln!(f, "{indent}each {direction} of {}:", scan.steps)?;
+                scan.body.print(f, &format!("{indent}    "))?;
+                for output in &scan.body.outputs {
+                    writeln!(f, "{indent}    next {} = {}", output.name, output.value)?;
+                }
+                printed.push((scan, &node.args));
+            }
+            write!(f, "{indent}{value}: {} = {node}", node.ty)?;
             match node.origin {
                 Some(origin) => writeln!(f, "   # {}", self.origin_path(origin))?,
                 None => writeln!(f)?,
             }
-        }
-        for output in &self.outputs {
-            writeln!(f, "{} {} = {}", output.role, output.name, output.value)?;
         }
         Ok(())
     }
@@ -99,7 +119,11 @@ impl fmt::Display for Node {
                 window(f, op.window)
             }
             Op::Scan(op) => {
-                write!(f, "scan({args}) output {} of {} nodes", op.output, op.body.len())
+                let direction = if op.reverse { " reverse" } else { "" };
+                match op.result {
+                    ScanResult::Final(state) => write!(f, "scan{direction}({args}) final {state}"),
+                    ScanResult::Each(value) => write!(f, "scan{direction}({args}) each {value}"),
+                }
             }
         }
     }
@@ -130,6 +154,9 @@ fn role(role: Role) -> &'static str {
         Role::Moment => "moment",
         Role::Key => "key",
         Role::Rate => "rate",
+        Role::Mask => "mask",
+        Role::Carry => "carry",
+        Role::Local => "local",
     }
 }
 

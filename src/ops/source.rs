@@ -33,6 +33,12 @@ pub enum Role {
     Key,
     /// A number set from outside: the learning rate, the count of steps.
     Rate,
+    /// `f32[B, T]`, 1 where a member of the batch has a step of the sequence axis of that name, else 0.
+    Mask,
+    /// A recurrence's state from one call to the next.
+    Carry,
+    /// In the body of a recurrence, what stands for an argument of it.
+    Local,
 }
 
 impl Primitive for Source {

@@ -64,6 +64,9 @@ impl Loaded {
                     };
                     std::ptr::from_mut(rate).expose_provenance() as u64
                 }
+                SlotKind::Source(role @ (Role::Mask | Role::Carry | Role::Local)) => {
+                    unreachable!("nobody sets the {role:?} `{}`", slot.name)
+                }
                 SlotKind::Source(Role::Param | Role::State | Role::Moment) => {
                     session.tensors.get_mut(&slot.name).expect("the network's tensors are allocated").values.address()
                 }
