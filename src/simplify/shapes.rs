@@ -158,6 +158,18 @@ fn reshaping(cx: &mut Rewriter, reshape: &Reshape, x: Value) -> Option<Value> {
             let inner = node.args[0];
             Some(cx.apply(reshape.clone(), vec![inner]))
         }
+        // reshape(broadcast(x)) == broadcast(reshape(x)) where it only adds leading axes of length one
+        Op::Broadcast(broadcast) => {
+            let n = reshape.to.len().checked_sub(broadcast.to.len())?;
+            let (lead, rest) = reshape.to.split_at(n);
+            if rest != broadcast.to || !lead.iter().all(Dim::is_one) {
+                return None;
+            }
+            let inner = node.args[0];
+            let to = [lead, &cx.ty(inner).shape].concat();
+            let inner = cx.apply(Reshape { to }, vec![inner]);
+            Some(cx.apply(Broadcast { to: reshape.to.clone() }, vec![inner]))
+        }
         _ => None,
     }
 }
