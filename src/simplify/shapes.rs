@@ -247,7 +247,8 @@ fn matmul(cx: &mut Rewriter, product: MatMul, a: Value, b: Value) -> Option<Valu
     let mut args = [a, b];
     for (arg, flag) in args.iter_mut().zip(&mut transpose) {
         let node = cx.node(*arg);
-        if matches!(&node.op, Op::Transpose(inner) if inner.order == [1, 0]) {
+        // The axis of a batch of products stays the first.
+        if matches!(&node.op, Op::Transpose(inner) if inner.order == [1, 0] || inner.order == [0, 2, 1]) {
             *arg = node.args[0];
             *flag = !*flag;
         }
