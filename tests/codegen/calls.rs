@@ -115,7 +115,8 @@ fn epilogues_over_several_runs_of_columns() {
           b1[20, 1] = matmul Bx20x40 b0[40, 1] @ b4[20, 1] packed b5 groups 4
             then test: for i0 in 0..B, i1 in 0..5 { b2[i0*5 + i1] = e7; b3[i0*5 + i1] = max(e7, b1[15 + i0*20 + i1]) }
             where e7 = max(min(b2[i0*5 + i1], b1[i0*20 + i1]), min(b1[5 + i0*20 + i1], b1[10 + i0*20 + i1]))
-    "#]].assert_eq(&recurrent(5, 40, true).to_string());
+    "#]]
+    .assert_eq(&recurrent(5, 40, true).to_string());
 }
 
 #[test]
