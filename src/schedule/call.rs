@@ -109,7 +109,7 @@ pub(super) fn call(
 }
 
 /// Whether a weight is a parameter that this entry never changes.
-fn is_fixed_parameter(graph: &Graph, weight: Value) -> bool {
+pub(super) fn is_fixed_parameter(graph: &Graph, weight: Value) -> bool {
     use crate::graph::OutputRole;
     use crate::ops::Role;
     let trains = graph.outputs.iter().any(|output| matches!(output.role, OutputRole::Update | OutputRole::Gradient));
@@ -167,7 +167,7 @@ fn pack(
 }
 
 /// How many floats the runtime's packing takes.
-fn packed_len(direction: Direction, algorithm: Algorithm, geometry: &Geometry) -> usize {
+pub(super) fn packed_len(direction: Direction, algorithm: Algorithm, geometry: &Geometry) -> usize {
     let of = |n: usize| i64::try_from(n).expect("sizes are below the limit of the graph");
     let null = std::ptr::null_mut();
     let [kh, kw] = geometry.kernel.map(of);

@@ -176,7 +176,7 @@ fn demands(graph: &Graph, live: &IndexVec<Value, bool>, prepared: &IndexVec<Valu
 }
 
 /// The value whose memory `value` may be a view of.
-fn through_views(graph: &Graph, mut value: Value) -> Value {
+pub(super) fn through_views(graph: &Graph, mut value: Value) -> Value {
     while is_view(&graph.node(value).op) {
         value = graph.node(value).args[0];
     }
