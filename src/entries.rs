@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::graph::{Graph, OutputRole};
 use crate::network::Network;
 use crate::types::Symbol;
+pub(crate) use carry::FirstState;
 pub(crate) use training::with_gradients;
 
 /// What a compiled network can be asked to do.
@@ -168,6 +169,6 @@ pub(crate) fn unknown_axis(network: &Network, axis: &str) -> Error {
 ///
 /// # Errors
 /// When there is no recurrence, one goes backwards, or one begins with a value.
-pub fn first_states(network: &Network) -> Result<BTreeMap<String, f64>, Error> {
+pub(crate) fn first_states(network: &Network) -> Result<BTreeMap<String, FirstState>, Error> {
     carry::first_states(&masks::apply(network.inference.clone(), |_| false))
 }

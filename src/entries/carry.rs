@@ -6,6 +6,7 @@ use super::rebuild::{Names, add_outputs, constant_of, live, place, rebuild, succ
 use crate::error::Error;
 use crate::graph::{Graph, Output, OutputRole, Value};
 use crate::ops::{Op, Role, Scan, ScanResult};
+use crate::types::TensorType;
 
 /// All results of one recurrence, and the names of its states: `<layer's path>.<state>`.
 #[derive(Debug, Clone)]
@@ -35,8 +36,16 @@ pub(super) fn recurrences(graph: &Graph) -> Vec<Recurrence> {
     all
 }
 
+/// A state as it is before the first call.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FirstState {
+    /// Everywhere.
+    pub(crate) value: f64,
+    pub(crate) ty: TensorType,
+}
+
 /// What each state begins with, by its name.
-pub(super) fn first_states(graph: &Graph) -> Result<BTreeMap<String, f64>, Error> {
+pub(super) fn first_states(graph: &Graph) -> Result<BTreeMap<String, FirstState>, Error> {
     let live = live(graph);
     let mut first = BTreeMap::new();
     for recurrence in recurrences(graph) {
@@ -54,7 +63,7 @@ pub(super) fn first_states(graph: &Graph) -> Result<BTreeMap<String, f64>, Error
                     format!("`{layer}` begins with a value that the network gives it, not with a carried one");
                 return Err(Error::Unsupported(message));
             };
-            first.insert(name.clone(), constant);
+            first.insert(name.clone(), FirstState { value: constant, ty: graph.ty(arg).clone() });
         }
     }
     match first.is_empty() {

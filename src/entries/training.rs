@@ -8,7 +8,7 @@ use crate::ops::{Op, Role};
 use crate::types::TensorType;
 
 /// Appends the backward pass; with `update`, the optimizer's step too, else the gradients as outputs.
-pub fn with_gradients(graph: Graph, network: &Network, update: bool) -> Graph {
+pub(crate) fn with_gradients(graph: Graph, network: &Network, update: bool) -> Graph {
     let loss = graph.outputs.iter().find(|output| output.role == OutputRole::Loss);
     let loss = loss.expect("the caller has checked that there is a loss").value;
     let parameters: Vec<(String, Value)> = graph
