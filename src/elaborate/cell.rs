@@ -11,6 +11,7 @@ use crate::diag::{Code, Message, Span};
 use crate::graph::{Recurrence, Var};
 use crate::layers::{lead, user_shape};
 use crate::network::LayerUse;
+use crate::ops::Op;
 use crate::syntax::ast::{Decl, Expr, Ident};
 use crate::types::{Dim, ElementType, TensorType, product, show_shape};
 
@@ -355,6 +356,23 @@ impl<'a, 'b> Cx<'a, 'b> {
     fn is_before_step(&mut self, value: Var<'b>) -> bool {
         let step = self.scope().step.as_ref().expect("states stand in cells");
         !step.recurrence.varies(value)
+    }
+
+    /// See [`LayerCx::recurrent`](crate::layers::LayerCx).
+    pub(super) fn recurrent_parts(&self, x: Var<'b>) -> Vec<(usize, bool)> {
+        let Some(step) = self.scopes.iter().rev().find_map(|scope| scope.step.as_ref()) else { return Vec::new() };
+        let node = self.builder.node(x.id);
+        let size = |var: Var<'b>| var.shape().last().and_then(Dim::as_fixed).unwrap_or(0);
+        let parts: Vec<(usize, bool)> = match node.op {
+            Op::Concat(concat) if concat.axis + 1 == x.rank() => {
+                let parts = node.args.iter().map(|&part| self.builder.var(part));
+                parts.map(|part| (size(part), step.recurrence.recurs(part))).collect()
+            }
+            // The state itself.
+            Op::Source(_) => vec![(size(x), step.recurrence.recurs(x))],
+            _ => Vec::new(),
+        };
+        if parts.iter().any(|(_, recurs)| *recurs) { parts } else { Vec::new() }
     }
 
     /// `h' = …`
