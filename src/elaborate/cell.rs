@@ -89,8 +89,10 @@ impl<'a, 'b> Cx<'a, 'b> {
             scope.flow = Flow::At(Value::Tensor(values[0].0.clone()));
         }
         scope.step = Some(Step { recurrence, path: path.clone(), outer, states: Vec::new(), init });
+        let n_errors = self.errors.len();
         let (value, step) = self.cell_body(used, scope, values);
         let result = self.close(used, step, value, mask, path.clone(), reverse);
+        self.blame_use(used, n_errors);
         self.builder.set_origin(outside);
         self.reverse = reverse;
         let products = std::mem::replace(&mut self.products, products);
@@ -98,6 +100,16 @@ impl<'a, 'b> Cx<'a, 'b> {
             self.cell_row(used, path, y, (n_rows, n_known), &steps, products);
         }
         result
+    }
+
+    /// What is wrong within a cell of the library was caused where it is used.
+    fn blame_use(&mut self, used: &DefinedUse<'a, 'b>, n_errors: usize) {
+        let file = used.definition.name.span.file;
+        if self.program.library.contains(&file) {
+            for error in self.errors[n_errors..].iter_mut().filter(|error| error.span.file == file) {
+                error.labels.push((used.span, "used here".to_owned()));
+            }
+        }
     }
 
     /// The value at the present step of a sequence along `steps`; what has no such axis is the same at every step.
