@@ -58,6 +58,8 @@ pub enum Home {
     Workspace,
     /// The session's, written by `prepare` and kept until parameters change.
     Prepared,
+    /// A part of another buffer, which moves from step to step of the scan that lists it in [`Scan::slices`].
+    Slice { of: Buffer },
 }
 
 /// One thing to do.
@@ -67,8 +69,8 @@ pub enum Step {
     MatMul(MatMulCall),
     Conv(ConvCall),
     Pack(PackCall),
+    PackMatrix(PackMatrixCall),
     ScatterAdd(ScatterAddCall),
-    /// Its place; made by a later capability of the scheduler (recurrence).
     Scan(Scan),
 }
 
@@ -82,15 +84,35 @@ pub struct View {
 
 /// `c = a @ b`, then the epilogue on each finished tile. `a` is `[m, k]`, `b` `[k, n]`, `c` `[m, n]`;
 /// the columns of `c` are contiguous.
+///
+/// Unless `batch` is one, all three have a leading axis of that length: as many products, with neither packed
+/// operands, nor groups, nor an epilogue.
+///
+/// With several groups, the columns of `c` are as many runs of `n / groups` columns. The epilogue's domain is then
+/// `[m, n / groups]`: at a point, all runs are complete at its row and column, and it may load `c` at any of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MatMulCall {
+    pub batch: Dim,
     pub m: Dim,
     pub n: Dim,
     pub k: Dim,
     pub a: View,
     pub b: View,
     pub c: View,
+    /// What [`PackMatrixCall`] made of `b` for the same sizes and groups.
+    pub packed: Option<Buffer>,
+    pub groups: usize,
     pub epilogue: Option<Kernel>,
+}
+
+/// Packs the right operand of a matrix product, `[k, n]`, into [`netc_runtime::kernels::matmul::packed_len`] floats.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackMatrixCall {
+    pub k: usize,
+    pub n: usize,
+    pub groups: usize,
+    pub b: View,
+    pub packed: Buffer,
 }
 
 /// A convolution in one of its three directions. Strides of `x` and `y` stand in the order `[n, c, h, w]`.
@@ -167,12 +189,39 @@ pub struct ScatterAddCall {
     pub table: View,
 }
 
-/// `body` once for each of `length` steps, in reverse order when `reverse`.
+/// `body` once for each step `0..length`, from the last to the first when `reverse`.
+///
+/// Before and after it all slices stand as at step `-1` or `length`: `start` runs at the step that would come before the
+/// first, `finish` at the one that would come after the last. No slice that they touch leaves its buffer there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scan {
     pub length: Dim,
     pub reverse: bool,
+    pub slices: Vec<Slice>,
+    pub start: Vec<Step>,
     pub body: Vec<Step>,
+    pub finish: Vec<Step>,
+}
+
+/// A buffer of [`Home::Slice`]: at step `t` it begins at element `offset + (t + shift) * stride` of `of`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slice {
+    pub buffer: Buffer,
+    pub of: Buffer,
+    pub offset: Dim,
+    pub stride: Dim,
+    /// Added to the step.
+    pub shift: i64,
+    /// Whether `of` has room for two steps alone, which take turns.
+    pub rolling: bool,
+}
+
+impl Slice {
+    /// Which of the parts of `of` it is at a step.
+    pub fn position(&self, step: i64) -> i64 {
+        let at = step + self.shift;
+        if self.rolling { at.rem_euclid(2) } else { at }
+    }
 }
 
 /// A loop nest: for every point of `domain`, every store takes place.

@@ -2,18 +2,21 @@
 
 use std::mem::offset_of;
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{FuncRef, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use cranelift_module::FuncId;
-use netc_runtime::abi;
+use netc_runtime::abi::{self, MatMul};
 use netc_runtime::kernels::conv;
 
 use super::emit::Emitter;
 use super::lanes::memory;
 use super::nest::Call;
 use super::work::work_per_point;
+use crate::index::Id;
 use crate::kernel::{
-    Algorithm, Buffer, ConvCall, Direction, Geometry, Kernel, MatMulCall, PackCall, Program, ScatterAddCall, Step, View,
+    Algorithm, Buffer, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, PackMatrixCall, Program,
+    Scan, ScatterAddCall, Step, View,
 };
 use crate::types::{Dim, product};
 
@@ -45,9 +48,58 @@ impl Driver<'_, '_, '_> {
                 Step::MatMul(call) => self.matmul(call),
                 Step::Conv(call) => self.conv(call),
                 Step::Pack(call) => self.pack(call),
+                Step::PackMatrix(call) => self.pack_matrix(call),
                 Step::ScatterAdd(call) => self.scatter_add(call),
-                Step::Scan(scan) => panic!("scans are scheduled by a later capability: {scan:?}"),
+                Step::Scan(scan) => self.scan(scan),
             }
+        }
+    }
+
+    /// A loop whose slices' words in the frame are set anew at each step.
+    fn scan(&mut self, scan: &Scan) {
+        let length = self.size(&scan.length);
+        let (before, by) = if scan.reverse { (length, -1) } else { (self.number(-1), 1) };
+        if !scan.start.is_empty() {
+            self.move_slices(scan, before);
+            self.steps(&scan.start);
+        }
+        let [head, body, done] = std::array::from_fn(|_| self.builder.create_block());
+        let step = self.builder.append_block_param(head, types::I64);
+        let first = self.builder.ins().iadd_imm_s(before, by);
+        self.builder.ins().jump(head, &[first.into()]);
+        self.builder.switch_to_block(head);
+        let more = if scan.reverse {
+            self.builder.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, step, 0)
+        } else {
+            self.builder.ins().icmp(IntCC::SignedLessThan, step, length)
+        };
+        self.builder.ins().brif(more, body, &[], done, &[]);
+        self.builder.switch_to_block(body);
+        self.move_slices(scan, step);
+        self.steps(&scan.body);
+        let next = self.builder.ins().iadd_imm_s(step, by);
+        self.builder.ins().jump(head, &[next.into()]);
+        self.builder.switch_to_block(done);
+        if !scan.finish.is_empty() {
+            self.move_slices(scan, step);
+            self.steps(&scan.finish);
+        }
+    }
+    fn move_slices(&mut self, scan: &Scan, step: Value) {
+        for slice in &scan.slices {
+            let mut at = self.builder.ins().iadd_imm_s(step, slice.shift);
+            if slice.rolling {
+                at = self.builder.ins().band_imm_s(at, 1);
+            }
+            let stride = self.size(&slice.stride);
+            let offset = self.size(&slice.offset);
+            let elements = self.builder.ins().imul(at, stride);
+            let elements = self.builder.ins().iadd(elements, offset);
+            let bytes = self.builder.ins().imul_imm_s(elements, 4);
+            let base = self.buffer(slice.of);
+            let address = self.builder.ins().iadd(base, bytes);
+            let word = self.emitter.program.buffer_word(slice.buffer);
+            self.builder.ins().store(memory(), address, self.frame, 8 * word as i32);
         }
     }
 
@@ -74,26 +126,63 @@ impl Driver<'_, '_, '_> {
     }
 
     fn matmul(&mut self, call: &MatMulCall) {
-        let size = size_of::<abi::MatMul>();
+        let size = size_of::<MatMul>();
         let d = self.descriptor(size);
         for (offset, dim) in [
-            (offset_of!(abi::MatMul, m), &call.m),
-            (offset_of!(abi::MatMul, n), &call.n),
-            (offset_of!(abi::MatMul, k), &call.k),
-            (offset_of!(abi::MatMul, a_rs), &call.a.strides[0]),
-            (offset_of!(abi::MatMul, a_cs), &call.a.strides[1]),
-            (offset_of!(abi::MatMul, b_rs), &call.b.strides[0]),
-            (offset_of!(abi::MatMul, b_cs), &call.b.strides[1]),
-            (offset_of!(abi::MatMul, c_rs), &call.c.strides[0]),
+            (offset_of!(MatMul, batch), &call.batch),
+            (offset_of!(MatMul, m), &call.m),
+            (offset_of!(MatMul, n), &call.n),
+            (offset_of!(MatMul, k), &call.k),
+            (offset_of!(MatMul, groups), &Dim::fixed(call.groups)),
         ] {
             self.put_size(&d, offset, dim);
         }
-        self.put_view(&d, offset_of!(abi::MatMul, a), &call.a);
-        self.put_view(&d, offset_of!(abi::MatMul, b), &call.b);
-        self.put_view(&d, offset_of!(abi::MatMul, c), &call.c);
-        let frame = self.put_epilogue(&d, offset_of!(abi::MatMul, epilogue), call.epilogue.as_ref());
+        for (view, base, strides) in [
+            (
+                &call.a,
+                offset_of!(MatMul, a),
+                [offset_of!(MatMul, a_bs), offset_of!(MatMul, a_rs), offset_of!(MatMul, a_cs)],
+            ),
+            (
+                &call.b,
+                offset_of!(MatMul, b),
+                [offset_of!(MatMul, b_bs), offset_of!(MatMul, b_rs), offset_of!(MatMul, b_cs)],
+            ),
+            (&call.c, offset_of!(MatMul, c), [offset_of!(MatMul, c_bs), offset_of!(MatMul, c_rs), usize::MAX]),
+        ] {
+            self.put_view(&d, base, view);
+            // The leading stride is there in a batch only; the columns of `c` are contiguous.
+            let missing = strides.len() - view.strides.len();
+            for (&offset, stride) in
+                strides[missing..].iter().zip(&view.strides).filter(|(offset, _)| **offset != usize::MAX)
+            {
+                self.put_size(&d, offset, stride);
+            }
+        }
+        if let Some(packed) = call.packed {
+            let address = self.buffer(packed);
+            self.put(&d, offset_of!(MatMul, packed), address);
+        }
+        let frame = self.put_epilogue(&d, offset_of!(MatMul, epilogue), call.epilogue.as_ref());
         let address = self.address_of(&d);
         self.call("netc_matmul", frame, &[address]);
+    }
+
+    fn pack_matrix(&mut self, call: &PackMatrixCall) {
+        let d = self.descriptor(size_of::<MatMul>());
+        for (offset, dim) in [
+            (offset_of!(MatMul, n), &Dim::fixed(call.n)),
+            (offset_of!(MatMul, k), &Dim::fixed(call.k)),
+            (offset_of!(MatMul, groups), &Dim::fixed(call.groups)),
+            (offset_of!(MatMul, b_rs), &call.b.strides[0]),
+            (offset_of!(MatMul, b_cs), &call.b.strides[1]),
+        ] {
+            self.put_size(&d, offset, dim);
+        }
+        self.put_view(&d, offset_of!(MatMul, b), &call.b);
+        let packed = self.buffer(call.packed);
+        let address = self.address_of(&d);
+        self.call("netc_matmul_pack", self.frame, &[address, packed]);
     }
 
     fn conv(&mut self, call: &ConvCall) {
@@ -292,7 +381,12 @@ impl Driver<'_, '_, '_> {
         self.frame_word(self.emitter.program.buffer_word(buffer))
     }
     fn frame_word(&mut self, word: usize) -> Value {
-        self.builder.ins().load(types::I64, memory().with_readonly(), self.frame, 8 * word as i32)
+        let program: &Program = self.emitter.program;
+        let n_fixed = 1 + program.symbols.len();
+        let moves =
+            word.checked_sub(n_fixed).is_some_and(|at| matches!(program.buffers[Id::new(at)].home, Home::Slice { .. }));
+        let flags = if moves { memory() } else { memory().with_readonly() };
+        self.builder.ins().load(types::I64, flags, self.frame, 8 * word as i32)
     }
     fn size(&mut self, dim: &Dim) -> Value {
         let program: &Program = self.emitter.program;
@@ -306,12 +400,15 @@ impl Driver<'_, '_, '_> {
 
 /// The largest number of buffers that a kernel of the program touches.
 fn most_buffers(program: &Program) -> usize {
-    let count = |step: &Step| {
+    fn count(step: &Step) -> usize {
+        if let Step::Scan(scan) = step {
+            return scan.steps().map(count).max().unwrap_or(0);
+        }
         let mut buffers = Vec::new();
         step.for_each_access(&mut |access| buffers.push(access.buffer));
         buffers.sort_unstable();
         buffers.dedup();
         buffers.len()
-    };
+    }
     program.all_steps().map(count).max().unwrap_or(0)
 }

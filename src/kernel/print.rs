@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::{
     Address, BinaryFn, Combine, CompareFn, Condition, ConvCall, Expr, Home, Int, IntExpr, Kernel, MatMulCall, Program,
-    Scalar, Step, UnaryFn, View,
+    Scalar, Slice, Step, UnaryFn, View,
 };
 use crate::index::IndexVec;
 use crate::types::{Dim, ElementType, Symbol, show_shape};
@@ -24,6 +24,7 @@ impl Display for Program {
                 Home::External(slot) => format!("external {slot}"),
                 Home::Workspace => "workspace".to_owned(),
                 Home::Prepared => "prepared".to_owned(),
+                Home::Slice { of } => format!("slice of {of}"),
             };
             writeln!(f, "{buffer}: {element}[{}] {home} `{}`", info.len, info.name)?;
         }
@@ -51,6 +52,10 @@ impl Display for Step {
                 let (direction, algorithm) = (call.direction, call.algorithm);
                 write!(f, "{} = pack {direction:?} {algorithm:?} {}", call.packed, call.weight)
             }
+            Step::PackMatrix(call) => {
+                write!(f, "{} = pack matrix {}x{} {}", call.packed, call.k, call.n, call.b)?;
+                if call.groups > 1 { write!(f, " groups {}", call.groups) } else { Ok(()) }
+            }
             Step::ScatterAdd(call) => {
                 let (rows, cols) = (&call.rows, call.cols);
                 write!(f, "{}[{}x{cols}] = scatter_add {rows}x{cols} ", call.table, call.table_rows)?;
@@ -59,9 +64,19 @@ impl Display for Step {
             Step::Scan(scan) => {
                 let order = if scan.reverse { "reverse " } else { "" };
                 writeln!(f, "scan {order}{} {{", scan.length)?;
-                for step in &scan.body {
-                    for line in step.to_string().lines() {
-                        writeln!(f, "  {line}")?;
+                for slice in &scan.slices {
+                    let Slice { buffer, of, offset, stride, shift, rolling } = slice;
+                    let turns = if *rolling { ", taking turns" } else { "" };
+                    writeln!(f, "  {buffer} is {of}+{offset} at (step + {shift}) * {stride}{turns}")?;
+                }
+                for (name, steps) in [("start", &scan.start), ("step", &scan.body), ("finish", &scan.finish)] {
+                    if !steps.is_empty() {
+                        writeln!(f, "  {name}:")?;
+                    }
+                    for line in
+                        steps.iter().flat_map(|step| step.to_string().lines().map(str::to_owned).collect::<Vec<_>>())
+                    {
+                        writeln!(f, "    {line}")?;
                     }
                 }
                 write!(f, "}}")
@@ -72,8 +87,18 @@ impl Display for Step {
 
 impl Display for MatMulCall {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let MatMulCall { m, n, k, a, b, c, epilogue } = self;
-        write!(f, "{c} = matmul {m}x{n}x{k} {a} @ {b}")?;
+        let MatMulCall { batch, m, n, k, a, b, c, packed, groups, epilogue } = self;
+        write!(f, "{c} = matmul ")?;
+        if !batch.is_one() {
+            write!(f, "{batch} of ")?;
+        }
+        write!(f, "{m}x{n}x{k} {a} @ {b}")?;
+        if let Some(packed) = packed {
+            write!(f, " packed {packed}")?;
+        }
+        if *groups > 1 {
+            write!(f, " groups {groups}")?;
+        }
         write_epilogue(f, epilogue.as_ref())
     }
 }

@@ -1,12 +1,12 @@
 //! One step for each root: a loop nest, or a library call with its epilogue.
 
 use super::call;
-use super::collapse::collapse;
+use super::collapse::{collapse, collapse_all, share};
 use super::fusion::Fusion;
 use super::lowering::Lowering;
 use super::order::Order;
 use super::roots::Roots;
-use super::storage::Storage;
+use super::storage::{Storage, Target};
 use super::view;
 use crate::graph::{Graph, Node, Value};
 use crate::index::IndexVec;
@@ -20,34 +20,39 @@ pub(super) fn steps(
     orders: &IndexVec<Value, Order>,
     fusion: &Fusion,
     storage: &Storage,
+    collapses: bool,
     program: &mut Program,
-) {
-    let cx = Cx { graph, orders, fusion, storage };
+) -> Vec<Step> {
+    let cx = Cx { collapses, graph, roots, orders, fusion, storage };
+    let mut all = Vec::new();
     for (value, _) in graph.nodes() {
         // A contraction that carries a root's expression is emitted at the root, when all it reads is there.
         if !roots.live[value] || !roots.is_root[value] || fusion.root_of(value).is_some() {
             continue;
         }
         let steps = cx.root(value, program, roots.prepared[value]);
-        let list = if roots.prepared[value] { &mut program.prepare } else { &mut program.steps };
+        let list = if roots.prepared[value] { &mut program.prepare } else { &mut all };
         list.extend(steps);
     }
-    for &(index, buffer) in &storage.copies {
-        let output = &graph.outputs[index];
+    for (index, target) in &storage.copies {
+        let output = &graph.outputs[*index];
         let shape = &graph.ty(output.value).shape;
-        let order: Vec<usize> = (0..shape.len()).collect();
-        let target = View::whole(buffer, view::strides(shape, &order));
         let name = format!("{} (copy)", output.name);
-        let kernel = cx.loops(&name, shape, &order, &target, |cx, index| cx.element(output.value, index));
-        program.steps.push(Step::Loop(kernel));
+        let Target { view, order } = target;
+        let kernel = cx.loops(&name, shape, order, view, |cx, index| cx.element(output.value, index));
+        all.push(Step::Loop(kernel));
     }
+    all
 }
 
-struct Cx<'a> {
-    graph: &'a Graph,
+pub(super) struct Cx<'a> {
+    /// Whether loops over memory that lies together become one.
+    collapses: bool,
+    pub(super) graph: &'a Graph,
+    pub(super) roots: &'a Roots,
     orders: &'a IndexVec<Value, Order>,
     fusion: &'a Fusion,
-    storage: &'a Storage,
+    pub(super) storage: &'a Storage,
 }
 
 impl Cx<'_> {
@@ -57,6 +62,11 @@ impl Cx<'_> {
         match &node.op {
             op if call::layouts(op).is_some() => self.call(value, None, prepared, program),
             Op::Concat(concat) => self.parts(value, concat.axis, &name),
+            Op::Scan(_) => match self.storage.recurrence(value) {
+                Some(placed) => vec![self.recurrence(value, placed, &name, program)],
+                // With the first result of its recurrence.
+                None => Vec::new(),
+            },
             _ => {
                 let target = self.storage.operand(value);
                 let mut steps = Vec::new();
@@ -119,7 +129,7 @@ impl Cx<'_> {
     }
 
     /// A loop nest over `shape`, axes in `order`, that stores what `element` says.
-    fn loops(
+    pub(super) fn loops(
         &self,
         name: &str,
         shape: &[Dim],
@@ -128,9 +138,10 @@ impl Cx<'_> {
         element: impl Fn(&mut Lowering<'_>, &[Int]) -> Expr,
     ) -> Kernel {
         let mut kernel = self.nest(name, shape, order, target, false, element);
-        let depth = kernel.domain.len();
-        collapse(&mut kernel, 0..depth);
-        kernel.parallel = if kernel.domain.len() > 1 { kernel.domain.len() - 1 } else { kernel.domain.len() };
+        match self.collapses {
+            true => collapse_all(&mut kernel),
+            false => share(&mut kernel),
+        }
         kernel
     }
 

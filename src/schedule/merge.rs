@@ -2,9 +2,7 @@
 //! moments and the parameter that they update: one pass over memory instead of three.
 
 use crate::index::{Id, IndexVec};
-use crate::kernel::{
-    Access, Address, Axis, Buffer, Condition, Expr, Int, IntExpr, Kernel, Mode, Program, Scalar, Step, Store,
-};
+use crate::kernel::{Access, Address, Axis, Buffer, Condition, Expr, Int, IntExpr, Kernel, Mode, Scalar, Step, Store};
 
 /// A merged kernel has at most this many expressions.
 const LARGE: usize = 96;
@@ -13,25 +11,64 @@ const LARGE: usize = 96;
 const REACH: usize = 6;
 
 /// Merges each loop nest into an earlier one near it where that is sound and saves a load.
-pub(super) fn siblings(program: &mut Program) {
-    for steps in [&mut program.prepare, &mut program.steps] {
-        let mut merged: Vec<Step> = Vec::with_capacity(steps.len());
+pub(super) fn siblings(steps: &mut Vec<Step>) {
+    let mut merged: Vec<Step> = Vec::with_capacity(steps.len());
+    for step in steps.drain(..) {
+        if !merge_back(&mut merged, &step, Reason::SavesLoad) {
+            merged.push(step);
+        }
+    }
+    *steps = merged;
+}
+
+/// Merges all loop nests of one step of a recurrence that can be one: each is so small that its call counts.
+pub(super) fn all(steps: &mut Vec<Step>) {
+    loop {
+        let before = steps.len();
+        let mut merged: Vec<Step> = Vec::with_capacity(before);
         for step in steps.drain(..) {
-            if !merge_back(&mut merged, &step) {
+            if !merge_back(&mut merged, &step, Reason::SavesCall) {
                 merged.push(step);
             }
         }
         *steps = merged;
+        if steps.len() == before {
+            return;
+        }
     }
 }
 
+/// Takes out stores to buffers of `temporary` that nothing reads any more, and what only they needed.
+pub(super) fn drop_unread(steps: &mut [Step], temporary: impl Fn(Buffer) -> bool) {
+    let mut read: Vec<Buffer> = Vec::new();
+    for step in steps.iter() {
+        step.for_each_access(&mut |access| {
+            if access.mode == Mode::Read {
+                read.push(access.buffer);
+            }
+        });
+    }
+    for step in steps {
+        if let Step::Loop(kernel) = step {
+            kernel.stores.retain(|store| !temporary(store.buffer) || read.contains(&store.buffer));
+        }
+    }
+}
+
+/// What a merger must gain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    SavesLoad,
+    SavesCall,
+}
+
 /// Merges `step` into one of the last few steps; whether it has.
-fn merge_back(steps: &mut Vec<Step>, step: &Step) -> bool {
+fn merge_back(steps: &mut Vec<Step>, step: &Step, reason: Reason) -> bool {
     let Step::Loop(second) = step else { return false };
     for at in (steps.len().saturating_sub(REACH)..steps.len()).rev() {
         let between = &steps[at + 1..];
         if let Step::Loop(first) = &steps[at]
-            && let Some(both) = merge(first, second)
+            && let Some(both) = merge(first, second, reason)
         {
             if between.iter().all(|other| commute(other, step)) {
                 // The second moves up to the first.
@@ -50,7 +87,7 @@ fn merge_back(steps: &mut Vec<Step>, step: &Step) -> bool {
 }
 
 /// Whether two steps may change places: neither writes what the other touches.
-fn commute(a: &Step, b: &Step) -> bool {
+pub(super) fn commute(a: &Step, b: &Step) -> bool {
     let mut touched: Vec<Access> = Vec::new();
     a.for_each_access(&mut |access| touched.push(access));
     let mut free = true;
@@ -62,7 +99,7 @@ fn commute(a: &Step, b: &Step) -> bool {
     free
 }
 
-fn merge(first: &Kernel, second: &Kernel) -> Option<Kernel> {
+fn merge(first: &Kernel, second: &Kernel, reason: Reason) -> Option<Kernel> {
     let extents = |kernel: &Kernel| kernel.domain.iter().map(|axis| kernel.axes[*axis].clone()).collect::<Vec<_>>();
     let same_domain = extents(first) == extents(second) && first.parallel == second.parallel;
     let small = first.exprs.len() + second.exprs.len() <= LARGE;
@@ -108,13 +145,32 @@ fn merge(first: &Kernel, second: &Kernel) -> Option<Kernel> {
             Scalar::Load { buffer, at: read } => *buffer != store.buffer || *read == at,
             _ => true,
         });
-        if !pointwise || first.stores.iter().any(|other| other.buffer == store.buffer) {
+        let apart = |other: &Store| other.buffer != store.buffer || are_apart(&cx.merged, &other.at, &at);
+        if !pointwise || !first.stores.iter().all(apart) {
             return None;
         }
         let value = cx.exprs[store.value];
         cx.merged.stores.push(Store { buffer: store.buffer, at, value });
     }
-    shares.then_some(cx.merged)
+    (shares || reason == Reason::SavesCall).then_some(cx.merged)
+}
+
+/// Whether two stores to one buffer never meet, at whatever points: the parts of a join that are written in place.
+fn are_apart(kernel: &Kernel, a: &Address, b: &Address) -> bool {
+    let (Some(from), Some(to)) = (a.offset.as_fixed(), b.offset.as_fixed()) else { return false };
+    let distance = from.abs_diff(to);
+    // Within the distance no inner axis reaches so far; every outer one goes farther in a single step.
+    let mut reach = 0usize;
+    let mut outer = usize::MAX;
+    for (int, stride) in &a.terms {
+        let IntExpr::Axis(axis) = kernel.ints[*int] else { return false };
+        match (stride.as_fixed(), kernel.axes[axis].as_fixed()) {
+            (Some(stride), Some(n)) if stride <= distance => reach += stride * n.saturating_sub(1),
+            // A size that is 0 leaves no point at all.
+            _ => outer = outer.min(stride.factor()),
+        }
+    }
+    a.terms == b.terms && reach < distance && distance + reach < outer
 }
 
 fn has_reduction(kernel: &Kernel) -> bool {
