@@ -97,7 +97,9 @@ fn axis_of(port: &Port) -> Result<String, Error> {
     let name = &port.name;
     match (port.ty.element, port.ty.shape.as_slice()) {
         (ElementType::I32, [_, steps]) if let [Symbol::Axis(axis)] = steps.symbols() => Ok(axis.to_string()),
-        _ => Err(Error::Unsupported(format!("`{name}` is no sequence of tokens, so what is drawn cannot be fed to it"))),
+        _ => {
+            Err(Error::Unsupported(format!("`{name}` is no sequence of tokens, so what is drawn cannot be fed to it")))
+        }
     }
 }
 
@@ -107,13 +109,15 @@ fn scores<'o>(outputs: &'o Outputs, how: &Generate, session: &Session) -> Result
     let Some(scores) = outputs.get(name) else {
         return Err(Error::Input(format!("the network has no output `{name}` to draw from at each step")));
     };
-    let vocabulary = session.network().ports.iter().find(|port| port.name == how.input).and_then(|port| port.vocabulary);
+    let vocabulary =
+        session.network().ports.iter().find(|port| port.name == how.input).and_then(|port| port.vocabulary);
     let shape = scores.shape().to_vec();
     match scores.into_dimensionality::<Ix2>() {
         Ok(scores) if scores.ncols() > 0 && vocabulary.is_none_or(|n| scores.ncols() <= n) => Ok(scores),
         _ => {
             let n = vocabulary.map_or_else(|| "tokens".to_owned(), |n| format!("{n} tokens"));
-            let message = format!("`{name}` has shape {shape:?} at a step, not [batch, scores] of the {n} of `{}`", how.input);
+            let message =
+                format!("`{name}` has shape {shape:?} at a step, not [batch, scores] of the {n} of `{}`", how.input);
             Err(Error::Unsupported(message))
         }
     }
