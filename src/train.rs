@@ -1,5 +1,6 @@
 //! Training: epochs over shuffled batches, validation, learning rates, and all that is needed to go on later.
 
+mod diverged;
 mod history;
 mod rate;
 mod state;
@@ -120,7 +121,7 @@ pub fn fit(
         let (first, seconds) = (state.sums.examples, |start: Instant| start.elapsed().as_secs_f64().max(1e-9));
         match train_epoch(session, train, options, &mut state, &mut batch, watch)? {
             None => {}
-            Some(end) => return Ok(History { epochs, end, state }),
+            Some((end, trouble)) => return Ok(History { epochs, end, state, trouble }),
         }
         let examples_per_second = (n_examples - first) as f64 / seconds(start);
         let train = state.sums.means();
@@ -128,7 +129,8 @@ pub fn fit(
         let loss = validate.as_ref().map_or(train.loss, |scores| scores.loss);
         if !loss.is_finite() || !is_finite(session) {
             let end = End::Diverged { epoch: state.epoch + 1, batch: state.batches };
-            return Ok(History { epochs, end, state });
+            let trouble = Some(diverged::explain(session, &[], loss as f32));
+            return Ok(History { epochs, end, state, trouble });
         }
         let lr = session.learning_rate();
         state.end_epoch(&session.network().settings.schedule, loss);
@@ -137,10 +139,10 @@ pub fn fit(
         watch.epoch(session, &epoch, &state)?;
         epochs.push(epoch);
     }
-    Ok(History { epochs, end: End::Finished, state })
+    Ok(History { epochs, end: End::Finished, state, trouble: None })
 }
 
-/// The rest of the epoch that `state` is in; how the training ended, if it did.
+/// The rest of the epoch that `state` is in; how the training ended, if it did, and why.
 fn train_epoch(
     session: &mut Session,
     data: &dyn Dataset,
@@ -148,7 +150,7 @@ fn train_epoch(
     state: &mut TrainState,
     batch: &mut Batch,
     watch: &mut dyn Watch,
-) -> Result<Option<End>, Error> {
+) -> Result<Option<(End, Option<String>)>, Error> {
     let order = permutation(data.n_examples(), state.seed, state.epoch as u64);
     let n_batches = order.len().div_ceil(state.batch);
     let settings = &session.network().settings;
@@ -161,7 +163,8 @@ fn train_epoch(
         let loss = outputs.loss().expect("an entry that trains has a loss");
         state.batches += 1;
         if !loss.is_finite() {
-            return Ok(Some(End::Diverged { epoch: state.epoch + 1, batch: state.batches }));
+            let end = End::Diverged { epoch: state.epoch + 1, batch: state.batches };
+            return Ok(Some((end, Some(diverged::explain(session, &batch.views(), loss)))));
         }
         state.sums.add(&outputs, examples.len());
         let step = Step {
@@ -174,7 +177,7 @@ fn train_epoch(
             loss: state.sums.means().loss,
         };
         if watch.step(&step).is_break() {
-            return Ok(Some(End::Interrupted));
+            return Ok(Some((End::Interrupted, None)));
         }
     }
     Ok(None)

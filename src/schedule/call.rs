@@ -113,10 +113,8 @@ pub(super) fn call(
 
 /// Whether a weight is a parameter that this entry never changes.
 pub(super) fn is_fixed_parameter(graph: &Graph, weight: Value) -> bool {
-    use crate::graph::OutputRole;
     use crate::ops::Role;
-    let trains = graph.outputs.iter().any(|output| matches!(output.role, OutputRole::Update | OutputRole::Gradient));
-    !trains && matches!(&graph.node(weight).op, Op::Source(source) if source.role == Role::Param)
+    matches!(&graph.node(weight).op, Op::Source(source) if source.role == Role::Param) && !super::roots::trains(graph)
 }
 
 /// The least side of an image on which Winograd's transforms pay, and keep paying for weights that take four
