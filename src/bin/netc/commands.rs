@@ -4,6 +4,7 @@ pub mod check;
 mod classes;
 pub mod emit;
 pub mod explain;
+mod feed;
 pub mod fmt;
 pub mod layers;
 mod progress;
