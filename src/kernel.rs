@@ -58,6 +58,8 @@ pub enum Home {
     Workspace,
     /// The session's, written by `prepare` and kept until parameters change.
     Prepared,
+    /// A part of another buffer, which moves from step to step of the scan that lists it in [`Scan::slices`].
+    Slice { of: Buffer },
 }
 
 /// One thing to do.
@@ -68,7 +70,6 @@ pub enum Step {
     Conv(ConvCall),
     Pack(PackCall),
     ScatterAdd(ScatterAddCall),
-    /// Its place; made by a later capability of the scheduler (recurrence).
     Scan(Scan),
 }
 
@@ -167,12 +168,39 @@ pub struct ScatterAddCall {
     pub table: View,
 }
 
-/// `body` once for each of `length` steps, in reverse order when `reverse`.
+/// `body` once for each step `0..length`, from the last to the first when `reverse`.
+///
+/// Before and after it all slices stand as at step `-1` or `length`: `start` runs at the step that would come before the
+/// first, `finish` at the one that would come after the last. No slice that they touch leaves its buffer there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scan {
     pub length: Dim,
     pub reverse: bool,
+    pub slices: Vec<Slice>,
+    pub start: Vec<Step>,
     pub body: Vec<Step>,
+    pub finish: Vec<Step>,
+}
+
+/// A buffer of [`Home::Slice`]: at step `t` it begins at element `offset + (t + shift) * stride` of `of`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slice {
+    pub buffer: Buffer,
+    pub of: Buffer,
+    pub offset: Dim,
+    pub stride: Dim,
+    /// Added to the step.
+    pub shift: i64,
+    /// Whether `of` has room for two steps alone, which take turns.
+    pub rolling: bool,
+}
+
+impl Slice {
+    /// Which of the parts of `of` it is at a step.
+    pub fn position(&self, step: i64) -> i64 {
+        let at = step + self.shift;
+        if self.rolling { at.rem_euclid(2) } else { at }
+    }
 }
 
 /// A loop nest: for every point of `domain`, every store takes place.

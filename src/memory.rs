@@ -106,6 +106,7 @@ impl fmt::Display for Show<'_> {
             let name = if info.name.is_empty() { String::new() } else { format!("  # {}", info.name) };
             match (info.home, self.plan.lifetimes[buffer]) {
                 (Home::External(slot), _) => writeln!(f, "{buffer}: {} x 4 bytes, slot {slot}{name}", info.len)?,
+                (Home::Slice { of }, _) => writeln!(f, "{buffer}: {} x 4 bytes, a slice of {of}{name}", info.len)?,
                 (Home::Prepared, _) => writeln!(f, "{buffer}: {} x 4 bytes, prepared{name}", info.len)?,
                 (Home::Workspace, Some(Lifetime { first, last })) => {
                     writeln!(f, "{buffer}: {} x 4 bytes, steps {first} to {last}{name}", info.len)?;

@@ -2,7 +2,7 @@
 //!
 //! Only this pass decides those. In order: what is stored (`roots`), memory layout (`order`), which
 //! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
-//! for each root (`emit`).
+//! for each root (`emit`). One step of a recurrence is scheduled in the same way (`recurrence`).
 
 mod call;
 mod collapse;
@@ -11,16 +11,21 @@ mod fusion;
 mod lowering;
 mod merge;
 mod order;
+mod recurrence;
 mod roots;
 mod storage;
 mod view;
 
 pub use lowering::Lowering;
 
-use crate::graph::{Graph, OutputRole};
-use crate::kernel::{Buffer, Program};
+use crate::graph::{Graph, OutputRole, Value};
+use crate::index::IndexVec;
+use crate::kernel::{Buffer, Program, Step};
 use crate::ops::Role;
 use crate::types::TensorType;
+use order::Order;
+use roots::Roots;
+use storage::Interface;
 
 /// A program and the memory it expects its caller to bring.
 #[derive(Debug, Clone)]
@@ -51,14 +56,29 @@ pub enum SlotKind {
 pub fn schedule(graph: &Graph) -> Scheduled {
     let mut roots = roots::choose(graph);
     let orders = order::choose(graph, &roots.live);
-    let fusion = fusion::choose(graph, &roots, &orders);
     let mut program = Program::default();
-    let storage = storage::assign(graph, &mut roots, &orders, &fusion, &mut program);
-    emit::steps(graph, &roots, &orders, &fusion, &storage, &mut program);
-    merge::siblings(&mut program);
+    let (interface, slots) = storage::external(graph, &roots, &mut program);
+    let steps = steps(graph, &mut roots, &orders, interface, &mut program);
+    program.steps = steps;
+    for steps in [&mut program.prepare, &mut program.steps] {
+        merge::siblings(steps);
+    }
     emit::declare_symbols(&mut program);
     if cfg!(debug_assertions) {
         program.verify();
     }
-    Scheduled { program, slots: storage.slots }
+    Scheduled { program, slots }
+}
+
+/// The steps of a graph, or of one step of a recurrence, between sources and outputs that lie where `interface` says.
+fn steps(
+    graph: &Graph,
+    roots: &mut Roots,
+    orders: &IndexVec<Value, Order>,
+    interface: Interface,
+    program: &mut Program,
+) -> Vec<Step> {
+    let fusion = fusion::choose(graph, roots, orders);
+    let storage = storage::assign(graph, roots, orders, &fusion, interface, program);
+    emit::steps(graph, roots, orders, &fusion, &storage, program)
 }

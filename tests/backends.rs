@@ -12,9 +12,6 @@ use support::Case;
 #[test]
 fn every_primitive() {
     for (op, types) in Op::samples() {
-        if matches!(op, Op::Scan(_)) {
-            continue;
-        }
         let builder = Builder::default();
         let args: Vec<Var<'_>> =
             types.iter().enumerate().map(|(i, ty)| builder.source(Role::Input, &format!("x{i}"), ty.clone())).collect();
@@ -27,9 +24,6 @@ fn every_primitive() {
 #[test]
 fn every_primitive_with_prepared_arguments() {
     for (op, types) in Op::samples() {
-        if matches!(op, Op::Scan(_)) {
-            continue;
-        }
         let builder = Builder::default();
         let args: Vec<Var<'_>> = types
             .iter()
@@ -50,9 +44,6 @@ fn every_primitive_with_prepared_arguments() {
 #[test]
 fn every_primitive_between_others() {
     for (op, types) in Op::samples() {
-        if matches!(op, Op::Scan(_)) {
-            continue;
-        }
         let builder = Builder::default();
         let args: Vec<Var<'_>> = types
             .iter()

@@ -2,6 +2,7 @@
 
 use std::mem::offset_of;
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{FuncRef, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use cranelift_module::FuncId;
@@ -12,8 +13,10 @@ use super::emit::Emitter;
 use super::lanes::memory;
 use super::nest::Call;
 use super::work::work_per_point;
+use crate::index::Id;
 use crate::kernel::{
-    Algorithm, Buffer, ConvCall, Direction, Geometry, Kernel, MatMulCall, PackCall, Program, ScatterAddCall, Step, View,
+    Algorithm, Buffer, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, Program, Scan,
+    ScatterAddCall, Step, View,
 };
 use crate::types::{Dim, product};
 
@@ -46,8 +49,56 @@ impl Driver<'_, '_, '_> {
                 Step::Conv(call) => self.conv(call),
                 Step::Pack(call) => self.pack(call),
                 Step::ScatterAdd(call) => self.scatter_add(call),
-                Step::Scan(scan) => panic!("scans are scheduled by a later capability: {scan:?}"),
+                Step::Scan(scan) => self.scan(scan),
             }
+        }
+    }
+
+    /// A loop whose slices' words in the frame are set anew at each step.
+    fn scan(&mut self, scan: &Scan) {
+        let length = self.size(&scan.length);
+        let (before, by) = if scan.reverse { (length, -1) } else { (self.number(-1), 1) };
+        if !scan.start.is_empty() {
+            self.move_slices(scan, before);
+            self.steps(&scan.start);
+        }
+        let [head, body, done] = std::array::from_fn(|_| self.builder.create_block());
+        let step = self.builder.append_block_param(head, types::I64);
+        let first = self.builder.ins().iadd_imm_s(before, by);
+        self.builder.ins().jump(head, &[first.into()]);
+        self.builder.switch_to_block(head);
+        let more = if scan.reverse {
+            self.builder.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, step, 0)
+        } else {
+            self.builder.ins().icmp(IntCC::SignedLessThan, step, length)
+        };
+        self.builder.ins().brif(more, body, &[], done, &[]);
+        self.builder.switch_to_block(body);
+        self.move_slices(scan, step);
+        self.steps(&scan.body);
+        let next = self.builder.ins().iadd_imm_s(step, by);
+        self.builder.ins().jump(head, &[next.into()]);
+        self.builder.switch_to_block(done);
+        if !scan.finish.is_empty() {
+            self.move_slices(scan, step);
+            self.steps(&scan.finish);
+        }
+    }
+    fn move_slices(&mut self, scan: &Scan, step: Value) {
+        for slice in &scan.slices {
+            let mut at = self.builder.ins().iadd_imm_s(step, slice.shift);
+            if slice.rolling {
+                at = self.builder.ins().band_imm_s(at, 1);
+            }
+            let stride = self.size(&slice.stride);
+            let offset = self.size(&slice.offset);
+            let elements = self.builder.ins().imul(at, stride);
+            let elements = self.builder.ins().iadd(elements, offset);
+            let bytes = self.builder.ins().imul_imm_s(elements, 4);
+            let base = self.buffer(slice.of);
+            let address = self.builder.ins().iadd(base, bytes);
+            let word = self.emitter.program.buffer_word(slice.buffer);
+            self.builder.ins().store(memory(), address, self.frame, 8 * word as i32);
         }
     }
 
@@ -292,7 +343,12 @@ impl Driver<'_, '_, '_> {
         self.frame_word(self.emitter.program.buffer_word(buffer))
     }
     fn frame_word(&mut self, word: usize) -> Value {
-        self.builder.ins().load(types::I64, memory().with_readonly(), self.frame, 8 * word as i32)
+        let program: &Program = self.emitter.program;
+        let n_fixed = 1 + program.symbols.len();
+        let moves =
+            word.checked_sub(n_fixed).is_some_and(|at| matches!(program.buffers[Id::new(at)].home, Home::Slice { .. }));
+        let flags = if moves { memory() } else { memory().with_readonly() };
+        self.builder.ins().load(types::I64, flags, self.frame, 8 * word as i32)
     }
     fn size(&mut self, dim: &Dim) -> Value {
         let program: &Program = self.emitter.program;

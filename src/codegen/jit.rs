@@ -28,7 +28,7 @@ pub struct CompiledProgram {
     program: Program,
 }
 
-type EntryFn = unsafe extern "C" fn(*const u64);
+type EntryFn = unsafe extern "C" fn(*mut u64);
 
 /// Compiles a program for this machine.
 ///
@@ -60,10 +60,10 @@ impl CompiledProgram {
     ///
     /// # Safety
     /// As for [`CompiledProgram::run`].
-    pub unsafe fn prepare(&self, frame: &[u64]) {
+    pub unsafe fn prepare(&self, frame: &mut [u64]) {
         assert_eq!(frame.len(), self.program.frame_words(), "the words of the frame");
         // SAFETY: promised by the caller.
-        unsafe { (self.prepare)(frame.as_ptr()) };
+        unsafe { (self.prepare)(frame.as_mut_ptr()) };
     }
     /// Carries out the program's steps.
     ///
@@ -71,10 +71,10 @@ impl CompiledProgram {
     /// Word 0 is the address of a live [`netc_runtime::Pool`]; the words of the symbols are sizes; the word of every
     /// buffer is the address of as many elements as the program gives it under these sizes, aligned to four bytes,
     /// apart from all other buffers that are in use at the same time, and not in use elsewhere during the call.
-    pub unsafe fn run(&self, frame: &[u64]) {
+    pub unsafe fn run(&self, frame: &mut [u64]) {
         assert_eq!(frame.len(), self.program.frame_words(), "the words of the frame");
         // SAFETY: promised by the caller.
-        unsafe { (self.run)(frame.as_ptr()) };
+        unsafe { (self.run)(frame.as_mut_ptr()) };
     }
     /// Prepares and runs on copies of the buffers, with the arguments of the interpreter; for tests.
     ///
@@ -99,8 +99,8 @@ impl CompiledProgram {
         frame.extend(copies.iter_mut().map(|copy| copy[MARGIN..].as_mut_ptr() as u64));
         // SAFETY: the pool and the copies are alive, distinct, and as long as the program says, as checked above.
         unsafe {
-            self.prepare(&frame);
-            self.run(&frame);
+            self.prepare(&mut frame);
+            self.run(&mut frame);
         }
         for ((buffer, info), copy) in self.program.buffers.iter().zip(copies) {
             let (before, rest) = copy.split_at(MARGIN);

@@ -3,13 +3,16 @@
 //! In `f32` every operation is computed in `f64` and rounded, which for one sum, product, quotient or root is the
 //! correctly rounded result (Figueroa 1995); `exp` and its kin are the runtime's own.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use netc_runtime::rng::Key;
 
 use super::{Precision, Scope, binary, compare, unary};
 use crate::index::IndexVec;
 use crate::kernel::{
     Address, Axis, Buffer, Condition, ConvCall, Direction, Expr, Int, IntExpr, Kernel, MatMulCall, PackCall, Program,
-    Scalar, ScatterAddCall, Step, View,
+    Scalar, Scan, ScatterAddCall, Step, View,
 };
 use crate::types::{Dim, Extents};
 
@@ -18,19 +21,24 @@ pub type Memory = IndexVec<Buffer, Vec<f64>>;
 
 /// Carries out the steps of `prepare`.
 pub fn prepare_program(program: &Program, memory: &mut Memory, extents: &Extents, precision: Precision) {
-    Cx { scope: Scope::new(extents.clone(), precision) }.steps(&program.prepare, memory);
+    Cx::new(extents, precision).steps(&program.prepare, memory);
 }
 
 /// Carries out the program's steps.
 pub fn run_program(program: &Program, memory: &mut Memory, extents: &Extents, precision: Precision) {
-    Cx { scope: Scope::new(extents.clone(), precision) }.steps(&program.steps, memory);
+    Cx::new(extents, precision).steps(&program.steps, memory);
 }
 
 struct Cx {
     scope: Scope,
+    /// Where the slices of the scan that runs are at present: a buffer and an offset in it.
+    slices: RefCell<BTreeMap<Buffer, (Buffer, usize)>>,
 }
 
 impl Cx {
+    fn new(extents: &Extents, precision: Precision) -> Self {
+        Cx { scope: Scope::new(extents.clone(), precision), slices: RefCell::default() }
+    }
     fn steps(&self, steps: &[Step], memory: &mut Memory) {
         for step in steps {
             match step {
@@ -39,9 +47,33 @@ impl Cx {
                 Step::Conv(call) => self.conv(call, memory),
                 Step::Pack(call) => self.pack(call, memory),
                 Step::ScatterAdd(call) => self.scatter_add(call, memory),
-                Step::Scan(scan) => panic!("scans are scheduled by a later capability: {scan:?}"),
+                Step::Scan(scan) => self.scan(scan, memory),
             }
         }
+    }
+    fn scan(&self, scan: &Scan, memory: &mut Memory) {
+        let length = self.size(&scan.length) as i64;
+        let steps: Vec<i64> = if scan.reverse { (0..length).rev().collect() } else { (0..length).collect() };
+        let (before, after) = if scan.reverse { (length, -1) } else { (-1, length) };
+        self.at(scan, before, &scan.start, memory);
+        for step in steps {
+            self.at(scan, step, &scan.body, memory);
+        }
+        self.at(scan, after, &scan.finish, memory);
+    }
+    /// Carries out steps with all slices where they are at step `step` of a scan.
+    fn at(&self, scan: &Scan, step: i64, steps: &[Step], memory: &mut Memory) {
+        for slice in &scan.slices {
+            let start = slice.position(step) * self.size(&slice.stride) as i64 + self.size(&slice.offset) as i64;
+            // Where a slice would leave its buffer, nobody looks.
+            let start = usize::try_from(start).unwrap_or(usize::MAX / 2);
+            self.slices.borrow_mut().insert(slice.buffer, (slice.of, start));
+        }
+        self.steps(steps, memory);
+    }
+    /// Where an element of a buffer is.
+    fn locate(&self, buffer: Buffer, at: usize) -> (Buffer, usize) {
+        self.slices.borrow().get(&buffer).map_or((buffer, at), |&(of, start)| (of, start + at))
     }
     fn round(&self, x: f64) -> f64 {
         self.scope.round(x)
@@ -117,10 +149,12 @@ impl Cx {
         self.size(&view.offset) + terms.sum::<usize>()
     }
     fn read(&self, memory: &Memory, view: &View, index: &[usize]) -> f64 {
-        memory[view.buffer][self.offset(view, index)]
+        let (buffer, at) = self.locate(view.buffer, self.offset(view, index));
+        memory[buffer][at]
     }
     fn write(&self, memory: &mut Memory, view: &View, index: &[usize], value: f64) {
-        memory[view.buffer][self.offset(view, index)] = self.round(value);
+        let (buffer, at) = self.locate(view.buffer, self.offset(view, index));
+        memory[buffer][at] = self.round(value);
     }
 
     // Kernels.
@@ -139,6 +173,7 @@ impl Cx {
             let values: Vec<(Buffer, usize, f64)> =
                 stores.map(|store| (store.buffer, point.address(&store.at), point.expr(store.value))).collect();
             for (buffer, at, value) in values {
+                let (buffer, at) = self.locate(buffer, at);
                 memory[buffer][at] = value;
             }
         }
@@ -168,7 +203,8 @@ impl Point<'_> {
             Scalar::Const(value) => self.cx.round(*value),
             Scalar::Load { buffer, at } => {
                 let at = self.address(at);
-                let elements = &self.memory[*buffer];
+                let (of, at) = self.cx.locate(*buffer, at);
+                let elements = &self.memory[of];
                 *elements.get(at).unwrap_or_else(|| {
                     panic!("{buffer}[{at}] of {} elements is read at {:?}:\n{kernel}", elements.len(), self.axes)
                 })

@@ -1,6 +1,6 @@
 //! What a step reads and writes, and which sizes it mentions.
 
-use super::{Address, Buffer, Condition, Geometry, IntExpr, Kernel, Scalar, Step, View};
+use super::{Address, Buffer, Condition, Geometry, IntExpr, Kernel, Scalar, Scan, Step, View};
 use crate::types::Dim;
 
 /// One step's use of one buffer.
@@ -18,7 +18,7 @@ pub enum Mode {
 
 impl Step {
     /// Calls `visit` with every buffer that the step touches; reads first.
-    pub fn for_each_access(&self, visit: &mut impl FnMut(Access)) {
+    pub fn for_each_access(&self, visit: &mut dyn FnMut(Access)) {
         let mut read = |buffer: Buffer| visit(Access { buffer, mode: Mode::Read });
         match self {
             Step::Loop(kernel) => kernel.for_each_access(visit),
@@ -53,7 +53,15 @@ impl Step {
                 read(call.source.buffer);
                 visit(Access { buffer: call.table.buffer, mode: Mode::Write });
             }
-            Step::Scan(scan) => scan.body.iter().for_each(|step| step.for_each_access(visit)),
+            Step::Scan(scan) => {
+                // Who looks from outside sees the buffers that the slices are of.
+                let of = |buffer: Buffer| {
+                    let slice = scan.slices.iter().find(|slice| slice.buffer == buffer);
+                    slice.map_or(buffer, |slice| slice.of)
+                };
+                let mut visit = |access: Access| visit(Access { buffer: of(access.buffer), ..access });
+                scan.steps().for_each(|step| step.for_each_access(&mut visit));
+            }
         }
     }
 
@@ -81,14 +89,22 @@ impl Step {
             }
             Step::Scan(scan) => {
                 visit(&scan.length);
-                scan.body.iter().for_each(|step| step.for_each_dim(visit));
+                scan.slices.iter().flat_map(|slice| [&slice.offset, &slice.stride]).for_each(&mut *visit);
+                scan.steps().for_each(|step| step.for_each_dim(visit));
             }
         }
     }
 }
 
+impl Scan {
+    /// The steps before, in and after the loop.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.start.iter().chain(&self.body).chain(&self.finish)
+    }
+}
+
 impl Kernel {
-    fn for_each_access(&self, visit: &mut impl FnMut(Access)) {
+    fn for_each_access(&self, visit: &mut dyn FnMut(Access)) {
         for scalar in self.exprs.values() {
             if let Scalar::Load { buffer, .. } = scalar {
                 visit(Access { buffer: *buffer, mode: Mode::Read });

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::{
     Address, BinaryFn, Combine, CompareFn, Condition, ConvCall, Expr, Home, Int, IntExpr, Kernel, MatMulCall, Program,
-    Scalar, Step, UnaryFn, View,
+    Scalar, Slice, Step, UnaryFn, View,
 };
 use crate::index::IndexVec;
 use crate::types::{Dim, ElementType, Symbol, show_shape};
@@ -24,6 +24,7 @@ impl Display for Program {
                 Home::External(slot) => format!("external {slot}"),
                 Home::Workspace => "workspace".to_owned(),
                 Home::Prepared => "prepared".to_owned(),
+                Home::Slice { of } => format!("slice of {of}"),
             };
             writeln!(f, "{buffer}: {element}[{}] {home} `{}`", info.len, info.name)?;
         }
@@ -59,9 +60,19 @@ impl Display for Step {
             Step::Scan(scan) => {
                 let order = if scan.reverse { "reverse " } else { "" };
                 writeln!(f, "scan {order}{} {{", scan.length)?;
-                for step in &scan.body {
-                    for line in step.to_string().lines() {
-                        writeln!(f, "  {line}")?;
+                for slice in &scan.slices {
+                    let Slice { buffer, of, offset, stride, shift, rolling } = slice;
+                    let turns = if *rolling { ", taking turns" } else { "" };
+                    writeln!(f, "  {buffer} is {of}+{offset} at (step + {shift}) * {stride}{turns}")?;
+                }
+                for (name, steps) in [("start", &scan.start), ("step", &scan.body), ("finish", &scan.finish)] {
+                    if !steps.is_empty() {
+                        writeln!(f, "  {name}:")?;
+                    }
+                    for line in
+                        steps.iter().flat_map(|step| step.to_string().lines().map(str::to_owned).collect::<Vec<_>>())
+                    {
+                        writeln!(f, "    {line}")?;
                     }
                 }
                 write!(f, "}}")

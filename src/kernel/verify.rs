@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Address, Axis, Expr, Geometry, Int, IntExpr, Kernel, Program, Scalar, Step};
+use super::{Address, Axis, Expr, Geometry, Home, Int, IntExpr, Kernel, Program, Scalar, Step};
 use crate::index::IndexVec;
 use crate::types::{ElementType, Symbol};
 
@@ -58,7 +58,16 @@ impl Program {
             Step::ScatterAdd(call) => {
                 assert_eq!((call.index.strides.len(), call.source.strides.len()), (1, 2), "{step}");
             }
-            Step::Scan(scan) => scan.body.iter().for_each(|step| self.verify_step(step)),
+            Step::Scan(scan) => {
+                for slice in &scan.slices {
+                    let home = self.buffers[slice.buffer].home;
+                    assert_eq!(home, Home::Slice { of: slice.of }, "{} is no slice of {}", slice.buffer, slice.of);
+                }
+                for inner in scan.steps() {
+                    assert!(!matches!(inner, Step::Scan(_)), "a scan within a scan: {step}");
+                    self.verify_step(inner);
+                }
+            }
         }
     }
     fn verify_epilogue(&self, step: &Step, epilogue: Option<&Kernel>) {

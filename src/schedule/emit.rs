@@ -6,7 +6,7 @@ use super::fusion::Fusion;
 use super::lowering::Lowering;
 use super::order::Order;
 use super::roots::Roots;
-use super::storage::Storage;
+use super::storage::{Storage, Target};
 use super::view;
 use crate::graph::{Graph, Node, Value};
 use crate::index::IndexVec;
@@ -21,33 +21,34 @@ pub(super) fn steps(
     fusion: &Fusion,
     storage: &Storage,
     program: &mut Program,
-) {
+) -> Vec<Step> {
     let cx = Cx { graph, orders, fusion, storage };
+    let mut all = Vec::new();
     for (value, _) in graph.nodes() {
         // A contraction that carries a root's expression is emitted at the root, when all it reads is there.
         if !roots.live[value] || !roots.is_root[value] || fusion.root_of(value).is_some() {
             continue;
         }
         let steps = cx.root(value, program, roots.prepared[value]);
-        let list = if roots.prepared[value] { &mut program.prepare } else { &mut program.steps };
+        let list = if roots.prepared[value] { &mut program.prepare } else { &mut all };
         list.extend(steps);
     }
-    for &(index, buffer) in &storage.copies {
-        let output = &graph.outputs[index];
+    for (index, target) in &storage.copies {
+        let output = &graph.outputs[*index];
         let shape = &graph.ty(output.value).shape;
-        let order: Vec<usize> = (0..shape.len()).collect();
-        let target = View::whole(buffer, view::strides(shape, &order));
         let name = format!("{} (copy)", output.name);
-        let kernel = cx.loops(&name, shape, &order, &target, |cx, index| cx.element(output.value, index));
-        program.steps.push(Step::Loop(kernel));
+        let Target { view, order } = target;
+        let kernel = cx.loops(&name, shape, order, view, |cx, index| cx.element(output.value, index));
+        all.push(Step::Loop(kernel));
     }
+    all
 }
 
-struct Cx<'a> {
-    graph: &'a Graph,
+pub(super) struct Cx<'a> {
+    pub(super) graph: &'a Graph,
     orders: &'a IndexVec<Value, Order>,
     fusion: &'a Fusion,
-    storage: &'a Storage,
+    pub(super) storage: &'a Storage,
 }
 
 impl Cx<'_> {
@@ -57,6 +58,11 @@ impl Cx<'_> {
         match &node.op {
             op if call::layouts(op).is_some() => self.call(value, None, prepared, program),
             Op::Concat(concat) => self.parts(value, concat.axis, &name),
+            Op::Scan(_) => match self.storage.recurrence(value) {
+                Some(placed) => vec![self.recurrence(value, placed, &name, program)],
+                // With the first result of its recurrence.
+                None => Vec::new(),
+            },
             _ => {
                 let target = self.storage.operand(value);
                 let mut steps = Vec::new();
@@ -119,7 +125,7 @@ impl Cx<'_> {
     }
 
     /// A loop nest over `shape`, axes in `order`, that stores what `element` says.
-    fn loops(
+    pub(super) fn loops(
         &self,
         name: &str,
         shape: &[Dim],

@@ -2,9 +2,7 @@
 //! moments and the parameter that they update: one pass over memory instead of three.
 
 use crate::index::{Id, IndexVec};
-use crate::kernel::{
-    Access, Address, Axis, Buffer, Condition, Expr, Int, IntExpr, Kernel, Mode, Program, Scalar, Step, Store,
-};
+use crate::kernel::{Access, Address, Axis, Buffer, Condition, Expr, Int, IntExpr, Kernel, Mode, Scalar, Step, Store};
 
 /// A merged kernel has at most this many expressions.
 const LARGE: usize = 96;
@@ -13,16 +11,14 @@ const LARGE: usize = 96;
 const REACH: usize = 6;
 
 /// Merges each loop nest into an earlier one near it where that is sound and saves a load.
-pub(super) fn siblings(program: &mut Program) {
-    for steps in [&mut program.prepare, &mut program.steps] {
-        let mut merged: Vec<Step> = Vec::with_capacity(steps.len());
-        for step in steps.drain(..) {
-            if !merge_back(&mut merged, &step) {
-                merged.push(step);
-            }
+pub(super) fn siblings(steps: &mut Vec<Step>) {
+    let mut merged: Vec<Step> = Vec::with_capacity(steps.len());
+    for step in steps.drain(..) {
+        if !merge_back(&mut merged, &step) {
+            merged.push(step);
         }
-        *steps = merged;
     }
+    *steps = merged;
 }
 
 /// Merges `step` into one of the last few steps; whether it has.

@@ -105,7 +105,7 @@ impl Users {
     }
 }
 
-fn live(graph: &Graph) -> IndexVec<Value, bool> {
+pub(super) fn live(graph: &Graph) -> IndexVec<Value, bool> {
     let mut live = IndexVec::filled(false, graph.len());
     for output in &graph.outputs {
         live[output.value] = true;
@@ -127,7 +127,7 @@ fn prepared(graph: &Graph) -> IndexVec<Value, bool> {
     for (_, node) in graph.nodes() {
         let constant = match &node.op {
             Op::Source(source) => matches!(source.role, Role::Param | Role::State),
-            Op::SizeOf(_) | Op::Random(_) => false,
+            Op::SizeOf(_) | Op::Random(_) | Op::Scan(_) => false,
             _ => node.ty.n_elements().as_fixed().is_some() && node.args.iter().all(|&arg| prepared[arg]),
         };
         prepared.push(constant && !trains);
@@ -143,8 +143,10 @@ fn demands(graph: &Graph, live: &IndexVec<Value, bool>, prepared: &IndexVec<Valu
         }
     };
     for (value, node) in graph.nodes().filter(|(value, _)| live[*value]) {
-        for &arg in &node.args {
+        for (number, &arg) in node.args.iter().enumerate() {
             let demand = match &node.op {
+                // Initial states are computed where the recurrence finds them.
+                Op::Scan(scan) if number < scan.states => Demand::Free,
                 // Library calls read memory; what is only another view of stored memory will do.
                 Op::MatMul(_) | Op::Convolution(_) | Op::ScatterAdd(_) | Op::Scan(_) => {
                     raise(through_views(graph, arg), Demand::Stored);

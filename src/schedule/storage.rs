@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fusion::Fusion;
 use super::order::Order;
+use super::recurrence::{self, Placed};
 use super::roots::{Roots, is_view};
 use super::view;
 use super::{Slot, SlotKind};
@@ -11,14 +12,38 @@ use crate::graph::{Graph, Node, OutputRole, Value};
 use crate::index::IndexVec;
 use crate::kernel::{Buffer, BufferInfo, Home, Program, View};
 use crate::ops::{Op, Role};
+use crate::types::Dim;
 
-/// Every value's view of memory, and the entry's interface.
+/// Where sources and outputs of a graph lie.
+#[derive(Debug, Default)]
+pub(super) struct Interface {
+    pub(super) sources: BTreeMap<Value, View>,
+    /// In the order of the graph's outputs.
+    pub(super) outputs: Vec<Target>,
+}
+
+/// Where a value is to be written.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) view: View,
+    pub(super) order: Order,
+}
+
+impl Target {
+    /// The whole of a buffer.
+    pub(super) fn whole(buffer: Buffer, shape: &[Dim], order: Order) -> Self {
+        Target { view: View::whole(buffer, view::strides(shape, &order)), order }
+    }
+}
+
+/// Every value's view of memory.
 #[derive(Debug)]
 pub(super) struct Storage {
     views: IndexVec<Value, Option<View>>,
-    pub(super) slots: Vec<Slot>,
+    /// By the first result of each.
+    recurrences: BTreeMap<Value, Placed>,
     /// Outputs, by their index, that are not written where they belong and must be copied there.
-    pub(super) copies: Vec<(usize, Buffer)>,
+    pub(super) copies: Vec<(usize, Target)>,
 }
 
 impl Storage {
@@ -29,6 +54,49 @@ impl Storage {
     pub(super) fn operand(&self, value: Value) -> &View {
         self.views[value].as_ref().unwrap_or_else(|| panic!("{value} is read by a library call and is not stored"))
     }
+    /// The recurrence whose first result this is.
+    pub(super) fn recurrence(&self, value: Value) -> Option<&Placed> {
+        self.recurrences.get(&value)
+    }
+}
+
+/// The interface of an entry: sources in the order of the graph, then outputs. An update shares its source's slot.
+pub(super) fn external(graph: &Graph, roots: &Roots, program: &mut Program) -> (Interface, Vec<Slot>) {
+    let mut slots: Vec<Slot> = Vec::new();
+    let mut add = |kind: SlotKind, name: &str, node: &Node| {
+        let home = Home::External(slots.len());
+        let buffer = program.buffers.push(BufferInfo {
+            name: name.to_owned(),
+            element: node.ty.element,
+            len: node.ty.n_elements(),
+            home,
+        });
+        slots.push(Slot { kind, name: name.to_owned(), ty: node.ty.clone(), buffer });
+        buffer
+    };
+    let row_major = |node: &Node| (0..node.ty.rank()).collect::<Order>();
+    let mut interface = Interface::default();
+    let mut known: BTreeMap<&str, Buffer> = BTreeMap::new();
+    for (value, node) in graph.nodes() {
+        let Op::Source(source) = &node.op else { continue };
+        if !roots.live[value] {
+            continue;
+        }
+        let buffer = add(SlotKind::Source(source.role), &source.name, node);
+        known.insert(&source.name, buffer);
+        interface.sources.insert(value, Target::whole(buffer, &node.ty.shape, row_major(node)).view);
+    }
+    for output in &graph.outputs {
+        let node = graph.node(output.value);
+        let buffer = match known.get(output.name.as_str()) {
+            _ if output.role != OutputRole::Update => add(SlotKind::Output(output.role), &output.name, node),
+            Some(&source) => source,
+            // An update of what nothing reads still needs its memory.
+            None => add(SlotKind::Source(Role::State), &output.name, node),
+        };
+        interface.outputs.push(Target::whole(buffer, &node.ty.shape, row_major(node)));
+    }
+    (interface, slots)
 }
 
 /// Gives every root a buffer and every view of one its strides. May add roots: views that a library call
@@ -38,36 +106,30 @@ pub(super) fn assign(
     roots: &mut Roots,
     orders: &IndexVec<Value, Order>,
     fusion: &Fusion,
+    interface: Interface,
     program: &mut Program,
 ) -> Storage {
-    let mut cx = Cx {
-        graph,
-        roots,
-        orders,
-        fusion,
-        program,
-        views: IndexVec::filled(None, graph.len()),
-        slots: Vec::new(),
-        sources: BTreeMap::new(),
-        outputs: Vec::new(),
-    };
-    cx.add_slots();
+    let mut views = IndexVec::filled(None, graph.len());
+    for (value, view) in interface.sources {
+        views[value] = Some(view);
+    }
+    let mut cx = Cx { graph, roots, orders, fusion, program, views, recurrences: BTreeMap::new() };
     let mut copies = Vec::new();
-    let mut homes: IndexVec<Value, Option<Buffer>> = IndexVec::filled(None, graph.len());
-    for (index, output) in graph.outputs.iter().enumerate() {
-        let buffer = cx.outputs[index];
-        let row_major = orders[output.value].is_sorted();
-        if row_major && cx.roots.is_root[output.value] && homes[output.value].is_none() {
-            homes[output.value] = Some(buffer);
+    let mut homes: IndexVec<Value, Option<View>> = IndexVec::filled(None, graph.len());
+    for (index, (output, target)) in graph.outputs.iter().zip(interface.outputs).enumerate() {
+        let value = output.value;
+        let fits = target.order == orders[value] && !matches!(graph.node(value).op, Op::Scan(_));
+        if fits && cx.roots.is_root[value] && homes[value].is_none() {
+            homes[value] = Some(target.view);
         } else {
-            copies.push((index, buffer));
+            copies.push((index, target));
         }
     }
     let operands = operands(graph, &cx.roots.live);
     // Joined values first: their parts may be written in place. Then from the arguments to the users.
     for (value, node) in graph.nodes().rev() {
         if cx.roots.live[value] && matches!(node.op, Op::Concat(_)) {
-            cx.place_root(value, homes[value]);
+            cx.place_root(value, homes[value].clone());
             cx.place_parts(value, node, &homes);
         }
     }
@@ -75,23 +137,27 @@ pub(super) fn assign(
         if !cx.roots.live[value] || cx.views[value].is_some() {
             continue;
         }
-        if let Some(root) = cx.fusion.root_of(value) {
+        if let Op::Scan(scan) = &node.op {
+            let (placed, results) = recurrence::place(graph, &cx.roots.live, value, scan, cx.program);
+            cx.recurrences.insert(value, placed);
+            results.into_iter().for_each(|(result, view)| cx.views[result] = Some(view));
+        } else if let Some(root) = cx.fusion.root_of(value) {
             // Computed into the memory of the root whose epilogue it carries.
             if cx.views[root].is_none() {
-                cx.place_root(root, homes[root]);
+                cx.place_root(root, homes[root].clone());
             }
             let target = cx.views[root].clone().expect("roots are stored");
             cx.views[value] = Some(cx.fusion.view_back(graph, root, value, &target));
         } else if cx.roots.is_root[value] {
-            cx.place_root(value, homes[value]);
+            cx.place_root(value, homes[value].clone());
         } else if let Some(view) = cx.derived_view(node) {
             cx.views[value] = Some(view);
         } else if operands[value] {
             cx.roots.is_root[value] = true;
-            cx.place_root(value, homes[value]);
+            cx.place_root(value, homes[value].clone());
         }
     }
-    Storage { views: cx.views, slots: cx.slots, copies }
+    Storage { views: cx.views, recurrences: cx.recurrences, copies }
 }
 
 struct Cx<'a> {
@@ -101,61 +167,23 @@ struct Cx<'a> {
     fusion: &'a Fusion,
     program: &'a mut Program,
     views: IndexVec<Value, Option<View>>,
-    slots: Vec<Slot>,
-    /// The slots of sources, by name.
-    sources: BTreeMap<String, Buffer>,
-    /// The buffer that the caller reads each output from.
-    outputs: Vec<Buffer>,
+    recurrences: BTreeMap<Value, Placed>,
 }
 
 impl Cx<'_> {
-    /// The interface: sources in the order of the graph, then outputs. An update shares its source's slot.
-    fn add_slots(&mut self) {
-        for (value, node) in self.graph.nodes() {
-            let Op::Source(source) = &node.op else { continue };
-            if !self.roots.live[value] {
-                continue;
-            }
-            let buffer = self.add_slot(SlotKind::Source(source.role), &source.name, node);
-            self.sources.insert(source.name.clone(), buffer);
-            let order: Vec<usize> = (0..node.ty.rank()).collect();
-            self.views[value] = Some(View::whole(buffer, view::strides(&node.ty.shape, &order)));
-        }
-        for output in &self.graph.outputs {
-            let node = self.graph.node(output.value);
-            let buffer = match self.sources.get(&output.name) {
-                _ if output.role != OutputRole::Update => {
-                    self.add_slot(SlotKind::Output(output.role), &output.name, node)
-                }
-                Some(&source) => source,
-                // An update of what nothing reads still needs its memory.
-                None => self.add_slot(SlotKind::Source(Role::State), &output.name, node),
-            };
-            self.outputs.push(buffer);
-        }
-    }
-    fn add_slot(&mut self, kind: SlotKind, name: &str, node: &Node) -> Buffer {
-        let buffer = self.program.buffers.push(BufferInfo {
-            name: name.to_owned(),
-            element: node.ty.element,
-            len: node.ty.n_elements(),
-            home: Home::External(self.slots.len()),
-        });
-        self.slots.push(Slot { kind, name: name.to_owned(), ty: node.ty.clone(), buffer });
-        buffer
-    }
-    fn place_root(&mut self, value: Value, home: Option<Buffer>) {
+    fn place_root(&mut self, value: Value, home: Option<View>) {
         let node = self.graph.node(value);
-        let buffer = home.unwrap_or_else(|| {
+        let view = home.unwrap_or_else(|| {
             let name = node.origin.map_or(String::new(), |origin| self.graph.origin_path(origin).to_owned());
             let home = if self.roots.prepared[value] { Home::Prepared } else { Home::Workspace };
             let len = node.ty.n_elements();
-            self.program.buffers.push(BufferInfo { name, element: node.ty.element, len, home })
+            let buffer = self.program.buffers.push(BufferInfo { name, element: node.ty.element, len, home });
+            Target::whole(buffer, &node.ty.shape, self.orders[value].clone()).view
         });
-        self.views[value] = Some(View::whole(buffer, view::strides(&node.ty.shape, &self.orders[value])));
+        self.views[value] = Some(view);
     }
     /// Parts that are stored for this join alone are written straight into it.
-    fn place_parts(&mut self, whole: Value, node: &Node, homes: &IndexVec<Value, Option<Buffer>>) {
+    fn place_parts(&mut self, whole: Value, node: &Node, homes: &IndexVec<Value, Option<View>>) {
         let Op::Concat(concat) = &node.op else { unreachable!("only joins have parts") };
         let target = self.views[whole].clone().expect("placed before its parts");
         let mut start = 0;
@@ -163,7 +191,8 @@ impl Cx<'_> {
             let uses = self.graph.nodes().filter(|(user, _)| self.roots.live[*user]);
             let n_uses = uses.flat_map(|(_, node)| &node.args).filter(|&&arg| arg == part).count();
             let is_output = self.graph.outputs.iter().any(|output| output.value == part);
-            let alone = n_uses == 1 && !is_output && self.roots.is_root[part] && homes[part].is_none();
+            let is_scan = matches!(self.graph.node(part).op, Op::Scan(_));
+            let alone = n_uses == 1 && !is_output && !is_scan && self.roots.is_root[part] && homes[part].is_none();
             if alone && self.views[part].is_none() && self.orders[part] == self.orders[whole] {
                 self.views[part] =
                     view::slice(&target, concat.axis, start).filter(|view| self.fusion.accepts(self.graph, part, view));
@@ -193,7 +222,8 @@ fn operands(graph: &Graph, live: &IndexVec<Value, bool>) -> IndexVec<Value, bool
     let mut operands = IndexVec::filled(false, graph.len());
     for (_, node) in graph.nodes().filter(|(value, _)| live[*value]) {
         if matches!(node.op, Op::MatMul(_) | Op::Convolution(_) | Op::ScatterAdd(_) | Op::Scan(_)) {
-            for &arg in &node.args {
+            let n_states = if let Op::Scan(scan) = &node.op { scan.states } else { 0 };
+            for &arg in &node.args[n_states..] {
                 operands[arg] = true;
             }
         }

@@ -82,14 +82,14 @@ impl Loaded {
 
         if self.prepared_version != session.version {
             // SAFETY: as below; what `prepare` reads and writes was set above, too.
-            unsafe { self.compiled.code.prepare(&self.frame) };
+            unsafe { self.compiled.code.prepare(&mut self.frame) };
             self.prepared_version = session.version;
         }
         // SAFETY: word 0 is the session's pool. Each slot's word is the address of an array that was checked to have
         // the slot's shape and lives in `arrays`, `outputs`, `key`, `rates` or the session until after the call; the
         // other buffers lie in `workspace` and `prepared`, as long as the placement says, where the plan keeps apart
         // what is in use at the same time. `&mut self` and `&mut Session` keep everyone else away.
-        unsafe { self.compiled.code.run(&self.frame) };
+        unsafe { self.compiled.code.run(&mut self.frame) };
 
         let roles = self.compiled.scheduled.slots.iter().filter_map(|slot| match slot.kind {
             SlotKind::Output(role) => Some((role, slot.name.clone())),
@@ -152,7 +152,7 @@ impl Loaded {
         }
         for (buffer, info) in program.buffers.iter() {
             let base = match info.home {
-                Home::External(_) => continue,
+                Home::External(_) | Home::Slice { .. } => continue,
                 Home::Workspace => workspace,
                 Home::Prepared => prepared,
             };

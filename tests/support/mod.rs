@@ -68,7 +68,7 @@ impl Case<'_> {
             let n = info.len.eval(extents);
             let slot = match info.home {
                 Home::External(slot) => Some(&self.scheduled.slots[slot]),
-                Home::Workspace | Home::Prepared => None,
+                Home::Workspace | Home::Prepared | Home::Slice { .. } => None,
             };
             memory.push(match slot.map(|slot| (slot.kind, slot)) {
                 Some((SlotKind::Source(role), slot)) => {

@@ -50,7 +50,9 @@ pub(crate) fn sample(network: &Network, source: &Source, extents: &Extents) -> T
             (ElementType::F32, Role::State | Role::Moment) => 0.5 + unit,
             (ElementType::F32, Role::Rate) if source.name == STEP => 3.0,
             (ElementType::F32, Role::Rate) => 0.05,
-            (ElementType::F32, Role::Key) => unreachable!("keys are whole numbers: {source:?}"),
+            (ElementType::F32, Role::Mask) => 1.0,
+            (ElementType::F32, Role::Carry) => 2.0 * unit - 1.0,
+            (ElementType::F32, Role::Key | Role::Local) => unreachable!("no f32 of the caller's: {source:?}"),
         };
         f64::from(value as f32)
     };
