@@ -76,6 +76,8 @@ pub mod codegen;
 #[doc(hidden)]
 pub mod elaborate;
 #[doc(hidden)]
+pub mod entries;
+#[doc(hidden)]
 pub mod graph;
 #[doc(hidden)]
 pub mod index;
