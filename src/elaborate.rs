@@ -2,15 +2,17 @@
 //! can be wrong.
 //!
 //! `program` loads the files and finds what they define; `check` looks at every name, in what is never used too;
-//! `body`, `ports`, `eval`, `arith`, `call` and `apply` expand the net into a graph, once as it infers and once as it
-//! trains; `scope` keeps names and paths, `story` tells why shapes differ, `settings` reads `train NAME { }`.
+//! `body`, `cell`, `direction`, `ports`, `eval`, `arith`, `call` and `apply` expand the net into a graph, once as it
+//! infers and once as it trains; `scope` keeps names and paths, `story` tells why shapes differ, `settings` reads `train NAME { }`.
 
 mod apply;
 mod arith;
 mod body;
 mod call;
+mod cell;
 mod check;
 mod cx;
+mod direction;
 mod eval;
 mod overrides;
 mod ports;

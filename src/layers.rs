@@ -87,9 +87,6 @@ layers! {
     upsample,
 }
 
-/// Recurrent layers and what goes with them: known, so that they are not taken for mistakes, and not compiled yet.
-pub const RECURRENT: [&str; 7] = ["rnn", "lstm", "gru", "conv_lstm", "bidirectional", "reverse", "attention"];
-
 /// Every layer, loss and metric, in alphabetical order.
 pub fn all() -> &'static [&'static Layer] {
     LAYERS

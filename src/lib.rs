@@ -63,6 +63,7 @@ pub mod data;
 pub mod diag;
 pub mod error;
 pub mod layers;
+pub mod library;
 pub mod network;
 pub mod pipeline;
 pub mod session;

@@ -66,16 +66,6 @@ fn other_models_compile() {
     assert_eq!(network.layers[3].multiply_accumulates.to_string(), "51200*(T - 3)");
 }
 
-/// Recurrence is known and refused; nothing else in those files is wrong.
-#[test]
-fn recurrent_models_are_refused_alone() {
-    for name in ["caption", "cells", "charlm", "lstm_by_hand", "pose", "rnn_by_hand", "rows", "seq2seq"] {
-        let errors = try_network(&model(name), &[]).expect_err("recurrence is not compiled yet");
-        let n_errors = errors.matches("error[").count();
-        assert_eq!(errors.matches("error[not-supported]: recurrent").count(), n_errors, "{name}: {errors}");
-    }
-}
-
 #[test]
 fn explanations_work_the_formula() {
     let network = network(&model("vgg16"));

@@ -99,6 +99,9 @@ codes! {
         "Training needs a `loss` statement in the net: the number that training makes small.";
     UnusedInput "unused-input"
         "An input is declared and nothing uses it.";
+    StateWithoutNext "state-without-next"
+        "A cell declares a state and never says what it becomes. The primed name is its value after the step: \
+         `h' = tanh([x, h] -> dense(hidden))`.";
     NotSupported "not-supported"
         "The text is correct and means something, but this version of the compiler cannot do it.";
 }

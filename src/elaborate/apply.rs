@@ -22,10 +22,7 @@ impl<'a, 'b> Cx<'a, 'b> {
     ) -> Value<'a, 'b> {
         match value {
             Value::Tensor(tensor) => self.apply(function, tensor, name),
-            Value::Poison => {
-                // A recurrence after an error is still a fact of its own.
-                Value::Poison
-            }
+            Value::Poison => Value::Poison,
             other => self.fail(
                 Code::WrongKind,
                 format!("a layer applies to a value of the network, not to {}", other.describe()),
@@ -37,15 +34,18 @@ impl<'a, 'b> Cx<'a, 'b> {
     pub(super) fn apply(&mut self, function: &Function<'a, 'b>, x: Tensor<'b>, name: Option<&'a str>) -> Value<'a, 'b> {
         match function {
             Function::Library(used) => {
-                let path = self.new_path(used.layer.name, name);
+                let binding = if used.layer.class == Class::Activation { None } else { self.scope().binding };
+                let path = self.new_path(used.layer.name, name.or(binding));
                 self.library(used, x, path)
             }
             Function::Defined(used) => {
-                if used.definition.kind != DefinitionKind::Block {
-                    return self.not_a_block(used);
-                }
+                let name = name.or(self.scope().binding);
                 let path = self.new_path(&used.definition.name.text, name);
                 self.defined(used, x, path)
+            }
+            Function::Direction { direction, inner, span } => {
+                let Some(inner) = inner else { return self.without_cell(*direction, *span) };
+                self.direction(*direction, inner, x, name, *span)
             }
             Function::Sequence(stages) => {
                 let mut value = Value::Tensor(x);
@@ -60,18 +60,10 @@ impl<'a, 'b> Cx<'a, 'b> {
             Function::Repeat { inner, times, span } => self.repeat(inner, *times, x, name, *span),
             Function::Combine { kind, axis, branches, span } => self.combine(*kind, *axis, branches, x, *span),
             Function::Shared { path, inner } => self.shared(path, inner, x),
-            Function::Recurrent { span } => self.recurrent(*span),
         }
     }
 
-    fn recurrent(&mut self, span: Span) -> Value<'a, 'b> {
-        self.fail(Code::NotSupported, "recurrent layers are not compiled yet", span)
-    }
-
-    fn not_a_block(&mut self, used: &DefinedUse<'a, 'b>) -> Value<'a, 'b> {
-        if used.definition.kind == DefinitionKind::Cell {
-            return self.recurrent(used.span);
-        }
+    fn net_as_layer(&mut self, used: &DefinedUse<'a, 'b>) -> Value<'a, 'b> {
         let name = &used.definition.name.text;
         let message = Message::new(Code::WrongKind, format!("`{name}` is a net, and a net is no layer"));
         self.error(message.help("make the part to share a `block`").at(used.span))
@@ -210,7 +202,7 @@ impl<'a, 'b> Cx<'a, 'b> {
         Tensor { var, changes: changes.collect(), window }
     }
 
-    fn row(&mut self, path: String, kind: &str, y: &Tensor<'b>, report: Report, span: Span) {
+    pub(super) fn row(&mut self, path: String, kind: &str, y: &Tensor<'b>, report: Report, span: Span) {
         let shape = y.user_shape();
         self.layers.push(LayerUse {
             path,
@@ -242,21 +234,27 @@ impl<'a, 'b> Cx<'a, 'b> {
         if self.scopes.len() >= MAX_DEPTH {
             return self.fail(Code::TooDeep, format!("blocks are nested more than {MAX_DEPTH} deep"), used.span);
         }
-        self.block(used, x, format!("{path}."))
+        match used.definition.kind {
+            DefinitionKind::Block => self.block(used, x, format!("{path}.")),
+            DefinitionKind::Cell => self.cell(used, x, path),
+            DefinitionKind::Net => self.net_as_layer(used),
+        }
     }
 
     fn shared(&mut self, path: &str, inner: &Rc<Node<'a, 'b>>, x: Tensor<'b>) -> Value<'a, 'b> {
         self.n_shared += 1;
-        let value = self.shared_once(path, inner, x);
+        let value = self.apply_at(path, inner, x);
         self.n_shared -= 1;
         value
     }
 
-    fn shared_once(&mut self, path: &str, inner: &Rc<Node<'a, 'b>>, x: Tensor<'b>) -> Value<'a, 'b> {
+    /// Applies so that what it owns lies under `path`.
+    pub(super) fn apply_at(&mut self, path: &str, inner: &Rc<Node<'a, 'b>>, x: Tensor<'b>) -> Value<'a, 'b> {
         match &***inner {
             Function::Library(used) => self.library(used, x, path.to_owned()),
-            Function::Defined(used) if used.definition.kind == DefinitionKind::Block => {
-                self.defined(used, x, path.to_owned())
+            Function::Defined(used) => self.defined(used, x, path.to_owned()),
+            Function::Direction { direction, inner: Some(inner), span } => {
+                self.direction_at(*direction, inner, x, path, *span)
             }
             function => {
                 let outside = self.scope().enter(format!("{path}."));

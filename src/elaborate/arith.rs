@@ -172,6 +172,8 @@ impl<'a, 'b> Cx<'a, 'b> {
             return self.error(message.at(vector.1));
         }
         let (lead_dims, last) = shape.split_at(shape.len() - 1);
+        let count = crate::types::product(lead_dims).times(&inner).times(&outer);
+        self.products.extend(count.divided_by(&Dim::batch()));
         let flat = vectors.reshape(&[crate::types::product(lead_dims), last[0].clone()]);
         match self.builder.apply(MatMul { transpose: [false, transpose] }, &[flat, matrix]) {
             Ok(product) => Value::Tensor(Tensor::new(product.reshape(&[lead_dims, &[outer]].concat()))),

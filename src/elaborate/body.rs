@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::call::n_inputs;
+use super::cell::Step;
 use super::cx::Cx;
 use super::eval::combinator_name;
 use super::scope::{Flow, Local, Scope};
 use super::value::{DefinedUse, Function, Tensor, Value};
 use crate::diag::{Code, Message, Span};
 use crate::graph::{self, Output, OutputRole};
+use crate::layers::{self, Class};
 use crate::ops::{Op, Role};
-use crate::syntax::ast::{Body, Definition, DefinitionKind, Expr, ExprKind, Ident, Stmt, StmtKind};
+use crate::syntax::ast::{Body, Definition, DefinitionKind, Expr, ExprKind, Ident, Stmt, StmtKind, split_window};
 use crate::types::Dim;
 
 impl<'a, 'b> Cx<'a, 'b> {
@@ -43,23 +45,49 @@ impl<'a, 'b> Cx<'a, 'b> {
     /// One use of a block.
     pub(super) fn block(&mut self, used: &DefinedUse<'a, 'b>, x: Tensor<'b>, prefix: String) -> Value<'a, 'b> {
         let definition = used.definition;
-        let name = &definition.name.text;
         let n_wanted = n_inputs(definition).max(1);
-        let n_given = used.inputs.len() + 1;
-        if n_wanted != n_given {
-            let text = format!("`{name}` takes {n_wanted} values, and here it is given {n_given}");
-            let code = if n_given < n_wanted { Code::MissingArgument } else { Code::UnknownArgument };
-            return self.fail(code, text, used.span);
+        if n_wanted != used.inputs.len() + 1 {
+            return self.wrong_inputs(used, n_wanted);
         }
         let mut scope = Scope::new(definition, prefix);
         if n_inputs(definition) == 0 {
             scope.flow = Flow::At(Value::Tensor(x.clone()));
         }
-        self.scopes.push(scope);
-        self.parameters_of(definition, &used.args, used.span);
         let mut values = vec![(x, used.span)];
         values.extend(used.inputs.iter().cloned());
         values.reverse();
+        self.body_of(used, scope, values).0
+    }
+
+    /// A cell's body, and its step when it is over.
+    pub(super) fn cell_body(
+        &mut self,
+        used: &DefinedUse<'a, 'b>,
+        scope: Scope<'a, 'b>,
+        values: Vec<(Tensor<'b>, Span)>,
+    ) -> (Value<'a, 'b>, Step<'a, 'b>) {
+        let (value, scope) = self.body_of(used, scope, values);
+        (value, scope.step.expect("a cell's scope has a step"))
+    }
+
+    /// How many values a block or cell wants beside how many it is given.
+    pub(super) fn wrong_inputs(&mut self, used: &DefinedUse<'a, 'b>, n_wanted: usize) -> Value<'a, 'b> {
+        let n_given = used.inputs.len() + 1;
+        let text = format!("`{}` takes {n_wanted} values, and here it is given {n_given}", used.definition.name.text);
+        let code = if n_given < n_wanted { Code::MissingArgument } else { Code::UnknownArgument };
+        self.fail(code, text, used.span)
+    }
+
+    /// What a body gives for the values of its inputs, the first last.
+    fn body_of(
+        &mut self,
+        used: &DefinedUse<'a, 'b>,
+        scope: Scope<'a, 'b>,
+        values: Vec<(Tensor<'b>, Span)>,
+    ) -> (Value<'a, 'b>, Scope<'a, 'b>) {
+        let definition = used.definition;
+        self.scopes.push(scope);
+        self.parameters_of(definition, &used.args, used.span);
         let mut inputs = Inputs::Values { values, output: None };
         self.statements(&definition.body, &mut inputs);
         let unused = self.scope().unused_ports();
@@ -68,16 +96,17 @@ impl<'a, 'b> Cx<'a, 'b> {
                 self.fail(Code::UnusedInput, format!("nothing uses `{name}`"), span);
             }
         }
-        let flow = self.scope().flow.clone();
-        self.scopes.pop();
+        let scope = self.scopes.pop().expect("the body's own");
         let Inputs::Values { output, .. } = inputs else { unreachable!("blocks have values") };
-        match (output, flow) {
+        let value = match (output, scope.flow.clone()) {
             (Some(value), _) | (None, Flow::At(value)) => value,
             (None, _) => {
-                let message = Message::new(Code::NoFlow, format!("the block `{name}` gives nothing"));
+                let text = format!("the {} `{}` gives nothing", definition.kind, definition.name.text);
+                let message = Message::new(Code::NoFlow, text);
                 self.error(message.help("end it with an `output`").at(definition.name.span))
             }
-        }
+        };
+        (value, scope)
     }
 
     /// Defines the compile-time parameters: as given, or by their defaults, which may use those before them.
@@ -115,9 +144,13 @@ impl<'a, 'b> Cx<'a, 'b> {
             StmtKind::Input(port) => self.input(port, false, inputs),
             StmtKind::Target(port) if kind == DefinitionKind::Net => self.input(port, true, inputs),
             StmtKind::Target(port) => self.misplaced("a `target` belongs to a `net`", port.name.span),
+            StmtKind::State(decls) if kind == DefinitionKind::Cell => decls.iter().for_each(|decl| self.state(decl)),
             StmtKind::State(decls) => self.misplaced("a `state` belongs to a `cell`", decls[0].name.span),
             StmtKind::Param(decls) => decls.iter().for_each(|decl| self.param(decl)),
             StmtKind::Layer { name, value } => self.instance(name, value),
+            StmtKind::Bind { name, primed: true, value } if kind == DefinitionKind::Cell => {
+                self.next_value(name, value)
+            }
             StmtKind::Bind { name, primed: true, .. } => {
                 self.misplaced(
                     &format!("`{}'` is the next value of a state, and only a cell has states", name.text),
@@ -245,8 +278,16 @@ impl<'a, 'b> Cx<'a, 'b> {
     }
 
     fn bind(&mut self, name: &'a Ident, expr: &'a Expr) {
-        let value = self.eval(expr);
-        let value = match value {
+        let value = self.bound_value(name, expr);
+        self.scope().define(&name.text, value, name.span);
+    }
+
+    /// The value that a name is bound to; layers alone move the flow.
+    pub(super) fn bound_value(&mut self, name: &'a Ident, expr: &'a Expr) -> Value<'a, 'b> {
+        let is_cell = self.scope().definition.kind == DefinitionKind::Cell;
+        let outside = self.scope().binding;
+        self.scope().binding = (is_cell && self.n_layers(expr) == 1).then_some(name.text.as_str());
+        let value = match self.eval(expr) {
             Value::Layer(function) => {
                 let flow = self.take_flow(expr, &function);
                 // A name that is defined twice is an error; parameters of both would have one path.
@@ -258,7 +299,26 @@ impl<'a, 'b> Cx<'a, 'b> {
             }
             value => value,
         };
-        self.scope().define(&name.text, value, name.span);
+        self.scope().binding = outside;
+        value
+    }
+
+    /// How many layers with a path of their own an expression names; activations have none to speak of.
+    fn n_layers(&mut self, expr: &'a Expr) -> usize {
+        let mut n = 0;
+        super::walk::expr(expr, &mut |name| {
+            let base = split_window(&name.text).0;
+            let is_layer = match self.scope().peek(&name.text) {
+                Some(Value::Layer(function)) => function.takes_name(),
+                Some(_) => false,
+                None => {
+                    self.program.definitions.contains_key(name.text.as_str())
+                        || layers::find(base).is_some_and(|layer| layer.class != Class::Activation)
+                }
+            };
+            n += usize::from(is_layer);
+        });
+        n
     }
 
     /// `layer encoder = …`
@@ -304,7 +364,9 @@ impl<'a, 'b> Cx<'a, 'b> {
                 self.push_output(name, &tensor, expr.span);
             }
             Inputs::Values { output: Some(_), .. } => {
-                self.fail(Code::DuplicateName, "a block has one `output`", expr.span);
+                let kind = self.scope().definition.kind;
+                let message = Message::new(Code::DuplicateName, format!("a {kind} has one `output`"));
+                self.error(message.help("join what it gives: `output [a, b]`").at(expr.span));
             }
             Inputs::Values { output, .. } => *output = Some(Value::Tensor(tensor)),
         }

@@ -7,7 +7,7 @@ use super::value::{DefinedUse, Function, LibraryUse, Node, Value};
 use crate::diag::{Code, Message, Span};
 use crate::layers::initial::{Init, WORDS};
 use crate::layers::{Arg, Args, Argument, Kind, Layer, Preset};
-use crate::syntax::ast::{self, Definition, Expr, Ident, StmtKind};
+use crate::syntax::ast::{self, Definition, DefinitionKind, Expr, Ident, StmtKind};
 
 /// An argument of a call, evaluated.
 pub(super) struct Given<'a, 'b> {
@@ -42,7 +42,7 @@ impl<'a, 'b> Cx<'a, 'b> {
         Function::Library(LibraryUse { layer, kind, args, given, act: None, span })
     }
     pub(super) fn defined_use(&mut self, definition: &'a Definition, span: Span) -> Function<'a, 'b> {
-        Function::Defined(DefinedUse { definition, args: Vec::new(), inputs: Vec::new(), span })
+        Function::Defined(DefinedUse { definition, args: Vec::new(), inputs: Vec::new(), init: None, span })
     }
 
     /// `conv3x3(64)` of `conv3x3(64)x2`
@@ -66,7 +66,7 @@ impl<'a, 'b> Cx<'a, 'b> {
         }
         let given: Vec<Given<'a, 'b>> = args
             .iter()
-            .map(|arg| Given { name: arg.name.as_ref(), value: self.eval(&arg.value), span: arg.value.span })
+            .map(|arg| Given { name: arg.name.as_ref(), value: self.argument(arg), span: arg.value.span })
             .collect();
         let function = match self.local(&callee.text) {
             Some(value) => value,
@@ -87,6 +87,16 @@ impl<'a, 'b> Cx<'a, 'b> {
             }
         };
         self.with_arguments(&function, given, call_span)
+    }
+
+    /// `init = [a, b]` is a value for each state; elsewhere brackets join.
+    fn argument(&mut self, arg: &'a ast::Arg) -> Value<'a, 'b> {
+        match &arg.value.kind {
+            ast::ExprKind::List(items) if arg.name.as_ref().is_some_and(|name| name.text == "init") => {
+                Value::List(Rc::new(items.iter().map(|item| self.eval(item)).collect()))
+            }
+            _ => self.eval(&arg.value),
+        }
     }
 
     /// The function with more arguments; applied, when the first of them is the value it applies to.
@@ -110,7 +120,7 @@ impl<'a, 'b> Cx<'a, 'b> {
         let bound = match &***function {
             Function::Library(used) => self.bind_library(used.clone(), given, span).map(Function::Library),
             Function::Defined(used) => self.bind_defined(used.clone(), given, span).map(Function::Defined),
-            Function::Recurrent { .. } => Some(Function::Recurrent { span }),
+            Function::Direction { direction, .. } => self.bind_direction(*direction, given, span),
             other if given.is_empty() => Some(other.clone()),
             _ => {
                 self.fail(Code::WrongKind, "this is a chain of layers and takes no arguments", span);
@@ -274,6 +284,10 @@ impl<'a, 'b> Cx<'a, 'b> {
         let mut position = 0;
         let mut is_right = true;
         for Given { name, value, span } in given {
+            if name.is_some_and(|name| name.text == "init") && definition.kind == DefinitionKind::Cell {
+                used.init = Some((value, span));
+                continue;
+            }
             let param = match name {
                 Some(name) => match definition.params.iter().find(|param| param.name.text == name.text) {
                     Some(param) => param,

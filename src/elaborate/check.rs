@@ -7,10 +7,10 @@ use super::cx::{MAX_ERRORS, report};
 use super::program::Program;
 use crate::diag::{Code, Diagnostic, Message, Span};
 use crate::layers::initial::WORDS;
-use crate::layers::{self, RECURRENT};
 use crate::syntax::ast::{
     Arg, Body, Decl, Definition, DefinitionKind, Expr, ExprKind, Ident, Stmt, StmtKind, split_window,
 };
+use crate::{layers, library};
 
 /// Reports names that nothing has, arguments that layers do not take, names defined twice, blocks that use themselves.
 pub(super) fn check(program: &Program<'_>, errors: &mut Vec<Diagnostic>) {
@@ -211,7 +211,7 @@ impl<'p> Names<'p, '_> {
             || is_value
             || self.is_layer(text)
             || WORDS.iter().any(|(word, _)| *word == text)
-            || text == "none"
+            || super::eval::WORDS.contains(&text)
         {
             return;
         }
@@ -228,12 +228,13 @@ impl<'p> Names<'p, '_> {
     fn is_layer(&self, name: &str) -> bool {
         let (base, window) = split_window(name);
         self.program.definitions.contains_key(name)
-            || (window.is_none() && RECURRENT.contains(&base))
+            || library::documentation(name).is_some()
             || layers::find(base).is_some_and(|layer| window.is_none() || layer.window)
     }
     fn layer_names(&self) -> impl Iterator<Item = &'p str> {
         let library = layers::all().iter().map(|layer| layer.name);
-        self.program.definitions.keys().copied().chain(library).chain(RECURRENT)
+        let cells = library::all().iter().chain(library::DIRECTIONS).map(|cell| cell.name);
+        self.program.definitions.keys().copied().chain(library).chain(cells)
     }
     /// The window is no part of the mistake: it is set aside, and put back on what is suggested.
     fn unknown_layer(&self, name: &str) -> Message {
@@ -293,7 +294,7 @@ impl<'p> Names<'p, '_> {
                     }
                 }
             }
-            // Recurrent layers of the library have no table yet.
+            // `reverse` and `bidirectional` see their arguments themselves.
             (None, None) => {}
         }
     }

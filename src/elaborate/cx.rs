@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::cell::Final;
 use super::program::Program;
 use super::scope::Scope;
 use super::value::Value;
@@ -9,6 +10,7 @@ use crate::diag::{Code, Diagnostic, Message, Sources, Span};
 use crate::graph::{Builder, Output};
 use crate::layers::{Mode, Store};
 use crate::network::{LayerUse, Port};
+use crate::types::Dim;
 
 /// More layers than this are no description of a network that anyone runs.
 const MAX_LAYERS: usize = 100_000;
@@ -36,6 +38,12 @@ pub(super) struct Cx<'a, 'b> {
     pub(super) layers: Vec<LayerUse>,
     pub(super) outputs: Vec<Output>,
     pub(super) n_losses: usize,
+    /// What cells have ended with, by their paths.
+    pub(super) finals: BTreeMap<String, Final<'b>>,
+    /// Whether cells run from the last step to the first.
+    pub(super) reverse: bool,
+    /// Multiply-accumulates of `@`, for the row of a cell.
+    pub(super) products: Vec<Dim>,
     pub(super) errors: Vec<Diagnostic>,
     /// Paths that have been given away: what is written twice never shares parameters by accident.
     issued: BTreeSet<String>,
@@ -59,6 +67,9 @@ impl<'a, 'b> Cx<'a, 'b> {
             layers: Vec::new(),
             outputs: Vec::new(),
             n_losses: 0,
+            finals: BTreeMap::new(),
+            reverse: false,
+            products: Vec::new(),
             errors: Vec::new(),
             issued: BTreeSet::new(),
             n_shared: 0,

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::cx::{Cx, MAX_DEPTH, MAX_LIST};
-use super::value::{Function, Tensor, Value};
+use super::value::{Direction, Function, Tensor, Value};
 use crate::diag::{Code, Message, Span};
 use crate::graph::Var;
 use crate::layers::initial::Init;
@@ -11,6 +11,8 @@ use crate::layers::{self, lead, user_shape};
 use crate::syntax::ast::{CombinatorKind, Expr, ExprKind, Ident, NumberForm, split_window};
 use crate::types::{Dim, show_shape};
 
+/// Names that stand for themselves where nothing else has them: `gelu(none)`, `gru(64, reset = after)`.
+pub(super) const WORDS: [&str; 3] = ["none", "before", "after"];
 /// Whole numbers beyond this are not exact.
 pub(super) const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
 
@@ -37,11 +39,8 @@ impl<'a, 'b> Cx<'a, 'b> {
             ExprKind::Text(text) => Value::Text(text),
             ExprKind::Bool(flag) => Value::Bool(*flag),
             ExprKind::Name(name) => self.name(name),
-            ExprKind::Next(name) => {
-                let text = format!("`{}'` is the next value of a state, and only a cell has states", name.text);
-                self.fail(Code::Misplaced, text, name.span)
-            }
-            ExprKind::Path(parts) => self.path_expr(parts, expr.span),
+            ExprKind::Next(name) => self.next_name(name),
+            ExprKind::Path(parts) => self.part(parts, expr.span),
             ExprKind::List(items) => self.list(items, expr.span),
             ExprKind::Index { base, parts } => self.index(base, parts, expr.span),
             ExprKind::Range { .. } => self.fail(
@@ -83,7 +82,7 @@ impl<'a, 'b> Cx<'a, 'b> {
     }
 
     /// A name alone: a value, or a layer without arguments. Names that nothing has were reported before.
-    fn name(&mut self, name: &'a Ident) -> Value<'a, 'b> {
+    pub(super) fn name(&mut self, name: &'a Ident) -> Value<'a, 'b> {
         let text = name.text.as_str();
         match self.local(text) {
             Some(value) => value,
@@ -106,7 +105,7 @@ impl<'a, 'b> Cx<'a, 'b> {
         }
         match Init::from_word(text, &[]) {
             Some(init) => Value::Init(init),
-            None if text == "none" => Value::Text("none"),
+            None if let Some(word) = WORDS.iter().find(|word| **word == text) => Value::Text(word),
             None => self.unknown(name),
         }
     }
@@ -117,24 +116,6 @@ impl<'a, 'b> Cx<'a, 'b> {
             Value::Poison
         } else {
             self.fail(Code::UnknownName, format!("nothing is called `{}`", name.text), name.span)
-        }
-    }
-
-    fn path_expr(&mut self, parts: &'a [Ident], span: Span) -> Value<'a, 'b> {
-        let base = self.name(&parts[0]);
-        match base {
-            Value::Poison => Value::Poison,
-            Value::Layer(function) if function.is_recurrent() => {
-                self.fail(Code::NotSupported, "recurrent layers are not compiled yet, nor are their states", span)
-            }
-            other => {
-                let text = format!("`{}` is {} and has no `{}`", parts[0].text, other.describe(), parts[1].text);
-                self.error(
-                    Message::new(Code::UnknownName, text)
-                        .help("only a named recurrent layer has parts: its `.state`")
-                        .at(span),
-                )
-            }
         }
     }
 
@@ -369,8 +350,8 @@ impl<'a, 'b> Cx<'a, 'b> {
             return Some(self.defined_use(definition, span));
         }
         let (base, window) = split_window(text);
-        if layers::RECURRENT.contains(&base) && window.is_none() {
-            return Some(Function::Recurrent { span });
+        if let Some(direction) = Direction::ALL.into_iter().find(|direction| direction.name() == text) {
+            return Some(Function::Direction { direction, inner: None, span });
         }
         let layer = layers::find(base)?;
         if window.is_some() && !layer.window {

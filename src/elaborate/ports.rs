@@ -1,6 +1,7 @@
 //! Declarations: inputs, targets and parameters, with their shapes.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::body::Inputs;
 use super::cx::Cx;
@@ -16,6 +17,22 @@ use crate::types::{Dim, ElementType, TensorType};
 
 /// More axes than this no layer can use.
 const MAX_RANK: usize = 8;
+
+/// What a declaration declares.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Declared {
+    Param,
+    State,
+}
+
+impl fmt::Display for Declared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Declared::Param => "a parameter",
+            Declared::State => "a state",
+        })
+    }
+}
 
 impl<'a, 'b> Cx<'a, 'b> {
     pub(super) fn input(&mut self, port: &'a ast::Port, is_target: bool, inputs: &mut Inputs<'a, 'b>) {
@@ -194,25 +211,7 @@ impl<'a, 'b> Cx<'a, 'b> {
         self.scope().define(&decl.name.text, value, decl.name.span);
     }
     fn param_value(&mut self, decl: &'a Decl) -> Option<Tensor<'b>> {
-        let mut shape = Vec::new();
-        if decl.dims.len() > MAX_RANK {
-            self.fail(Code::TooLarge, format!("a parameter has at most {MAX_RANK} axes"), decl.name.span);
-            return None;
-        }
-        for dim in &decl.dims {
-            let size = self.size(dim)?;
-            match size.as_fixed() {
-                Some(n) => shape.push(n),
-                None => {
-                    self.fail(
-                        Code::WrongKind,
-                        format!("a parameter has a fixed size, not the length `{size}` of a sequence"),
-                        dim.span,
-                    );
-                    return None;
-                }
-            }
-        }
+        let shape = self.fixed_shape(decl, Declared::Param)?;
         let fans = match shape.as_slice() {
             [] => Fans { inputs: 1, outputs: 1 },
             [n] => Fans { inputs: *n, outputs: *n },
@@ -266,6 +265,25 @@ impl<'a, 'b> Cx<'a, 'b> {
                 None
             }
         }
+    }
+
+    /// The sizes of a parameter or of a state; says what is wrong when they are not fixed.
+    pub(super) fn fixed_shape(&mut self, decl: &'a Decl, what: Declared) -> Option<Vec<usize>> {
+        let mut shape = Vec::new();
+        if decl.dims.len() > MAX_RANK {
+            self.fail(Code::TooLarge, format!("{what} has at most {MAX_RANK} axes"), decl.name.span);
+            return None;
+        }
+        for dim in &decl.dims {
+            let size = self.size(dim)?;
+            let Some(n) = size.as_fixed() else {
+                let text = format!("{what} has a fixed size, not the length `{size}` of a sequence");
+                self.fail(Code::WrongKind, text, dim.span);
+                return None;
+            };
+            shape.push(n);
+        }
+        Some(shape)
     }
 
     /// Outputs, then the loss, then metrics; each name once.

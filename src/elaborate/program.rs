@@ -1,12 +1,13 @@
 //! The files of a program: loads imports, and finds definitions and constants by their names.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::walk;
 use crate::diag::{At, Code, Diagnostic, FileId, Message, Sources, Span};
-use crate::layers;
 use crate::syntax::ast::{Definition, DefinitionKind, Expr, File, Ident, ItemKind, Settings, Text};
 use crate::syntax::parse;
+use crate::{layers, library};
 
 /// More files than this are no description of a network.
 const MAX_FILES: usize = 256;
@@ -21,6 +22,8 @@ pub type Loader<'l> = dyn FnMut(&str, &str) -> Result<String, Message> + 'l;
 pub(super) struct Files {
     /// An imported file comes before those that import it; the root is last.
     files: Vec<File>,
+    /// How many of them, from the first, are of the library.
+    n_library: usize,
 }
 
 /// What the files define.
@@ -36,6 +39,8 @@ pub(super) struct Program<'a> {
     pub(super) steps: Cell<usize>,
     /// Of all files, in order.
     pub(super) all_definitions: Vec<&'a Definition>,
+    /// The files of the library among them.
+    pub(super) library: Vec<FileId>,
 }
 
 impl Files {
@@ -44,7 +49,14 @@ impl Files {
         let mut loading = Loading { sources, loader, files: Vec::new(), loaded: BTreeMap::new(), errors: Vec::new() };
         let name = normal("", loading.sources.name(root));
         loading.file(root, &mut vec![name]);
-        if loading.errors.is_empty() { Ok(Files { files: loading.files }) } else { Err(loading.errors) }
+        if !loading.errors.is_empty() {
+            return Err(loading.errors);
+        }
+        let users = std::mem::take(&mut loading.files);
+        loading.library(&users);
+        let n_library = loading.files.len();
+        loading.files.extend(users);
+        Ok(Files { files: loading.files, n_library })
     }
 
     /// Finds what they define; names that are defined twice are errors.
@@ -56,6 +68,7 @@ impl Files {
             settings: Vec::new(),
             steps: Cell::new(0),
             all_definitions: Vec::new(),
+            library: Vec::new(),
         };
         let mut places: BTreeMap<&str, Span> = BTreeMap::new();
         for (number, file) in self.files.iter().enumerate() {
@@ -70,6 +83,9 @@ impl Files {
                     }
                     ItemKind::Definition(definition) => {
                         program.all_definitions.push(definition);
+                        if number < self.n_library {
+                            program.library.push(definition.name.span.file);
+                        }
                         if is_new(&mut places, &definition.name, errors) {
                             program.definitions.insert(&definition.name.text, definition);
                             if is_root && definition.kind == DefinitionKind::Net {
@@ -89,7 +105,7 @@ impl Files {
 /// Whether nothing has the name yet; if something has, says so.
 fn is_new<'a>(places: &mut BTreeMap<&'a str, Span>, name: &'a Ident, errors: &mut Vec<Diagnostic>) -> bool {
     let text = name.text.as_str();
-    if layers::find(text).is_some() || layers::RECURRENT.contains(&text) {
+    if layers::find(text).is_some() || library::DIRECTIONS.iter().any(|known| known.name == text) {
         let message = Message::new(Code::DuplicateName, format!("`{text}` is a layer of the library"));
         errors.push(message.help("choose another name").at(name.span));
         return false;
@@ -113,6 +129,41 @@ struct Loading<'s, 'l> {
 }
 
 impl Loading<'_, '_> {
+    /// Parses the cells of the library that the files name and do not define.
+    fn library(&mut self, files: &[File]) {
+        let mut defined = BTreeSet::new();
+        let mut named = BTreeSet::new();
+        for item in files.iter().flat_map(|file| &file.items) {
+            match &item.kind {
+                ItemKind::Definition(definition) => {
+                    defined.insert(definition.name.text.as_str());
+                    walk::names(&definition.body, &mut |name| {
+                        named.insert(name.text.as_str());
+                    });
+                    let defaults = definition.params.iter().filter_map(|param| param.default.as_ref());
+                    defaults.for_each(|default| {
+                        walk::expr(default, &mut |name| {
+                            named.insert(name.text.as_str());
+                        });
+                    });
+                }
+                ItemKind::Const { name, value } => {
+                    defined.insert(name.text.as_str());
+                    walk::expr(value, &mut |name| {
+                        named.insert(name.text.as_str());
+                    });
+                }
+                ItemKind::Import(_) | ItemKind::Settings(_) => {}
+            }
+        }
+        for cell in library::all() {
+            if named.contains(cell.name) && !defined.contains(cell.name) {
+                let id = self.sources.add(cell.file(), cell.text);
+                self.files.push(parse(id, cell.text).expect("the library parses"));
+            }
+        }
+    }
+
     /// Parses one file after its imports; `chain` holds the names of those that led to it, itself last.
     fn file(&mut self, id: FileId, chain: &mut Vec<String>) {
         let text = self.sources.text(id).to_owned();

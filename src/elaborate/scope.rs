@@ -4,10 +4,12 @@
 //! gave it (`logits = dense(10)`), or else its kind without a window and its ordinal among that kind in the body, from
 //! 1: `conv1`, `conv2`, `dense1`. What is repeated adds its repetition, from 1: `conv1.1`, `conv1.2`; an author's name
 //! within a `for` adds the iteration in the same way. Other layers in a `for` count on. A net's own scope has no path.
+//! In a cell, the only layer of what is bound takes the name that is bound: `i = sigmoid([x, h] -> dense(n))`.
 //! An ordinal whose name the author gave to something else in the body is left out, so that paths are unique.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::cell::Step;
 use super::value::Value;
 use crate::diag::Span;
 use crate::syntax::ast::{Body, Definition, StmtKind};
@@ -27,6 +29,10 @@ pub(super) struct Scope<'a, 'b> {
     /// The iterations of `for` we are in, outermost first.
     iterations: Vec<usize>,
     pub(super) flow: Flow<'a, 'b>,
+    /// In a cell, the step of its recurrence.
+    pub(super) step: Option<Step<'a, 'b>>,
+    /// While what is bound in a cell is elaborated, the name that its only layer takes.
+    pub(super) binding: Option<&'a str>,
 }
 
 #[derive(Debug, Clone)]
@@ -65,7 +71,13 @@ impl<'a, 'b> Scope<'a, 'b> {
             repetitions: Vec::new(),
             iterations: Vec::new(),
             flow: Flow::Before,
+            step: None,
+            binding: None,
         }
+    }
+    /// As [`Scope::find`], for those who only look.
+    pub(super) fn peek(&self, name: &str) -> Option<&Value<'a, 'b>> {
+        self.frames.iter().rev().find_map(|frame| frame.get(name)).map(|local| &local.value)
     }
     pub(super) fn find(&mut self, name: &str) -> Option<&mut Local<'a, 'b>> {
         self.frames.iter_mut().rev().find_map(|frame| frame.get_mut(name))

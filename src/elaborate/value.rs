@@ -6,8 +6,8 @@ use std::rc::Rc;
 use crate::diag::Span;
 use crate::graph::Var;
 use crate::layers::initial::Init;
-use crate::layers::{Args, Layer, user_shape};
-use crate::syntax::ast::{CombinatorKind, Definition};
+use crate::layers::{Args, Class, Layer, user_shape};
+use crate::syntax::ast::{CombinatorKind, Definition, DefinitionKind};
 use crate::types::{Dim, show_shape};
 
 #[derive(Debug, Clone)]
@@ -83,10 +83,19 @@ pub(super) enum Function<'a, 'b> {
         path: String,
         inner: Rc<Node<'a, 'b>>,
     },
-    /// `lstm` and its kin, which are not compiled yet.
-    Recurrent {
+    /// `reverse(…)`, `bidirectional(…)`; without `inner` until its argument is given.
+    Direction {
+        direction: Direction,
+        inner: Option<Rc<Node<'a, 'b>>>,
         span: Span,
     },
+}
+
+/// In which direction cells run along a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Reverse,
+    Bidirectional,
 }
 
 #[derive(Debug, Clone)]
@@ -109,6 +118,8 @@ pub(super) struct DefinedUse<'a, 'b> {
     pub(super) args: Vec<(&'a str, Value<'a, 'b>)>,
     /// Values for the inputs after the first.
     pub(super) inputs: Vec<(Tensor<'b>, Span)>,
+    /// What a cell's states begin as.
+    pub(super) init: Option<(Value<'a, 'b>, Span)>,
     pub(super) span: Span,
 }
 
@@ -147,7 +158,7 @@ impl<'a, 'b> Node<'a, 'b> {
             Function::Sequence(stages) => stages.iter().map(|stage| stage.depth).max().unwrap_or(0),
             Function::Repeat { inner, .. } | Function::Shared { inner, .. } => inner.depth,
             Function::Combine { branches, .. } => branches.iter().map(|(value, _)| value.depth()).max().unwrap_or(0),
-            Function::Recurrent { .. } => 0,
+            Function::Direction { inner, .. } => inner.as_ref().map_or(0, |inner| inner.depth),
         };
         Rc::new(Node { function, depth: depth + 1 })
     }
@@ -186,20 +197,43 @@ impl Function<'_, '_> {
         match self {
             Function::Library(used) => Some(used.layer.name),
             Function::Defined(used) => Some(&used.definition.name.text),
-            Function::Sequence(_)
-            | Function::Repeat { .. }
-            | Function::Combine { .. }
-            | Function::Shared { .. }
-            | Function::Recurrent { .. } => None,
+            Function::Sequence(_) | Function::Repeat { .. } | Function::Combine { .. } | Function::Shared { .. } => {
+                None
+            }
+            Function::Direction { direction, .. } => Some(direction.name()),
         }
     }
-    /// Whether a recurrence is in it.
-    pub(super) fn is_recurrent(&self) -> bool {
+    /// Whether it has a path, to which a name can be given.
+    pub(super) fn takes_name(&self) -> bool {
         match self {
-            Function::Recurrent { .. } => true,
-            Function::Shared { inner, .. } | Function::Repeat { inner, .. } => inner.is_recurrent(),
-            Function::Defined(used) => used.definition.kind == crate::syntax::ast::DefinitionKind::Cell,
-            Function::Library(_) | Function::Combine { .. } | Function::Sequence(_) => false,
+            Function::Library(used) => used.layer.class != Class::Activation,
+            Function::Shared { .. } => false,
+            Function::Defined(_)
+            | Function::Sequence(_)
+            | Function::Repeat { .. }
+            | Function::Combine { .. }
+            | Function::Direction { .. } => true,
+        }
+    }
+    /// Whether it is made of cells alone.
+    pub(super) fn is_cells(&self) -> bool {
+        match self {
+            Function::Shared { inner, .. } | Function::Repeat { inner, .. } => inner.is_cells(),
+            Function::Direction { inner, .. } => inner.is_some(),
+            Function::Sequence(stages) => stages.iter().all(|stage| stage.is_cells()),
+            Function::Defined(used) => used.definition.kind == DefinitionKind::Cell,
+            Function::Library(_) | Function::Combine { .. } => false,
+        }
+    }
+}
+
+impl Direction {
+    pub(super) const ALL: [Direction; 2] = [Direction::Reverse, Direction::Bidirectional];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Direction::Reverse => "reverse",
+            Direction::Bidirectional => "bidirectional",
         }
     }
 }

@@ -66,7 +66,8 @@ fn define<'a>(body: &'a Body, found: &mut BTreeSet<&'a str>) {
     }
 }
 
-fn expr<'a>(e: &'a Expr, see: &mut impl FnMut(&'a Ident)) {
+/// The same for an expression.
+pub(super) fn expr<'a>(e: &'a Expr, see: &mut impl FnMut(&'a Ident)) {
     match &e.kind {
         ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Bool(_) => {}
         ExprKind::Name(name) | ExprKind::Next(name) => see(name),

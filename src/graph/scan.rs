@@ -1,6 +1,6 @@
 //! Builds recurrences: the body is built beside all else, then cut out of the graph.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Builder, Graph, Output, OutputRole, Value, Var};
@@ -71,6 +71,18 @@ impl<'b> Recurrence<'b> {
         self.cut(element, sequence);
         element
     }
+    /// Whether `value` depends on a state or an element.
+    pub fn varies(&self, value: Var<'b>) -> bool {
+        let own: Vec<Value> = (self.states.iter().map(|state| state.previous.id))
+            .chain(self.elements.iter().map(|(element, _)| element.id))
+            .collect();
+        depends_on(self.builder, value.id, &own)
+    }
+    /// Whether `value` depends on a state.
+    pub fn recurs(&self, value: Var<'b>) -> bool {
+        let own: Vec<Value> = self.states.iter().map(|state| state.previous.id).collect();
+        depends_on(self.builder, value.id, &own)
+    }
     /// Takes the element of `sequence` for `value`, instead of computing it in the body.
     pub fn cut(&mut self, value: Var<'b>, sequence: Var<'b>) {
         self.elements.push((value, sequence));
@@ -111,6 +123,24 @@ impl<'b> Recurrence<'b> {
         let each = each.iter().map(|var| self.builder.emit(scan(ScanResult::Each(new[&var.id])), &args)).collect();
         Results { last, each }
     }
+}
+
+/// Whether `value` is computed from one of `sources`.
+fn depends_on(builder: &Builder, value: Value, sources: &[Value]) -> bool {
+    let Some(first) = sources.iter().min() else { return false };
+    builder.with_graph(|graph| {
+        let mut open = vec![value];
+        let mut seen = BTreeSet::new();
+        while let Some(value) = open.pop() {
+            if sources.contains(&value) {
+                return true;
+            }
+            if value > *first && seen.insert(value) {
+                open.extend(&graph.node(value).args);
+            }
+        }
+        false
+    })
 }
 
 fn source_name(body: &Graph, at: usize) -> String {

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::initial::{Fans, Init};
+use super::support::lead;
 use crate::diag::Message;
 use crate::ensure;
 use crate::graph::{Builder, Output, OutputRole, Value, Var};
+use crate::kernel::CompareFn;
 use crate::network::{Initial, KEY, Parameter, StateVariable};
 use crate::ops::{Random, Role};
-use crate::types::{Dim, MAX_ELEMENTS, TensorType, product, show_shape};
+use crate::types::{Dim, MAX_ELEMENTS, Symbol, TensorType, product, show_shape};
 
 /// Which of a network's two graphs is being built; dropout and normalization differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Store<'b> {
     parameter_vars: BTreeMap<String, Var<'b>>,
     /// The newest value of each state: its source, then its update.
     state_vars: BTreeMap<String, Var<'b>>,
+    /// The mask of each sequence axis that was asked for.
+    masks: BTreeMap<Dim, Var<'b>>,
     /// In the order of first update.
     updates: Vec<String>,
     /// How many tokens there are, for values that are tokens.
@@ -104,6 +108,32 @@ impl<'b> Store<'b> {
         self.parameter_vars.insert(path, var);
         Ok(var)
     }
+    /// 1 where a member of the batch has a step along the sequence axis `axis`, else 0, `[B, axis]`. None when `axis`
+    /// is not the size of one.
+    pub fn mask(&mut self, builder: &'b Builder, axis: &Dim) -> Option<Var<'b>> {
+        if let Some(&mask) = self.masks.get(axis) {
+            return Some(mask);
+        }
+        let [symbol] = axis.symbols() else { return None };
+        let ty = TensorType::f32([Dim::batch(), axis.clone()]);
+        // A mask belongs to no layer.
+        let outside = builder.set_origin(None);
+        let mask = match symbol {
+            _ if axis.factor() != 1 => None,
+            Symbol::Batch => None,
+            Symbol::Axis(name) => Some(builder.source(Role::Mask, name, ty)),
+            // p < floor((n + add) / div) is (p + 1) * div <= n + add.
+            Symbol::Derived(derived) => self.mask(builder, &derived.of).map(|of| {
+                let steps = of.sum(&[1]) + derived.add as f64;
+                let position = builder.iota(0, vec![axis.clone()]).to_f32();
+                let needed = (position + 1.0) * derived.div as f64;
+                needed.reshape(&[Dim::ONE, axis.clone()]).compare(CompareFn::Le, steps)
+            }),
+        };
+        builder.set_origin(outside);
+        self.masks.insert(axis.clone(), mask?);
+        mask
+    }
     /// Leaves an output for each state that training replaces.
     pub fn add_update_outputs(&self, builder: &'b Builder) {
         for path in &self.updates {
@@ -167,6 +197,23 @@ impl<'c, 'b> LayerCx<'c, 'b> {
     /// How many tokens there are, when `value` is tokens.
     pub fn vocabulary(&self, value: Var<'b>) -> Option<usize> {
         self.store.vocabulary(value)
+    }
+    /// 1 where the steps along one sequence axis of `x` exist, in a shape that stretches to that of `x`.
+    pub fn mask_along(&mut self, x: Var<'b>, axis: usize) -> Option<Var<'b>> {
+        let shape = x.shape();
+        let mask = self.store.mask(self.builder, &shape[axis])?;
+        let beside = |(i, size): (usize, &Dim)| if i == 0 || i == axis { size.clone() } else { Dim::ONE };
+        Some(mask.reshape(&shape.iter().enumerate().map(beside).collect::<Vec<_>>()))
+    }
+    /// The same for all sequence axes of `x` together; none when it has none.
+    pub fn mask_of(&mut self, x: Var<'b>) -> Option<Var<'b>> {
+        let axes = 1..lead(&x.shape());
+        axes.filter_map(|axis| self.mask_along(x, axis)).reduce(|a, b| a * b)
+    }
+    /// `x`, and 0 where a step does not exist.
+    pub fn existing(&mut self, x: Var<'b>) -> Var<'b> {
+        let zero = self.builder.scalar(0.0);
+        self.mask_of(x).map_or(x, |mask| mask.select(x, zero))
     }
     pub fn explain(&mut self, line: String) {
         self.report.explanation.push(line);

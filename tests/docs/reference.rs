@@ -41,8 +41,6 @@ pub(crate) fn layers() -> String {
             let _ = writeln!(page, "| [{0}](#{0}) | {1} |", layer.name, layer.doc.summary);
         }
     }
-    let recurrent: Vec<String> = layers::RECURRENT.iter().map(|name| format!("`{name}`")).collect();
-    let _ = write!(page, "\nKnown names that are not compiled yet: {}.\n", recurrent.join(", "));
     for (class, title) in classes {
         let _ = write!(page, "\n## {title}\n");
         for layer in layers::all().iter().filter(|layer| layer.class == class) {

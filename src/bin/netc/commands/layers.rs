@@ -15,9 +15,6 @@ pub fn run(args: &LayersArgs, output: &mut Output) -> Result<(), Failure> {
     // With its window, as it stands in a file: `conv3x3`.
     match layers::find(split_window(name).0) {
         Some(layer) => describe(layer, output),
-        None if layers::RECURRENT.contains(&name.as_str()) => {
-            Err(Failure::arguments(format!("`{name}` is recurrent, and recurrent layers are not compiled yet")))
-        }
         None => {
             let near = suggest(name, layers::all().iter().map(|layer| layer.name));
             let help = near
