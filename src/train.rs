@@ -112,6 +112,7 @@ pub fn fit(
         None => TrainState::new(n_examples, options.batch, options.seed),
     };
     state.check(n_examples, options.batch, options.seed)?;
+    carry_windows(session)?;
     session.compile(Entry::TrainStep, &mut ())?;
     if validate.is_some() {
         session.compile(Entry::Evaluate, &mut ())?;
@@ -137,11 +138,15 @@ pub fn fit(
             return Ok(History { epochs, end, state });
         }
         let lr = session.learning_rate();
+        session.reset_state();
         state.end_epoch(&session.network().settings.schedule, loss);
         let seconds = seconds(start);
         let epoch = Epoch { epoch: state.epoch, train, validate, lr, seconds, items_per_second, unit };
         watch.epoch(session, &epoch, &state)?;
         epochs.push(epoch);
+    }
+    if session.carries() {
+        session.set_carry(false)?;
     }
     Ok(History { epochs, end: End::Finished, state })
 }
@@ -167,7 +172,7 @@ fn train_epoch(
         let n_items = parts.iter().map(|part| part.n_steps).sum::<usize>();
         for (at, part) in parts.iter().enumerate().skip(state.windows) {
             if at == 0 {
-                begin_sequences(session);
+                session.reset_state();
             }
             let moment = Moment {
                 epoch: state.epoch,
@@ -213,17 +218,20 @@ fn parts(windows: Option<&Windows>, batch: &[(&str, TensorView<'_>)], n_examples
 }
 
 /// The mean loss and metrics over a data set, as the network infers; in windows as [`fit`] walks them.
+/// Recurrent states begin anew before and after.
 ///
 /// # Errors
 /// When the network has no loss or an example does not fit.
 pub fn evaluate(session: &mut Session, data: &dyn Dataset, batch: usize) -> Result<Scores, Error> {
     let (mut sums, mut gathered) = (Sums::default(), Batch::default());
+    let carried = session.carries();
+    carry_windows(session)?;
     let windows = Windows::of(session.network())?;
     let numbers: Vec<usize> = (0..data.n_examples()).collect();
     for examples in numbers.chunks(batch.max(1)) {
         data.gather(examples, &mut gathered)?;
         let batch = gathered.views();
-        begin_sequences(session);
+        session.reset_state();
         for part in parts(windows.as_ref(), &batch, examples.len()) {
             let outputs: Outputs = match &windows {
                 Some(windows) => session.evaluate(&windows.cut(&batch, &part))?,
@@ -232,11 +240,26 @@ pub fn evaluate(session: &mut Session, data: &dyn Dataset, batch: usize) -> Resu
             sums.add(&outputs, part.n_steps);
         }
     }
+    if session.carries() != carried {
+        session.set_carry(carried)?;
+    }
+    session.reset_state();
     Ok(sums.means())
 }
 
-/// The next window is the first of its sequences.
-fn begin_sequences(_session: &mut Session) {}
+/// Makes a session carry recurrent states from window to window, where its network is trained in windows; [`fit`] and
+/// [`evaluate`] do so themselves. What the session carries, or a checkpoint has brought, stays.
+///
+/// # Errors
+/// When the sequences cannot be cut into windows, or a recurrence cannot go on in the next one.
+pub fn carry_windows(session: &mut Session) -> Result<(), Error> {
+    if session.carries() || Windows::of(session.network())?.is_none() {
+        return Ok(());
+    }
+    let kept: Vec<_> = session.states().map(|(name, values)| (name.to_owned(), values.to_owned())).collect();
+    session.set_carry(true)?;
+    kept.into_iter().try_for_each(|(name, values)| session.set_state(&name, values.view()))
+}
 
 /// Whether every parameter and state is a number: the last step may have spoiled them.
 fn is_finite(session: &Session) -> bool {

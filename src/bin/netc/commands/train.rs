@@ -11,7 +11,7 @@ use netc::error::Error;
 use netc::network::Network;
 use netc::pipeline::Entry;
 use netc::session::Session;
-use netc::train::{End, FitOptions, TrainState, fit};
+use netc::train::{End, FitOptions, TrainState, carry_windows, fit};
 
 use crate::args::TrainArgs;
 use crate::clock::Clock;
@@ -49,6 +49,7 @@ pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
     let save = args.save.as_deref().or(args.resume.as_deref());
     save.into_iter().chain(args.log.as_deref()).try_for_each(|path| file::check_writable(Path::new(path)))?;
     let mut session = start_session(network, saved, &options, args)?;
+    carry_windows(&mut session)?;
     for entry in [Entry::TrainStep].into_iter().chain(validate.as_ref().map(|_| Entry::Evaluate)) {
         clock.begin(entry.name());
         session.compile(entry, &mut clock)?;
