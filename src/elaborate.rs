@@ -3,7 +3,8 @@
 //!
 //! `program` loads the files and finds what they define; `check` looks at every name, in what is never used too;
 //! `body`, `cell`, `direction`, `ports`, `eval`, `arith`, `call` and `apply` expand the net into a graph, once as it
-//! infers and once as it trains; `scope` keeps names and paths, `story` tells why shapes differ, `settings` reads `train NAME { }`.
+//! infers and once as it trains; `scope` keeps names and paths, `story` tells why shapes differ, `settings` reads `train NAME { }` and
+//! `generate` the other kind.
 
 mod apply;
 mod arith;
@@ -14,6 +15,7 @@ mod check;
 mod cx;
 mod direction;
 mod eval;
+mod generate;
 mod overrides;
 mod ports;
 mod program;
@@ -125,13 +127,14 @@ fn network(
     options: &Options,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<Network> {
-    overrides.check(net, errors);
+    overrides.check(program, net, errors);
     let settings = settings::read(program, sources, net, overrides, errors);
     let inference = expand(program, sources, net, overrides, Mode::Inference, errors);
     // A file with mistakes is expanded once: the same would be found again.
     if !errors.is_empty() {
         return None;
     }
+    let generate = generate::read(program, sources, net, overrides, &inference, errors);
     let training = expand(program, sources, net, overrides, Mode::Training, errors);
     let mut ports = inference.ports;
     ports.sort_by_key(|port| port.is_target);
@@ -143,9 +146,9 @@ fn network(
         layers: inference.layers,
         inference: inference.graph,
         training: training.graph,
-        axes: Vec::new(),
+        axes: inference.axes,
         settings,
-        generate: None,
+        generate,
         overrides: options.overrides.clone(),
     })
 }
@@ -157,6 +160,7 @@ struct Expanded {
     parameters: Vec<crate::network::Parameter>,
     states: Vec<crate::network::StateVariable>,
     layers: Vec<crate::network::LayerUse>,
+    axes: Vec<String>,
 }
 
 fn expand(
@@ -168,7 +172,7 @@ fn expand(
     errors: &mut Vec<Diagnostic>,
 ) -> Expanded {
     let builder = Builder::default();
-    let (ports, layers, parameters, states) = {
+    let (ports, layers, parameters, states, axes) = {
         let mut cx = Cx::new(program, sources, &builder, mode);
         // What is known to be wrong is not said again.
         cx.errors = std::mem::take(errors);
@@ -176,11 +180,11 @@ fn expand(
         let args = overrides.arguments(&mut cx);
         cx.net(net, &args);
         *errors = cx.errors;
-        (cx.ports, cx.layers, cx.store.parameters, cx.store.states)
+        (cx.ports, cx.layers, cx.store.parameters, cx.store.states, cx.axes)
     };
     let graph = builder.finish();
     if cfg!(debug_assertions) && errors.is_empty() {
         graph.verify();
     }
-    Expanded { graph, ports, parameters, states, layers }
+    Expanded { graph, ports, parameters, states, layers, axes }
 }

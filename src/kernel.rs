@@ -69,6 +69,7 @@ pub enum Step {
     MatMul(MatMulCall),
     Conv(ConvCall),
     Pack(PackCall),
+    PackMatrix(PackMatrixCall),
     ScatterAdd(ScatterAddCall),
     Scan(Scan),
 }
@@ -83,15 +84,35 @@ pub struct View {
 
 /// `c = a @ b`, then the epilogue on each finished tile. `a` is `[m, k]`, `b` `[k, n]`, `c` `[m, n]`;
 /// the columns of `c` are contiguous.
+///
+/// Unless `batch` is one, all three have a leading axis of that length: as many products, with neither packed
+/// operands, nor groups, nor an epilogue.
+///
+/// With several groups, the columns of `c` are as many runs of `n / groups` columns. The epilogue's domain is then
+/// `[m, n / groups]`: at a point, all runs are complete at its row and column, and it may load `c` at any of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MatMulCall {
+    pub batch: Dim,
     pub m: Dim,
     pub n: Dim,
     pub k: Dim,
     pub a: View,
     pub b: View,
     pub c: View,
+    /// What [`PackMatrixCall`] made of `b` for the same sizes and groups.
+    pub packed: Option<Buffer>,
+    pub groups: usize,
     pub epilogue: Option<Kernel>,
+}
+
+/// Packs the right operand of a matrix product, `[k, n]`, into [`netc_runtime::kernels::matmul::packed_len`] floats.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackMatrixCall {
+    pub k: usize,
+    pub n: usize,
+    pub groups: usize,
+    pub b: View,
+    pub packed: Buffer,
 }
 
 /// A convolution in one of its three directions. Strides of `x` and `y` stand in the order `[n, c, h, w]`.

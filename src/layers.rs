@@ -3,6 +3,7 @@
 //! To add a layer: write `layers/<name>.rs` with its `LAYER`, then its line below.
 
 mod args;
+mod attend;
 mod classes;
 mod cx;
 pub mod initial;
@@ -39,6 +40,7 @@ macro_rules! layers {
 layers! {
     accuracy,
     adaptive_avgpool,
+    attention,
     avgpool,
     batchnorm,
     binary_cross_entropy,
@@ -72,6 +74,7 @@ layers! {
     maxpool,
     mean_over,
     mse,
+    multi_head_attention,
     nll,
     perplexity,
     relu,

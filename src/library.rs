@@ -18,6 +18,9 @@ macro_rules! cells {
 
 cells!("conv_lstm", "gru", "lstm", "mgu", "peephole", "rnn");
 
+/// What every cell takes beside its own arguments.
+pub const INIT: &str = "what its states begin as: a value for the first, or a list with one for each";
+
 /// What makes other layers of cells; the language knows them.
 pub const DIRECTIONS: &[Cell] = &[
     Cell { name: "bidirectional", text: include_str!("library/bidirectional.txt") },
@@ -47,6 +50,10 @@ impl Cell {
     /// The first line of its documentation: one sentence.
     pub fn summary(&self) -> &'static str {
         self.comments().next().unwrap_or("")
+    }
+    /// Its definition; what the language itself knows has none.
+    pub fn definition(&self) -> Option<&'static str> {
+        self.text.find("\ncell ").map(|at| &self.text[at + 1..])
     }
     /// `lstm(hidden, gate = sigmoid, squash = tanh)`
     pub fn signature(&self) -> &'static str {

@@ -86,6 +86,8 @@ pub enum Initial {
         mean: f64,
         deviation: f64,
     },
+    /// Blocks of columns of a matrix: how many columns, and how they begin.
+    Columns(Vec<(usize, Initial)>),
     /// A matrix with orthonormal rows or columns, times `gain` (Saxe et al. 2013).
     Orthogonal {
         gain: f64,

@@ -58,7 +58,7 @@ pub fn schedule(graph: &Graph) -> Scheduled {
     let orders = order::choose(graph, &roots.live);
     let mut program = Program::default();
     let (interface, slots) = storage::external(graph, &roots, &mut program);
-    let steps = steps(graph, &mut roots, &orders, interface, &mut program);
+    let steps = steps(graph, &mut roots, &orders, interface, true, &mut program);
     program.steps = steps;
     for steps in [&mut program.prepare, &mut program.steps] {
         merge::siblings(steps);
@@ -71,14 +71,16 @@ pub fn schedule(graph: &Graph) -> Scheduled {
 }
 
 /// The steps of a graph, or of one step of a recurrence, between sources and outputs that lie where `interface` says.
+/// Loops over memory that lies together become one where `collapses`.
 fn steps(
     graph: &Graph,
     roots: &mut Roots,
     orders: &IndexVec<Value, Order>,
     interface: Interface,
+    collapses: bool,
     program: &mut Program,
 ) -> Vec<Step> {
     let fusion = fusion::choose(graph, roots, orders);
     let storage = storage::assign(graph, roots, orders, &fusion, interface, program);
-    emit::steps(graph, roots, orders, &fusion, &storage, program)
+    emit::steps(graph, roots, orders, &fusion, &storage, collapses, program)
 }

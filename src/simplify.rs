@@ -5,6 +5,7 @@
 
 mod algebra;
 mod folding;
+pub mod recurrence;
 mod shapes;
 
 use std::collections::BTreeMap;

@@ -179,7 +179,7 @@ fn nodes_carry_the_path_of_their_layer() {
 
 #[test]
 fn settings_have_defaults_and_overrides() {
-    let text = format!("{}\ngenerate lenet {{\n length 5\n}}\n", model("lenet"));
+    let text = model("lenet");
     let settings = network(&text).settings;
     assert_eq!((settings.batch, settings.epochs, settings.seed), (64, 5, 1));
     assert_eq!(settings.optimizer.lr(), 1e-3);

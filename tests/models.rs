@@ -153,7 +153,9 @@ fn loads(kernel: &Kernel, from: Buffer) -> bool {
 fn kernels(program: &Program) -> impl Iterator<Item = &Kernel> {
     program.steps.iter().filter_map(|step| match step {
         Step::Loop(kernel) => Some(kernel),
-        Step::MatMul(_) | Step::Conv(_) | Step::Pack(_) | Step::ScatterAdd(_) | Step::Scan(_) => None,
+        Step::MatMul(_) | Step::Conv(_) | Step::Pack(_) | Step::PackMatrix(_) | Step::ScatterAdd(_) | Step::Scan(_) => {
+            None
+        }
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use netc_runtime::Pool;
 use netc_runtime::abi::{self, Conv, MatMul};
-use netc_runtime::kernels::conv;
+use netc_runtime::kernels::{conv, matmul};
 
 /// Floating-point operations a second of independent fused multiply-adds, in units of 1e9.
 #[cfg(target_arch = "x86_64")]
@@ -88,6 +88,13 @@ fn beside_peak(threads: usize, repeats: usize, operations: f64, mut work: impl F
     (median(peaks), median(rates))
 }
 
+/// A descriptor without strides.
+fn matrix_product(m: i64, n: i64, k: i64, a: *const f32, b: *const f32, c: *mut f32) -> MatMul {
+    let (packed, epilogue) = (std::ptr::null(), None);
+    let [a_rs, a_cs, b_rs, b_cs, c_rs, a_bs, b_bs, c_bs] = [0; 8];
+    MatMul { m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, c_rs, packed, groups: 1, batch: 1, a_bs, b_bs, c_bs, epilogue }
+}
+
 fn product(threads: usize, m: usize, n: usize, k: usize, transposes: &str) {
     let pool = Pool::new(threads);
     let frame = [(&raw const pool) as u64];
@@ -100,7 +107,7 @@ fn product(threads: usize, m: usize, n: usize, k: usize, transposes: &str) {
     let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
     let c_rs = n as i64;
     let [m, n, k] = [m, n, k].map(|x| x as i64);
-    let d = MatMul { m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, c_rs, epilogue: None };
+    let d = MatMul { a_rs, a_cs, b_rs, b_cs, c_rs, ..matrix_product(m, n, k, a, b, c) };
     let (peak, rate) = beside_peak(threads, repeats, operations, || {
         // SAFETY: the descriptor is that of the vectors above.
         unsafe { abi::netc_matmul(frame.as_ptr(), &raw const d) };
@@ -109,6 +116,34 @@ fn product(threads: usize, m: usize, n: usize, k: usize, transposes: &str) {
     let bytes = 4.0 * (m * k + k * n + m * n) as f64 / operations * rate;
     println!(
         "{m:5} x {n:5} x {k:6} {transposes} {threads} threads: {rate:6.1} GFLOP/s, {share:5.1}% of {peak:.1}, {bytes:5.1} GB/s"
+    );
+}
+
+/// A product of few rows with a right operand that was packed before, at once after one another as in a recurrence.
+fn packed_product(threads: usize, m: usize, n: usize, k: usize, groups: usize) {
+    let pool = Pool::new(threads);
+    let frame = [(&raw const pool) as u64];
+    let (a, b, mut c) = (vec![0.5_f32; m * k], vec![0.25_f32; k * n], vec![0.0_f32; m * n]);
+    let mut packed = vec![0.0_f32; matmul::packed_len(k, n, groups) + 16];
+    let start = packed.as_ptr().align_offset(64);
+    let (a, b, c, packed) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), packed[start..].as_mut_ptr());
+    let operations = (2 * m * n * k) as f64;
+    let [m, n, k, groups] = [m, n, k, groups].map(|x| x as i64);
+    let d = MatMul { a_rs: k, a_cs: 1, b_rs: n, b_cs: 1, c_rs: n, packed, groups, ..matrix_product(m, n, k, a, b, c) };
+    let calls = (2e8 / operations).clamp(10.0, 1000.0);
+    // SAFETY: the descriptor is that of the vectors above.
+    unsafe { abi::netc_matmul_pack(frame.as_ptr(), &raw const d, packed) };
+    let (peak, rate) = beside_peak(threads, 25, operations * calls, || {
+        for _ in 0..calls as usize {
+            // SAFETY: as above.
+            unsafe { abi::netc_matmul(frame.as_ptr(), &raw const d) };
+        }
+    });
+    let share = 100.0 * rate / peak / threads as f64;
+    let time = operations / rate / 1e3;
+    let bytes = 4.0 * (k * n) as f64 / operations * rate;
+    println!(
+        "{m:5} x {n:5} x {k:6} packed {threads} threads: {rate:6.1} GFLOP/s, {share:5.1}% of {peak:.1}, {time:7.2} us, {bytes:5.1} GB/s"
     );
 }
 
@@ -215,14 +250,27 @@ fn products(threads: usize) {
     product(threads, 3000, 27, 64, "nn");
 }
 
+fn packed_products(threads: usize) {
+    for (n, k) in [(1024, 256), (256, 1024), (2048, 512), (256, 256)] {
+        for m in [1, 4, 16, 32, 50] {
+            packed_product(threads, m, n, k, 1);
+        }
+    }
+    packed_product(threads, 32, 1024, 256, 4);
+}
+
 fn main() {
     let wanted = std::env::args().nth(1).unwrap_or_default();
     for threads in [1, 2] {
-        if wanted != "products" {
+        let runs = |name: &str| wanted.is_empty() || wanted == name;
+        if runs("convolutions") {
             convolutions(threads);
         }
-        if wanted != "convolutions" {
+        if runs("products") {
             products(threads);
+        }
+        if runs("packed") {
+            packed_products(threads);
         }
     }
 }

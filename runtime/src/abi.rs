@@ -15,9 +15,11 @@ pub type KernelFn = unsafe extern "C" fn(frame: *const u64, begin: i64, end: i64
 /// on the thread that made the tile.
 pub type EpilogueFn = unsafe extern "C" fn(frame: *const u64, row: i64, rows: i64, col: i64, cols: i64);
 
-/// `c = a · b`, where `a` is `[m, k]`, `b` is `[k, n]` and `c` is `[m, n]`.
+/// `c = a · b`, where `a` is `[m, k]`, `b` is `[k, n]` and `c` is `[m, n]`; or `batch` such products.
 ///
-/// The epilogue's rows and columns are those of `c`.
+/// The epilogue's rows and columns are those of `c`. When `groups` is more than 1, the columns are as many runs of
+/// `n / groups` columns, and the epilogue's columns are those of one run: it is called on rows and columns that are
+/// complete in all runs. Products of a batch have neither groups nor an epilogue, nor is their `b` packed.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct MatMul {
@@ -35,6 +37,17 @@ pub struct MatMul {
     /// Columns of `c` are adjacent.
     pub c: *mut f32,
     pub c_rs: i64,
+    /// Null, or what [`netc_matmul_pack`] made of `b`, which is then not read.
+    pub packed: *const f32,
+    /// Divides `n`.
+    pub groups: i64,
+    pub batch: i64,
+    /// From the `a` of a product to that of the next.
+    pub a_bs: i64,
+    /// As `a_bs`.
+    pub b_bs: i64,
+    /// As `a_bs`.
+    pub c_bs: i64,
     pub epilogue: Option<EpilogueFn>,
 }
 
@@ -181,6 +194,12 @@ symbols! {
         unsafe { matmul::matmul(Frame(frame).pool(), Frame(frame), &*descriptor) };
     }
 
+    /// Packs `b` into [`matmul::packed_len`] floats, from the sizes `k`, `n` and `groups`. See [`MatMul`].
+    fn netc_matmul_pack(frame, descriptor: *const MatMul, packed: *mut f32) {
+        // SAFETY: promised by the caller.
+        unsafe { matmul::pack(Frame(frame).pool(), Frame(frame), &*descriptor, packed) };
+    }
+
     /// Writes `y` from `x` and `weight`. See [`Conv`].
     fn netc_conv2d(frame, descriptor: *const Conv) {
         // SAFETY: promised by the caller.
@@ -275,7 +294,7 @@ mod tests {
     #[test]
     fn symbols_have_their_linked_names() {
         let symbols = symbols();
-        assert_eq!(symbols.len(), 7);
+        assert_eq!(symbols.len(), 8);
         assert!(symbols.iter().all(|(name, address)| name.starts_with("netc_") && !address.is_null()));
     }
 }

@@ -6,7 +6,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{FuncRef, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use cranelift_module::FuncId;
-use netc_runtime::abi;
+use netc_runtime::abi::{self, MatMul};
 use netc_runtime::kernels::conv;
 
 use super::emit::Emitter;
@@ -15,8 +15,8 @@ use super::nest::Call;
 use super::work::work_per_point;
 use crate::index::Id;
 use crate::kernel::{
-    Algorithm, Buffer, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, Program, Scan,
-    ScatterAddCall, Step, View,
+    Algorithm, Buffer, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, PackMatrixCall, Program,
+    Scan, ScatterAddCall, Step, View,
 };
 use crate::types::{Dim, product};
 
@@ -48,6 +48,7 @@ impl Driver<'_, '_, '_> {
                 Step::MatMul(call) => self.matmul(call),
                 Step::Conv(call) => self.conv(call),
                 Step::Pack(call) => self.pack(call),
+                Step::PackMatrix(call) => self.pack_matrix(call),
                 Step::ScatterAdd(call) => self.scatter_add(call),
                 Step::Scan(scan) => self.scan(scan),
             }
@@ -125,26 +126,63 @@ impl Driver<'_, '_, '_> {
     }
 
     fn matmul(&mut self, call: &MatMulCall) {
-        let size = size_of::<abi::MatMul>();
+        let size = size_of::<MatMul>();
         let d = self.descriptor(size);
         for (offset, dim) in [
-            (offset_of!(abi::MatMul, m), &call.m),
-            (offset_of!(abi::MatMul, n), &call.n),
-            (offset_of!(abi::MatMul, k), &call.k),
-            (offset_of!(abi::MatMul, a_rs), &call.a.strides[0]),
-            (offset_of!(abi::MatMul, a_cs), &call.a.strides[1]),
-            (offset_of!(abi::MatMul, b_rs), &call.b.strides[0]),
-            (offset_of!(abi::MatMul, b_cs), &call.b.strides[1]),
-            (offset_of!(abi::MatMul, c_rs), &call.c.strides[0]),
+            (offset_of!(MatMul, batch), &call.batch),
+            (offset_of!(MatMul, m), &call.m),
+            (offset_of!(MatMul, n), &call.n),
+            (offset_of!(MatMul, k), &call.k),
+            (offset_of!(MatMul, groups), &Dim::fixed(call.groups)),
         ] {
             self.put_size(&d, offset, dim);
         }
-        self.put_view(&d, offset_of!(abi::MatMul, a), &call.a);
-        self.put_view(&d, offset_of!(abi::MatMul, b), &call.b);
-        self.put_view(&d, offset_of!(abi::MatMul, c), &call.c);
-        let frame = self.put_epilogue(&d, offset_of!(abi::MatMul, epilogue), call.epilogue.as_ref());
+        for (view, base, strides) in [
+            (
+                &call.a,
+                offset_of!(MatMul, a),
+                [offset_of!(MatMul, a_bs), offset_of!(MatMul, a_rs), offset_of!(MatMul, a_cs)],
+            ),
+            (
+                &call.b,
+                offset_of!(MatMul, b),
+                [offset_of!(MatMul, b_bs), offset_of!(MatMul, b_rs), offset_of!(MatMul, b_cs)],
+            ),
+            (&call.c, offset_of!(MatMul, c), [offset_of!(MatMul, c_bs), offset_of!(MatMul, c_rs), usize::MAX]),
+        ] {
+            self.put_view(&d, base, view);
+            // The leading stride is there in a batch only; the columns of `c` are contiguous.
+            let missing = strides.len() - view.strides.len();
+            for (&offset, stride) in
+                strides[missing..].iter().zip(&view.strides).filter(|(offset, _)| **offset != usize::MAX)
+            {
+                self.put_size(&d, offset, stride);
+            }
+        }
+        if let Some(packed) = call.packed {
+            let address = self.buffer(packed);
+            self.put(&d, offset_of!(MatMul, packed), address);
+        }
+        let frame = self.put_epilogue(&d, offset_of!(MatMul, epilogue), call.epilogue.as_ref());
         let address = self.address_of(&d);
         self.call("netc_matmul", frame, &[address]);
+    }
+
+    fn pack_matrix(&mut self, call: &PackMatrixCall) {
+        let d = self.descriptor(size_of::<MatMul>());
+        for (offset, dim) in [
+            (offset_of!(MatMul, n), &Dim::fixed(call.n)),
+            (offset_of!(MatMul, k), &Dim::fixed(call.k)),
+            (offset_of!(MatMul, groups), &Dim::fixed(call.groups)),
+            (offset_of!(MatMul, b_rs), &call.b.strides[0]),
+            (offset_of!(MatMul, b_cs), &call.b.strides[1]),
+        ] {
+            self.put_size(&d, offset, dim);
+        }
+        self.put_view(&d, offset_of!(MatMul, b), &call.b);
+        let packed = self.buffer(call.packed);
+        let address = self.address_of(&d);
+        self.call("netc_matmul_pack", self.frame, &[address, packed]);
     }
 
     fn conv(&mut self, call: &ConvCall) {

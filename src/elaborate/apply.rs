@@ -109,9 +109,17 @@ impl<'a, 'b> Cx<'a, 'b> {
             );
             return self.fail(Code::NotSupported, text, used.span);
         }
+        let is_in_cell = self.scopes.iter().any(|scope| scope.step.is_some());
+        if is_in_cell && used.layer.name == "batchnorm" {
+            let text = "`batchnorm` stands in a cell, where each step would have statistics of its own";
+            let message = Message::new(Code::NotSupported, text);
+            return self.error(message.help("use `layernorm`, which needs none").at(used.span));
+        }
         let outside = self.builder.set_origin(Some(self.builder.add_origin(&path)));
         let n_known = self.store.parameters.len();
+        let recurrent = self.recurrent_parts(x.var);
         let mut cx = LayerCx::new(self.builder, self.mode, &path, &mut self.store);
+        cx.recurrent = recurrent;
         let result = (used.layer.apply)(&mut cx, x.var, &used.args);
         let report = cx.report;
         for parameter in &mut self.store.parameters[n_known..] {
@@ -130,7 +138,9 @@ impl<'a, 'b> Cx<'a, 'b> {
         self.builder.set_origin(outside);
         // Losses and metrics are no part of the network's table.
         if let (Value::Tensor(y), Class::Layer | Class::Activation) = (&result, used.layer.class) {
-            self.row(path, used.kind, y, report, used.span);
+            let others = report.others.clone();
+            self.row(path.clone(), used.kind, y, report, used.span);
+            self.rows_apart(&path, used.kind, others, used.span);
         }
         result
     }
@@ -214,6 +224,22 @@ impl<'a, 'b> Cx<'a, 'b> {
             explanation: report.explanation,
             span,
         });
+    }
+
+    /// Rows for what a layer counts in other sizes.
+    fn rows_apart(&mut self, path: &str, kind: &str, others: Vec<(&'static str, Dim)>, span: Span) {
+        for (name, count) in others {
+            self.layers.push(LayerUse {
+                path: format!("{path}.{name}"),
+                kind: kind.to_owned(),
+                shape: Vec::new(),
+                n_parameters: 0,
+                multiply_accumulates: count,
+                activation_bytes: Dim::fixed(0),
+                explanation: Vec::new(),
+                span,
+            });
+        }
     }
 
     fn defined(&mut self, used: &DefinedUse<'a, 'b>, x: Tensor<'b>, path: String) -> Value<'a, 'b> {

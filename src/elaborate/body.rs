@@ -388,7 +388,10 @@ impl<'a, 'b> Cx<'a, 'b> {
             self.error(message.help(format!("declare it as an input: `input {target}`")).at(span));
             return;
         }
-        self.outputs.push(Output { role: OutputRole::Output, name, value: tensor.var.id });
+        // Beyond the end of a member's sequence there is nothing to see.
+        let zero = || self.builder.scalar(0.0);
+        let var = self.store.mask_of(tensor.var).map_or(tensor.var, |mask| mask.select(tensor.var, zero()));
+        self.outputs.push(Output { role: OutputRole::Output, name, value: var.id });
     }
 
     /// A target that a value is computed from.

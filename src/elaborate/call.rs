@@ -111,7 +111,8 @@ impl<'a, 'b> Cx<'a, 'b> {
         // How many values it takes besides the one that flows in.
         let n_others = match &***function {
             Function::Library(used) => {
-                used.layer.arguments.iter().filter(|argument| argument.kind == Kind::Value).count()
+                let positional = used.layer.arguments.iter().take(used.layer.positional);
+                positional.filter(|argument| argument.kind == Kind::Value).count()
             }
             Function::Defined(used) => n_inputs(used.definition).saturating_sub(1),
             _ => 0,

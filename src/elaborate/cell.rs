@@ -11,6 +11,7 @@ use crate::diag::{Code, Message, Span};
 use crate::graph::{Recurrence, Var};
 use crate::layers::{lead, user_shape};
 use crate::network::LayerUse;
+use crate::ops::Op;
 use crate::syntax::ast::{Decl, Expr, Ident};
 use crate::types::{Dim, ElementType, TensorType, product, show_shape};
 
@@ -88,8 +89,10 @@ impl<'a, 'b> Cx<'a, 'b> {
             scope.flow = Flow::At(Value::Tensor(values[0].0.clone()));
         }
         scope.step = Some(Step { recurrence, path: path.clone(), outer, states: Vec::new(), init });
+        let n_errors = self.errors.len();
         let (value, step) = self.cell_body(used, scope, values);
         let result = self.close(used, step, value, mask, path.clone(), reverse);
+        self.blame_use(used, n_errors);
         self.builder.set_origin(outside);
         self.reverse = reverse;
         let products = std::mem::replace(&mut self.products, products);
@@ -97,6 +100,16 @@ impl<'a, 'b> Cx<'a, 'b> {
             self.cell_row(used, path, y, (n_rows, n_known), &steps, products);
         }
         result
+    }
+
+    /// What is wrong within a cell of the library was caused where it is used.
+    fn blame_use(&mut self, used: &DefinedUse<'a, 'b>, n_errors: usize) {
+        let file = used.definition.name.span.file;
+        if self.program.library.contains(&file) {
+            for error in self.errors[n_errors..].iter_mut().filter(|error| error.span.file == file) {
+                error.labels.push((used.span, "used here".to_owned()));
+            }
+        }
     }
 
     /// The value at the present step of a sequence along `steps`; what has no such axis is the same at every step.
@@ -355,6 +368,23 @@ impl<'a, 'b> Cx<'a, 'b> {
     fn is_before_step(&mut self, value: Var<'b>) -> bool {
         let step = self.scope().step.as_ref().expect("states stand in cells");
         !step.recurrence.varies(value)
+    }
+
+    /// See [`LayerCx::recurrent`](crate::layers::LayerCx).
+    pub(super) fn recurrent_parts(&self, x: Var<'b>) -> Vec<(usize, bool)> {
+        let Some(step) = self.scopes.iter().rev().find_map(|scope| scope.step.as_ref()) else { return Vec::new() };
+        let node = self.builder.node(x.id);
+        let size = |var: Var<'b>| var.shape().last().and_then(Dim::as_fixed).unwrap_or(0);
+        let parts: Vec<(usize, bool)> = match node.op {
+            Op::Concat(concat) if concat.axis + 1 == x.rank() => {
+                let parts = node.args.iter().map(|&part| self.builder.var(part));
+                parts.map(|part| (size(part), step.recurrence.recurs(part))).collect()
+            }
+            // The state itself.
+            Op::Source(_) => vec![(size(x), step.recurrence.recurs(x))],
+            _ => Vec::new(),
+        };
+        if parts.iter().any(|(_, recurs)| *recurs) { parts } else { Vec::new() }
     }
 
     /// `h' = …`

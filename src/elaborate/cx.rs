@@ -36,6 +36,8 @@ pub(super) struct Cx<'a, 'b> {
     pub(super) scopes: Vec<Scope<'a, 'b>>,
     pub(super) ports: Vec<Port>,
     pub(super) layers: Vec<LayerUse>,
+    /// The names of the sequence axes of the ports.
+    pub(super) axes: Vec<String>,
     pub(super) outputs: Vec<Output>,
     pub(super) n_losses: usize,
     /// What cells have ended with, by their paths.
@@ -65,6 +67,7 @@ impl<'a, 'b> Cx<'a, 'b> {
             scopes: Vec::new(),
             ports: Vec::new(),
             layers: Vec::new(),
+            axes: Vec::new(),
             outputs: Vec::new(),
             n_losses: 0,
             finals: BTreeMap::new(),

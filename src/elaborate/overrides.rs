@@ -1,6 +1,8 @@
 //! What the command line sets: `--set hidden=256`, `--set train.optimizer.lr=1e-4`.
 
 use super::cx::{Cx, report};
+use super::generate;
+use super::program::Program;
 use super::settings::{SETTINGS, argument_names};
 use super::value::Value;
 use crate::diag::{Code, Diagnostic, FileId, Message, Sources, Span};
@@ -56,12 +58,17 @@ impl Overrides {
     }
 
     /// Reports names that are neither parameters of the net nor settings.
-    pub(super) fn check(&self, net: &Definition, errors: &mut Vec<Diagnostic>) {
+    pub(super) fn check(&self, program: &Program<'_>, net: &Definition, errors: &mut Vec<Diagnostic>) {
         let params: Vec<&str> = net.params.iter().map(|param| param.name.text.as_str()).collect();
         let mut valid: Vec<String> = params.iter().map(|&name| name.to_owned()).collect();
         for setting in SETTINGS {
             valid.push(format!("train.{setting}"));
             valid.extend(argument_names(setting).iter().map(|argument| format!("train.{setting}.{argument}")));
+        }
+        if generate::entries(program, net).is_some() {
+            valid.extend(
+                generate::SETTINGS.iter().filter(|name| **name != "feed").map(|name| format!("generate.{name}")),
+            );
         }
         for Override { path, value } in &self.all {
             let name = path.join(".");
@@ -92,5 +99,10 @@ impl Overrides {
     pub(super) fn find(&self, setting: &str, argument: Option<&str>) -> Option<&Expr> {
         let path: Vec<&str> = ["train", setting].into_iter().chain(argument).collect();
         self.all.iter().find(|set| set.path == path).map(|set| &set.value)
+    }
+
+    /// What was set for `generate.setting`.
+    pub(super) fn find_generate(&self, setting: &str) -> Option<&Expr> {
+        self.all.iter().find(|set| set.path == ["generate", setting]).map(|set| &set.value)
     }
 }

@@ -127,6 +127,7 @@ impl<'a, 'b> Cx<'a, 'b> {
             && self.known(&name.text).is_none()
         {
             let axis = Dim::axis(&name.text);
+            self.axes.push(name.text.clone());
             self.scope().define(&name.text, Value::Size(axis.clone()), name.span);
             return Some(axis);
         }

@@ -1,4 +1,4 @@
-//! Settings: `train NAME { }` becomes [`TrainSettings`]; names of `generate NAME { }` are checked.
+//! Settings: `train NAME { }` becomes [`TrainSettings`]; those of `generate` are in `generate`.
 
 use super::cx::{Cx, report};
 use super::overrides::Overrides;
@@ -12,8 +12,6 @@ use crate::syntax::ast::{Arg, Definition, Expr, ExprKind, Setting, SettingValue,
 
 /// What a `train` block may say.
 pub(super) const SETTINGS: [&str; 7] = ["optimizer", "schedule", "clip", "batch", "epochs", "seed", "tbptt"];
-/// What a `generate` block may say.
-const GENERATE: [&str; 5] = ["feed", "until", "length", "temperature", "seed"];
 
 /// One thing to choose, with its arguments: `adam(lr = 1e-3)`.
 struct Choice {
@@ -127,7 +125,7 @@ pub(super) fn read(
     let mut seen: Vec<(SettingsKind, &str, Span)> = Vec::new();
     for settings in &program.settings {
         let (kind, target) = (settings.kind, settings.target.text.as_str());
-        let names: &[&str] = if kind == SettingsKind::Train { &SETTINGS } else { &GENERATE };
+        let names: &[&str] = if kind == SettingsKind::Train { &SETTINGS } else { &super::generate::SETTINGS };
         reader.known_names(&settings.entries, names);
         if !program.nets.iter().any(|net| net.name.text == target) {
             let message = Message::new(Code::UnknownNet, format!("the file has no net `{target}`"));
@@ -170,8 +168,7 @@ impl<'a> Reader<'a, '_> {
                 self.cx.error(message.at(entry.name.span));
                 continue;
             }
-            // Each input may have a feed of its own.
-            let first = entries[..i].iter().find(|first| first.name.text == name && name != "feed");
+            let first = entries[..i].iter().find(|first| first.name.text == name);
             if let Some(first) = first {
                 let message = Message::new(Code::DuplicateSetting, format!("`{name}` is set twice"));
                 report(

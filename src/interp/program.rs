@@ -11,8 +11,8 @@ use netc_runtime::rng::Key;
 use super::{Precision, Scope, binary, compare, unary};
 use crate::index::IndexVec;
 use crate::kernel::{
-    Address, Axis, Buffer, Condition, ConvCall, Direction, Expr, Int, IntExpr, Kernel, MatMulCall, PackCall, Program,
-    Scalar, Scan, ScatterAddCall, Step, View,
+    Address, Axis, Buffer, Condition, ConvCall, Direction, Expr, Int, IntExpr, Kernel, MatMulCall, Program, Scalar,
+    Scan, ScatterAddCall, Step, View,
 };
 use crate::types::{Dim, Extents};
 
@@ -45,7 +45,8 @@ impl Cx {
                 Step::Loop(kernel) => self.kernel(kernel, memory),
                 Step::MatMul(call) => self.matmul(call, memory),
                 Step::Conv(call) => self.conv(call, memory),
-                Step::Pack(call) => self.pack(call, memory),
+                // Nothing here reads what is packed: the weight itself serves.
+                Step::Pack(_) | Step::PackMatrix(_) => {}
                 Step::ScatterAdd(call) => self.scatter_add(call, memory),
                 Step::Scan(scan) => self.scan(scan, memory),
             }
@@ -85,11 +86,14 @@ impl Cx {
     // Library calls.
 
     fn matmul(&self, call: &MatMulCall, memory: &mut Memory) {
-        let [m, n, k] = [&call.m, &call.n, &call.k].map(|dim| self.size(dim));
-        for (i, j) in pairs(m, n) {
-            let products = (0..k).map(|p| self.read(memory, &call.a, &[i, p]) * self.read(memory, &call.b, &[p, j]));
-            let sum = products.sum();
-            self.write(memory, &call.c, &[i, j], sum);
+        let [batch, m, n, k] = [&call.batch, &call.m, &call.n, &call.k].map(|dim| self.size(dim));
+        for (of, (i, j)) in (0..batch).flat_map(|of| pairs(m, n).map(move |at| (of, at))) {
+            // Views have a leading axis in a batch only.
+            let skip = usize::from(call.batch.is_one());
+            let a = |p| self.read(memory, &call.a, &[of, i, p][skip..]);
+            let b = |p| self.read(memory, &call.b, &[of, p, j][skip..]);
+            let sum = (0..k).map(|p| a(p) * b(p)).sum();
+            self.write(memory, &call.c, &[of, i, j][skip..], sum);
         }
         call.epilogue.iter().for_each(|kernel| self.kernel(kernel, memory));
     }
@@ -130,8 +134,6 @@ impl Cx {
         }
         call.epilogue.iter().for_each(|kernel| self.kernel(kernel, memory));
     }
-    /// Nothing here reads a packed weight: the weight itself serves.
-    fn pack(&self, _: &PackCall, _: &mut Memory) {}
     fn scatter_add(&self, call: &ScatterAddCall, memory: &mut Memory) {
         for (row, col) in pairs(call.table_rows, call.cols) {
             self.write(memory, &call.table, &[row, col], 0.0);

@@ -25,6 +25,7 @@ impl Step {
             Step::MatMul(call) => {
                 read(call.a.buffer);
                 read(call.b.buffer);
+                call.packed.into_iter().for_each(read);
                 visit(Access { buffer: call.c.buffer, mode: Mode::Write });
                 if let Some(epilogue) = &call.epilogue {
                     epilogue.for_each_access(visit);
@@ -46,6 +47,10 @@ impl Step {
             }
             Step::Pack(call) => {
                 read(call.weight.buffer);
+                visit(Access { buffer: call.packed, mode: Mode::Write });
+            }
+            Step::PackMatrix(call) => {
+                read(call.b.buffer);
                 visit(Access { buffer: call.packed, mode: Mode::Write });
             }
             Step::ScatterAdd(call) => {
@@ -70,7 +75,7 @@ impl Step {
         match self {
             Step::Loop(kernel) => kernel.for_each_dim(visit),
             Step::MatMul(call) => {
-                [&call.m, &call.n, &call.k].into_iter().for_each(&mut *visit);
+                [&call.batch, &call.m, &call.n, &call.k].into_iter().for_each(&mut *visit);
                 [&call.a, &call.b, &call.c].into_iter().for_each(|view| view.for_each_dim(visit));
                 call.epilogue.iter().for_each(|kernel| kernel.for_each_dim(visit));
             }
@@ -83,6 +88,7 @@ impl Step {
                 call.geometry.for_each_dim(visit);
                 call.weight.for_each_dim(visit);
             }
+            Step::PackMatrix(call) => call.b.for_each_dim(visit),
             Step::ScatterAdd(call) => {
                 visit(&call.rows);
                 [&call.index, &call.source, &call.table].into_iter().for_each(|view| view.for_each_dim(visit));

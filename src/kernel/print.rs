@@ -52,6 +52,10 @@ impl Display for Step {
                 let (direction, algorithm) = (call.direction, call.algorithm);
                 write!(f, "{} = pack {direction:?} {algorithm:?} {}", call.packed, call.weight)
             }
+            Step::PackMatrix(call) => {
+                write!(f, "{} = pack matrix {}x{} {}", call.packed, call.k, call.n, call.b)?;
+                if call.groups > 1 { write!(f, " groups {}", call.groups) } else { Ok(()) }
+            }
             Step::ScatterAdd(call) => {
                 let (rows, cols) = (&call.rows, call.cols);
                 write!(f, "{}[{}x{cols}] = scatter_add {rows}x{cols} ", call.table, call.table_rows)?;
@@ -83,8 +87,18 @@ impl Display for Step {
 
 impl Display for MatMulCall {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let MatMulCall { m, n, k, a, b, c, epilogue } = self;
-        write!(f, "{c} = matmul {m}x{n}x{k} {a} @ {b}")?;
+        let MatMulCall { batch, m, n, k, a, b, c, packed, groups, epilogue } = self;
+        write!(f, "{c} = matmul ")?;
+        if !batch.is_one() {
+            write!(f, "{batch} of ")?;
+        }
+        write!(f, "{m}x{n}x{k} {a} @ {b}")?;
+        if let Some(packed) = packed {
+            write!(f, " packed {packed}")?;
+        }
+        if *groups > 1 {
+            write!(f, " groups {groups}")?;
+        }
         write_epilogue(f, epilogue.as_ref())
     }
 }

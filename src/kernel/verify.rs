@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Address, Axis, Expr, Geometry, Home, Int, IntExpr, Kernel, Program, Scalar, Step};
+use netc_runtime::kernels::matmul::packed_len;
+
+use super::{Address, Axis, Expr, Geometry, Home, Int, IntExpr, Kernel, MatMulCall, Program, Scalar, Step};
 use crate::index::IndexVec;
-use crate::types::{ElementType, Symbol};
+use crate::types::{Dim, ElementType, Symbol};
 
 impl Program {
     /// Checks what the types' comments promise; for debug builds and tests.
@@ -33,10 +35,15 @@ impl Program {
         match step {
             Step::Loop(kernel) => kernel.verify(self),
             Step::MatMul(call) => {
+                let is_batch = !call.batch.is_one();
                 for view in [&call.a, &call.b, &call.c] {
-                    assert_eq!(view.strides.len(), 2, "a matrix has two strides: {step}");
+                    assert_eq!(view.strides.len(), 2 + usize::from(is_batch), "a matrix has two strides: {step}");
                 }
-                assert!(call.c.strides[1].is_one() || call.n.is_one(), "columns of the result are contiguous: {step}");
+                let is_dense = call.c.strides.last().is_some_and(Dim::is_one);
+                assert!(is_dense || call.n.is_one(), "columns of the result are contiguous: {step}");
+                let is_plain = call.packed.is_none() && call.groups == 1 && call.epilogue.is_none();
+                assert!(!is_batch || is_plain, "a batch of products is nothing else: {step}");
+                self.verify_runs(step, call);
                 self.verify_epilogue(step, call.epilogue.as_ref());
             }
             Step::Conv(call) => {
@@ -55,6 +62,12 @@ impl Program {
                 self.verify_epilogue(step, call.epilogue.as_ref());
             }
             Step::Pack(_) => {}
+            Step::PackMatrix(call) => {
+                assert_eq!(call.b.strides.len(), 2, "a matrix has two strides: {step}");
+                assert!(call.groups > 0 && call.n.is_multiple_of(call.groups), "runs are of one length: {step}");
+                let len = packed_len(call.k, call.n, call.groups);
+                assert_eq!(self.buffers[call.packed].len, Dim::fixed(len), "a packed matrix has its length: {step}");
+            }
             Step::ScatterAdd(call) => {
                 assert_eq!((call.index.strides.len(), call.source.strides.len()), (1, 2), "{step}");
             }
@@ -68,6 +81,22 @@ impl Program {
                     self.verify_step(inner);
                 }
             }
+        }
+    }
+    /// Groups divide the columns, and the epilogue of several groups goes over the columns of one.
+    fn verify_runs(&self, step: &Step, call: &MatMulCall) {
+        let run = call.n.divided_by(&Dim::fixed(call.groups));
+        let Some(run) = run else { panic!("runs are of one length: {step}") };
+        if let Some(packed) = call.packed {
+            let (Some(k), Some(n)) = (call.k.as_fixed(), call.n.as_fixed()) else {
+                panic!("a packed matrix has fixed sizes: {step}")
+            };
+            let len = Dim::fixed(packed_len(k, n, call.groups));
+            assert_eq!(self.buffers[packed].len, len, "a packed matrix has its length: {step}");
+        }
+        if let Some(kernel) = call.epilogue.as_ref().filter(|_| call.groups > 1) {
+            let extents: Vec<&Dim> = kernel.domain.iter().map(|&axis| &kernel.axes[axis]).collect();
+            assert_eq!(extents, [&call.m, &run], "an epilogue of groups goes over one run: {step}");
         }
     }
     fn verify_epilogue(&self, step: &Step, epilogue: Option<&Kernel>) {

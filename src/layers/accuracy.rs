@@ -27,8 +27,8 @@ fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Va
     if target.shape() == x.shape() {
         let half = x.builder.scalar(0.5);
         let said = x.compare(CompareFn::Ge, half);
-        return Ok(mean_all(said.compare(CompareFn::Eq, as_numbers(target).compare(CompareFn::Ge, half))));
+        return Ok(mean_all(cx, said.compare(CompareFn::Eq, as_numbers(target).compare(CompareFn::Ge, half))));
     }
     let rank = rank_of_target(cx, "accuracy", x, target)?;
-    share_within(rank, 1.0, target, args.find_count("ignore"))
+    share_within(cx, rank, 1.0, target, args.find_count("ignore"))
 }

@@ -42,11 +42,23 @@ fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Va
     let (mean, variance) = match cx.mode {
         Mode::Inference => (running_mean.reshape(&column), running_var.reshape(&column)),
         Mode::Training => {
-            let mean = x.mean(&others);
-            let centered = x - mean;
-            let variance = (centered * centered).mean(&others);
-
-            let n = cx.builder.size(&product(&others.iter().map(|&i| shape[i].clone()).collect::<Vec<_>>()));
+            let sizes = |axes: &[usize]| product(&axes.iter().map(|&i| shape[i].clone()).collect::<Vec<_>>());
+            let (mean, variance, n) = match cx.mask_of(x) {
+                None => {
+                    let mean = x.mean(&others);
+                    let centered = x - mean;
+                    (mean, (centered * centered).mean(&others), cx.builder.size(&sizes(&others)))
+                }
+                // Of sequences, over the steps that exist.
+                Some(mask) => {
+                    let zero = cx.builder.scalar(0.0);
+                    let places = cx.builder.size(&sizes(&(axis + 1..shape.len()).collect::<Vec<_>>()));
+                    let n = (mask.sum(&others) * places).maximum(cx.builder.scalar(1.0));
+                    let mean = mask.select(x, zero).sum(&others) / n;
+                    let centered = mask.select(x - mean, zero);
+                    (mean, (centered * centered).sum(&others) / n, n)
+                }
+            };
             // The unbiased variance of a single number would be 0 / 0.
             let unbiased = variance * n / (n - 1.0).maximum(cx.builder.scalar(1.0));
             let momentum = args.number("momentum");

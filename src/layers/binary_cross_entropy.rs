@@ -22,13 +22,13 @@ pub(super) const LAYER: Layer = Layer::new(
 )
 .positional(1);
 
-fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
+fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
     let target = same_shape("binary_cross_entropy", x, args.value("target"))?;
     let builder = x.builder;
     if args.flag("from_logits") {
         // max(x, 0) - x * target + log(1 + exp(-|x|)), which does not overflow.
         let zero = builder.scalar(0.0);
-        return Ok(mean_all(x.maximum(zero) - x * target + (1.0 + (-x.abs()).exp()).log()));
+        return Ok(mean_all(cx, x.maximum(zero) - x * target + (1.0 + (-x.abs()).exp()).log()));
     }
     // The logarithm never sees a 0, so that its gradient stays finite.
     let log = |p: Var<'b>| {
@@ -36,5 +36,5 @@ fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<V
         let log = positive.select(p, builder.scalar(1.0)).log();
         positive.select(log, builder.scalar(-100.0)).maximum(builder.scalar(-100.0))
     };
-    Ok(-mean_all(target * log(x) + (1.0 - target) * log(1.0 - x)))
+    Ok(-mean_all(cx, target * log(x) + (1.0 - target) * log(1.0 - x)))
 }

@@ -7,12 +7,18 @@ use crate::diag::{Code, Message};
 use crate::ensure;
 use crate::graph::Var;
 use crate::kernel::CompareFn;
-use crate::types::{Dim, ElementType, show_shape};
+use crate::types::{Dim, ElementType, product, show_shape};
 
-/// The mean over all elements, a number.
-pub(super) fn mean_all(x: Var<'_>) -> Var<'_> {
-    let axes: Vec<usize> = (0..x.rank()).collect();
-    x.mean(&axes).reshape(&[])
+/// The mean over all elements, a number; of sequences over the steps that exist, and 0 when none does.
+pub(super) fn mean_all<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>) -> Var<'b> {
+    let Some(mask) = cx.mask_of(x) else {
+        let axes: Vec<usize> = (0..x.rank()).collect();
+        return x.mean(&axes).reshape(&[]);
+    };
+    let shape = x.shape();
+    let each = cx.builder.size(&product(&shape[lead(&shape)..]));
+    let n = (sum_all(mask) * each).maximum(cx.builder.scalar(1.0));
+    sum_all(mask.select(x, cx.builder.scalar(0.0))) / n
 }
 
 /// The sum over all elements, a number.
@@ -22,10 +28,10 @@ pub(super) fn sum_all(x: Var<'_>) -> Var<'_> {
 }
 
 /// The sum over features, then the mean over batch and sequence.
-pub(super) fn mean_of_members(x: Var<'_>) -> Var<'_> {
+pub(super) fn mean_of_members<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>) -> Var<'b> {
     let shape = x.shape();
     let n = lead(&shape);
-    mean_all(x.sum(&(n..shape.len()).collect::<Vec<_>>()))
+    mean_all(cx, x.sum(&(n..shape.len()).collect::<Vec<_>>()))
 }
 
 /// Tokens as the numbers they are.
@@ -130,7 +136,7 @@ fn one_hot<'b>(x: Var<'b>, target: Var<'b>, axis: usize) -> Var<'b> {
 /// # Errors
 /// When target and scores do not fit, or there are not as many weights as classes.
 pub(super) fn surprise<'b>(
-    cx: &LayerCx<'_, 'b>,
+    cx: &mut LayerCx<'_, 'b>,
     layer: &str,
     logarithms: Var<'b>,
     args: &Args<'b>,
@@ -144,7 +150,7 @@ pub(super) fn surprise<'b>(
         let axis = class_axis(layer, logarithms)?;
         let classes = cx.builder.size(&logarithms.shape()[axis]);
         let wanted = (1.0 - smoothing) * target + cx.builder.scalar(smoothing) / classes;
-        return Ok(-mean_all((wanted * logarithms).sum(&[axis])));
+        return Ok(-mean_all(cx, (wanted * logarithms).sum(&[axis])));
     }
 
     let axis = check_classes(cx, layer, logarithms, target)?;
@@ -167,7 +173,7 @@ pub(super) fn surprise<'b>(
         surprise = (1.0 - smoothing) * surprise + smoothing * even;
     }
     if weights.is_none() && ignore.is_none() {
-        return Ok(mean_all(surprise));
+        return Ok(mean_all(cx, surprise));
     }
     let mut share = match &weights {
         Some(weights) => {
@@ -183,6 +189,11 @@ pub(super) fn surprise<'b>(
             as_numbers(target).reshape(&share.shape()).compare(CompareFn::Ne, logarithms.builder.scalar(ignore as f64));
         surprise = surprise * counts;
         share = share * counts;
+    }
+    if let Some(mask) = cx.mask_of(surprise) {
+        let zero = cx.builder.scalar(0.0);
+        surprise = mask.select(surprise, zero);
+        share = share * mask;
     }
     // Where every position is ignored, nothing is surprising.
     let total = sum_all(share);
@@ -218,13 +229,17 @@ pub(super) fn rank_of_target<'b>(
 /// # Errors
 /// None so far; in the form of what layers return.
 pub(super) fn share_within<'b>(
+    cx: &mut LayerCx<'_, 'b>,
     rank: Var<'b>,
     k: f64,
     target: Var<'b>,
     ignore: Option<usize>,
 ) -> Result<Var<'b>, Message> {
     let within = rank.compare(CompareFn::Lt, rank.builder.scalar(k));
-    let Some(ignore) = ignore else { return Ok(mean_all(within)) };
-    let counts = as_numbers(target).compare(CompareFn::Ne, rank.builder.scalar(ignore as f64));
+    let Some(ignore) = ignore else { return Ok(mean_all(cx, within)) };
+    let mut counts = as_numbers(target).compare(CompareFn::Ne, rank.builder.scalar(ignore as f64));
+    if let Some(mask) = cx.mask_of(counts) {
+        counts = counts * mask;
+    }
     Ok(sum_all(within * counts) / sum_all(counts).maximum(rank.builder.scalar(1.0)))
 }

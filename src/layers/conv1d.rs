@@ -35,6 +35,8 @@ fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Va
     match features[..] {
         // [.., T, channels] -> [.., channels, T, 1], and back.
         [channels] if n > 1 => {
+            // Beyond the end of a member there are zeros, as beyond the end of the axis.
+            let x = cx.existing_along(x, n - 1);
             let shape = x.shape();
             let (outer, length) = (shape[..n - 1].to_vec(), shape[n - 1].clone());
             let rows = crate::types::product(&outer);

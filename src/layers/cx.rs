@@ -46,6 +46,9 @@ pub struct LayerCx<'c, 'b> {
     path: &'c str,
     store: &'c mut Store<'b>,
     pub report: Report,
+    /// In a cell, the parts that are joined in what flows in: how many features each has, and whether it depends on
+    /// a state. Empty where no state does.
+    pub recurrent: Vec<(usize, bool)>,
 }
 
 /// What one use of a layer tells about itself.
@@ -57,6 +60,8 @@ pub struct Report {
     pub sizes: Vec<Size>,
     /// Elements of the parameters that this use is the first to need.
     pub n_parameters: usize,
+    /// Multiply-accumulates that are counted in other sizes, by the name of their row.
+    pub others: Vec<(&'static str, Dim)>,
 }
 
 /// How one size of the result came about.
@@ -134,6 +139,20 @@ impl<'b> Store<'b> {
         self.masks.insert(axis.clone(), mask?);
         mask
     }
+    /// 1 where the steps along one sequence axis of `x` exist, in a shape that stretches to that of `x`.
+    pub fn mask_along(&mut self, x: Var<'b>, axis: usize) -> Option<Var<'b>> {
+        let shape = x.shape();
+        let mask = self.mask(x.builder, &shape[axis])?;
+        let beside = |(i, size): (usize, &Dim)| if i == 0 || i == axis { size.clone() } else { Dim::ONE };
+        Some(mask.reshape(&shape.iter().enumerate().map(beside).collect::<Vec<_>>()))
+    }
+    /// The same for all sequence axes of `x` together; none when it has none.
+    pub fn mask_of(&mut self, x: Var<'b>) -> Option<Var<'b>> {
+        let shape = x.shape();
+        let n = lead(&shape);
+        let mask = (1..n).filter_map(|axis| self.mask_along(x, axis)).reduce(|a, b| a * b)?;
+        Some(mask.broadcast_to(&[&shape[..n], &vec![Dim::ONE; shape.len() - n]].concat()))
+    }
     /// Leaves an output for each state that training replaces.
     pub fn add_update_outputs(&self, builder: &'b Builder) {
         for path in &self.updates {
@@ -145,15 +164,21 @@ impl<'b> Store<'b> {
 
 impl<'c, 'b> LayerCx<'c, 'b> {
     pub fn new(builder: &'b Builder, mode: Mode, path: &'c str, store: &'c mut Store<'b>) -> Self {
-        LayerCx { builder, mode, path, store, report: Report::default() }
+        LayerCx { builder, mode, path, store, report: Report::default(), recurrent: Vec::new() }
     }
     /// A trained tensor of this layer; `fans` are those of the weight it belongs to.
     ///
     /// # Errors
     /// See [`Store::parameter`].
     pub fn parameter(&mut self, name: &str, shape: &[usize], init: Init, fans: Fans) -> Result<Var<'b>, Message> {
+        self.parameter_from(name, shape, init.with_fans(fans))
+    }
+    /// The same with first values that are chosen already.
+    ///
+    /// # Errors
+    /// See [`Store::parameter`].
+    pub fn parameter_from(&mut self, name: &str, shape: &[usize], initial: Initial) -> Result<Var<'b>, Message> {
         let before = self.store.parameters.len();
-        let initial = init.with_fans(fans);
         let var = self.store.parameter(self.builder, format!("{}.{name}", self.path), shape, initial)?;
         if self.store.parameters.len() > before {
             self.report.n_parameters += shape.iter().product::<usize>();
@@ -198,22 +223,18 @@ impl<'c, 'b> LayerCx<'c, 'b> {
     pub fn vocabulary(&self, value: Var<'b>) -> Option<usize> {
         self.store.vocabulary(value)
     }
-    /// 1 where the steps along one sequence axis of `x` exist, in a shape that stretches to that of `x`.
+    /// See [`Store::mask_along`].
     pub fn mask_along(&mut self, x: Var<'b>, axis: usize) -> Option<Var<'b>> {
-        let shape = x.shape();
-        let mask = self.store.mask(self.builder, &shape[axis])?;
-        let beside = |(i, size): (usize, &Dim)| if i == 0 || i == axis { size.clone() } else { Dim::ONE };
-        Some(mask.reshape(&shape.iter().enumerate().map(beside).collect::<Vec<_>>()))
+        self.store.mask_along(x, axis)
     }
-    /// The same for all sequence axes of `x` together; none when it has none.
+    /// See [`Store::mask_of`].
     pub fn mask_of(&mut self, x: Var<'b>) -> Option<Var<'b>> {
-        let axes = 1..lead(&x.shape());
-        axes.filter_map(|axis| self.mask_along(x, axis)).reduce(|a, b| a * b)
+        self.store.mask_of(x)
     }
-    /// `x`, and 0 where a step does not exist.
-    pub fn existing(&mut self, x: Var<'b>) -> Var<'b> {
+    /// `x`, and 0 where a step along `axis` does not exist.
+    pub fn existing_along(&mut self, x: Var<'b>, axis: usize) -> Var<'b> {
         let zero = self.builder.scalar(0.0);
-        self.mask_of(x).map_or(x, |mask| mask.select(x, zero))
+        self.mask_along(x, axis).map_or(x, |mask| mask.select(x, zero))
     }
     pub fn explain(&mut self, line: String) {
         self.report.explanation.push(line);
@@ -225,7 +246,22 @@ impl<'c, 'b> LayerCx<'c, 'b> {
     }
     /// Counts multiply-accumulates: `each` for every member of `axes`, the batch left out.
     pub fn count(&mut self, axes: &[Dim], each: usize) {
-        let all = product(axes).times(&Dim::fixed(each));
-        self.report.multiply_accumulates = Some(all.divided_by(&Dim::batch()).unwrap_or(all));
+        let all = of_one_member(axes, each);
+        let known = self.report.multiply_accumulates.take().unwrap_or(Dim::fixed(0));
+        let sum = known.plus(&all);
+        self.report.multiply_accumulates = Some(sum.expect("a layer counts in one size, or apart"));
     }
+    /// Counts them in a row of their own.
+    pub fn count_apart(&mut self, name: &'static str, axes: &[Dim], each: usize) {
+        let all = of_one_member(axes, each);
+        match self.report.others.iter_mut().find(|(known, sum)| *known == name && sum.plus(&all).is_some()) {
+            Some((_, sum)) => *sum = sum.plus(&all).expect("just seen"),
+            None => self.report.others.push((name, all)),
+        }
+    }
+}
+
+fn of_one_member(axes: &[Dim], each: usize) -> Dim {
+    let all = product(axes).times(&Dim::fixed(each));
+    all.divided_by(&Dim::batch()).unwrap_or(all)
 }

@@ -36,9 +36,13 @@ fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Va
             .help(format!("add `flatten` before it, which makes [{}] of it", channels * height * width))
             .help("or take one number for each channel: `global_avgpool`"));
     }
-    let init = args.find_initial("init").unwrap_or(Init::default_for(args.find_activation("act").as_deref()));
     let fans = Fans { inputs, outputs: n };
-    let weight = cx.parameter("weight", &[n, inputs], init, fans)?;
+    let preset = Init::default_for(args.find_activation("act").as_deref());
+    let initial = match args.find_initial("init") {
+        Some(init) => init.with_fans(fans),
+        None => preset.with_parts(&cx.recurrent, fans),
+    };
+    let weight = cx.parameter_from("weight", &[n, inputs], initial)?;
 
     let shape = x.shape();
     let (rows, columns) = shape.split_at(shape.len() - 1);

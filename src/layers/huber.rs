@@ -21,10 +21,10 @@ pub(super) const LAYER: Layer = Layer::new(
 )
 .positional(2);
 
-fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
+fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
     let distance = (x - same_shape("huber", x, args.value("target"))?).abs();
     let delta = args.number("delta");
     // With q = min(d, delta): q^2 / 2 + delta * (d - q) is both cases at once.
     let near = distance.minimum(x.builder.scalar(delta));
-    Ok(mean_all(0.5 * (near * near) + delta * (distance - near)))
+    Ok(mean_all(cx, 0.5 * (near * near) + delta * (distance - near)))
 }

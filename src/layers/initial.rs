@@ -2,7 +2,7 @@
 //!
 //! One rule: biases are 0; a weight is He's uniform (He et al. 2015), ±sqrt(6 / fan_in), when the layer's `act` is of
 //! relu's kind, and otherwise Xavier's uniform (Glorot and Bengio 2010), ±sqrt(6 / (fan_in + fan_out)).
-//! An embedding is normal(0, 1), scales of normalizations are 1.
+//! In a cell the part of a matrix that is multiplied by a state is orthogonal (Saxe et al. 2013). An embedding is normal(0, 1), scales of normalizations are 1.
 
 use crate::network::Initial;
 
@@ -65,6 +65,19 @@ impl Init {
     /// The default of a weight whose layer has this activation.
     pub fn default_for(act: Option<&str>) -> Init {
         if act.is_some_and(|act| RELU_KIND.contains(&act)) { Init::He } else { Init::Xavier }
+    }
+    /// The first values of a matrix in a cell, for the parts that are joined in its input: orthogonal for those that
+    /// depend on a state (Saxe et al. 2013).
+    pub(super) fn with_parts(self, parts: &[(usize, bool)], fans: Fans) -> Initial {
+        let of = |&(n, recurs): &(usize, bool)| match recurs {
+            true => (n, Init::Orthogonal.with_fans(fans)),
+            false => (n, self.with_fans(Fans { inputs: n, ..fans })),
+        };
+        match parts {
+            [] => self.with_fans(fans),
+            [only] => of(only).1,
+            parts => Initial::Columns(parts.iter().map(of).collect()),
+        }
     }
     pub fn with_fans(self, fans: Fans) -> Initial {
         let symmetric = |limit: f64| Initial::Uniform { low: -limit, high: limit };

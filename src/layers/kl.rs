@@ -21,11 +21,11 @@ pub(super) const LAYER: Layer = Layer::new(
 )
 .positional(1);
 
-fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
+fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
     let target = same_shape("kl", x, args.value("target"))?;
     let one = x.builder.scalar(1.0);
     let positive = target.compare(CompareFn::Gt, x.builder.scalar(0.0));
     // 0 * log(0) == 0
     let entropy = target * positive.select(target, one).log();
-    Ok(mean_of_members(entropy - target * x))
+    Ok(mean_of_members(cx, entropy - target * x))
 }

@@ -18,6 +18,6 @@ pub(super) const LAYER: Layer = Layer::new(
 )
 .positional(1);
 
-fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
-    Ok(mean_all((x - same_shape("l1", x, args.value("target"))?).abs()))
+fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
+    Ok(mean_all(cx, (x - same_shape("l1", x, args.value("target"))?).abs()))
 }

@@ -22,8 +22,16 @@ pub(super) const LAYER: Layer = Layer::new(
 )
 .positional(1);
 
-fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
+fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
     let axis = axis_or_last(x, args)?;
+    let mask = if axis < lead(&x.shape()) { cx.mask_along(x, axis) } else { None };
+    if let Some(mask) = mask {
+        let x = mask.select(x, cx.builder.scalar(f64::from(f32::MIN)));
+        let shifted = x - x.max(&[axis]).stop_gradient();
+        let zero = cx.builder.scalar(0.0);
+        let sum = mask.select(shifted.exp(), zero).sum(&[axis]).maximum(cx.builder.scalar(1e-30));
+        return Ok(mask.select(shifted - sum.log(), zero));
+    }
     // Subtracting the maximum leaves the result unchanged and `exp` finite.
     let shifted = x - x.max(&[axis]).stop_gradient();
     Ok(shifted - shifted.exp().sum(&[axis]).log())

@@ -7,7 +7,7 @@ pub(super) const LAYER: Layer = Layer::new(
     "max_over",
     Class::Layer,
     LayerDoc {
-        summary: "The maximum over a sequence axis, or over what windows made of it.",
+        summary: "The maximum over a sequence axis, or over what windows made of it; 0 for a member without steps.",
         shapes: "[T, n] -> [n]",
         formula: "y = maximum over t of x[t]",
         source: "",
@@ -18,7 +18,10 @@ pub(super) const LAYER: Layer = Layer::new(
 )
 .positional(1);
 
-fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
+fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
     let axis = sequence_axis(x, &args.axis("axis"))?;
-    Ok(squeeze(x.max(&[axis]), axis))
+    let Some(mask) = cx.mask_along(x, axis) else { return Ok(squeeze(x.max(&[axis]), axis)) };
+    let greatest = mask.select(x, cx.builder.scalar(f64::from(f32::MIN))).max(&[axis]);
+    let exists = mask.sum(&[axis]);
+    Ok(squeeze(exists.select(greatest, cx.builder.scalar(0.0)), axis))
 }

@@ -18,7 +18,7 @@ pub(super) const LAYER: Layer = Layer::new(
 )
 .positional(1);
 
-fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
+fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
     let difference = x - same_shape("mse", x, args.value("target"))?;
-    Ok(mean_all(difference * difference))
+    Ok(mean_all(cx, difference * difference))
 }

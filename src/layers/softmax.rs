@@ -1,7 +1,7 @@
 //! `softmax`: positive numbers that sum to one.
 
 use super::prelude::*;
-use super::support::axis_or_last;
+use super::support::{axis_or_last, softmax};
 
 pub(super) const LAYER: Layer = Layer::new(
     "softmax",
@@ -22,10 +22,8 @@ pub(super) const LAYER: Layer = Layer::new(
 )
 .positional(1);
 
-fn apply<'b>(_cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
+fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
     let axis = axis_or_last(x, args)?;
-    // Subtracting the maximum leaves the result unchanged and `exp` finite.
-    let shifted = x - x.max(&[axis]).stop_gradient();
-    let weights = shifted.exp();
-    Ok(weights / weights.sum(&[axis]))
+    let mask = if axis < lead(&x.shape()) { cx.mask_along(x, axis) } else { None };
+    Ok(softmax(x, mask, axis))
 }

@@ -212,6 +212,39 @@ pub(super) fn matmul<'b>(a: Var<'b>, b: Var<'b>, transpose: [bool; 2]) -> Result
     a.builder.apply(MatMul { transpose }, &[a, b])
 }
 
+/// The products of the matrices `a`, `[n, m, k]`, with those of `b`, `[n, k, l]` or transposed `[n, l, k]`.
+///
+/// # Errors
+/// When the sizes do not fit.
+pub(super) fn batched_matmul<'b>(a: Var<'b>, b: Var<'b>, transpose: bool) -> Result<Var<'b>, Message> {
+    let b = if transpose { b } else { b.transpose(&[0, 2, 1]) };
+    let (left, right) = (a.shape(), b.shape());
+    ensure!(
+        left.len() == 3 && right.len() == 3 && left[0] == right[0] && left[2] == right[2],
+        ShapeMismatch,
+        "cannot multiply {} by {} transposed",
+        show_shape(&left),
+        show_shape(&right)
+    );
+    // [n, m, 1, k] * [n, 1, l, k]
+    let a = a.reshape(&[left[0].clone(), left[1].clone(), Dim::ONE, left[2].clone()]);
+    let b = b.reshape(&[right[0].clone(), Dim::ONE, right[1].clone(), right[2].clone()]);
+    Ok(squeeze((a * b).sum(&[3]), 3))
+}
+
+/// `exp(x) / sum(exp(x))` along an axis, over what `mask` lets exist; 0 where nothing does.
+pub(super) fn softmax<'b>(x: Var<'b>, mask: Option<Var<'b>>, axis: usize) -> Var<'b> {
+    // Subtracting the maximum leaves the result unchanged and `exp` finite.
+    let exponential = |x: Var<'b>| (x - x.max(&[axis]).stop_gradient()).exp();
+    let Some(mask) = mask else {
+        let weights = exponential(x);
+        return weights / weights.sum(&[axis]);
+    };
+    let lowest = x.builder.scalar(f64::from(f32::MIN));
+    let weights = mask.select(exponential(mask.select(x, lowest)), x.builder.scalar(0.0));
+    weights / weights.sum(&[axis]).maximum(x.builder.scalar(1e-30))
+}
+
 /// The rows of `table` that `index` names.
 ///
 /// # Errors

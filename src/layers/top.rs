@@ -25,5 +25,5 @@ pub(super) const LAYER: Layer = Layer::new(
 fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Var<'b>, Message> {
     let target = args.value("target");
     let rank = rank_of_target(cx, "top", x, target)?;
-    share_within(rank, args.count("k") as f64, target, args.find_count("ignore"))
+    share_within(cx, rank, args.count("k") as f64, target, args.find_count("ignore"))
 }

@@ -1,4 +1,4 @@
-//! The product of two matrices.
+//! The product of two matrices, or of each pair of two batches of matrices.
 
 use super::{Primitive, require_f32};
 use crate::diag::Message;
@@ -10,16 +10,21 @@ use crate::schedule::Lowering;
 use crate::types::{Dim, TensorType};
 
 /// `op(a) @ op(b)`, where `op` transposes the arguments for which `transpose` says so.
+///
+/// Arguments with three axes are batches of matrices along the first, which has the same length in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MatMul {
     pub transpose: [bool; 2],
 }
 
 impl MatMul {
-    /// Sizes `[m, k, n]` of the product: `op(a)` is `[m, k]`, `op(b)` is `[k, n]`.
-    pub fn sizes<T: Clone>(&self, a: &[T], b: &[T]) -> [T; 3] {
+    /// Sizes `[batch, m, k, n]` of the product: `op(a)` is `[m, k]`, `op(b)` is `[k, n]`; the batch is `one` unless
+    /// there is an axis for it.
+    pub fn sizes<T: Clone>(&self, a: &[T], b: &[T], one: &T) -> [T; 4] {
         let [ta, tb] = self.transpose.map(usize::from);
-        [a[ta].clone(), a[1 - ta].clone(), b[1 - tb].clone()]
+        let batch = if a.len() == 3 { &a[0] } else { one };
+        let (a, b) = (&a[a.len() - 2..], &b[b.len() - 2..]);
+        [batch.clone(), a[ta].clone(), a[1 - ta].clone(), b[1 - tb].clone()]
     }
 }
 
@@ -27,28 +32,33 @@ impl Primitive for MatMul {
     fn infer(&self, args: &[&TensorType]) -> Result<TensorType, Message> {
         let [a, b] = args else { panic!("two arguments, not {args:?}") };
         require_f32(args)?;
-        ensure!(a.rank() == 2 && b.rank() == 2, ShapeMismatch, "only matrices can be multiplied, not {a} and {b}");
-        let [m, k, n] = self.sizes(&a.shape, &b.shape);
-        let inner = &b.shape[usize::from(self.transpose[1])];
+        let fits = matches!((a.rank(), b.rank()), (2, 2) | (3, 3));
+        ensure!(fits, ShapeMismatch, "only matrices can be multiplied, not {a} and {b}");
+        let [_, m, k, n] = self.sizes(&a.shape, &b.shape, &Dim::ONE);
+        let lead = b.rank() - 2;
+        let inner = &b.shape[lead + usize::from(self.transpose[1])];
         let shown = |ty: &TensorType, transposed| format!("{ty}{}", if transposed { " transposed" } else { "" });
         let (left, right) = (shown(a, self.transpose[0]), shown(b, self.transpose[1]));
         ensure!(k == *inner, ShapeMismatch, "cannot multiply {left} by {right}: the inner sizes are {k} and {inner}");
-        Ok(TensorType::f32([m, n]))
+        let same = a.shape[..lead] == b.shape[..lead];
+        ensure!(same, ShapeMismatch, "cannot multiply {left} by {right}: not as many matrices");
+        Ok(TensorType::f32([&a.shape[..lead], &[m, n]].concat()))
     }
 
     fn eval(&self, args: &[&Tensor], shape: &[usize], scope: &Scope) -> Tensor {
         let [a, b] = args else { panic!("two arguments") };
-        let [m, k, n] = self.sizes(&a.shape, &b.shape);
-        let strides = |x: &Tensor, transposed| if transposed { (1, x.shape[1]) } else { (x.shape[1], 1) };
-        let (a_row, a_col) = strides(a, self.transpose[0]);
-        let (b_row, b_col) = strides(b, self.transpose[1]);
+        let [batch, m, k, n] = self.sizes(&a.shape, &b.shape, &1);
+        let strides = |rows: usize, cols: usize, transposed| if transposed { (1, rows) } else { (cols, 1) };
+        let (a_row, a_col) = strides(m, k, self.transpose[0]);
+        let (b_row, b_col) = strides(k, n, self.transpose[1]);
         let mut c = Tensor::filled(shape, 0.0);
-        for i in 0..m {
-            let c = &mut c.data[i * n..][..n];
+        for (of, i) in (0..batch).flat_map(|of| (0..m).map(move |i| (of, i))) {
+            let (a, b) = (&a.data[of * m * k..], &b.data[of * k * n..]);
+            let c = &mut c.data[(of * m + i) * n..][..n];
             for l in 0..k {
-                let a = a.data[i * a_row + l * a_col];
+                let a = a[i * a_row + l * a_col];
                 for (j, c) in c.iter_mut().enumerate() {
-                    *c += a * b.data[l * b_row + j * b_col];
+                    *c += a * b[l * b_row + j * b_col];
                 }
             }
         }
@@ -72,7 +82,8 @@ impl Primitive for MatMul {
     }
 
     fn samples() -> Vec<(Self, Vec<TensorType>)> {
-        let (bt, four) = (Dim::batch().times(&Dim::axis("T")), Dim::fixed(4));
+        let (t, four) = (Dim::axis("T"), Dim::fixed(4));
+        let bt = Dim::batch().times(&t);
         let ty = |rows: &Dim, cols: &Dim, transposed| {
             TensorType::f32(if transposed { [cols.clone(), rows.clone()] } else { [rows.clone(), cols.clone()] })
         };
@@ -80,6 +91,13 @@ impl Primitive for MatMul {
         for transpose in [[false, false], [false, true], [true, false], [true, true]] {
             for (m, k, n) in [(&bt, &four, &Dim::fixed(3)), (&four, &bt, &Dim::fixed(3))] {
                 samples.push((MatMul { transpose }, vec![ty(m, k, transpose[0]), ty(k, n, transpose[1])]));
+            }
+            for (batch, m, k, n) in
+                [(Dim::batch(), &t, &four, &t), (Dim::batch(), &t, &t, &four), (Dim::fixed(2), &four, &t, &t)]
+            {
+                let batches = |ty: TensorType| TensorType::f32([&[batch.clone()], &ty.shape[..]].concat());
+                let types = [ty(m, k, transpose[0]), ty(k, n, transpose[1])];
+                samples.push((MatMul { transpose }, types.map(batches).to_vec()));
             }
         }
         samples

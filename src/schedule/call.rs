@@ -72,15 +72,19 @@ pub(super) fn call(
     let [a, b] = node.args[..] else { panic!("a library call takes two arguments: {node:?}") };
     match &node.op {
         Op::MatMul(matmul) => {
-            let [m, n] = &node.ty.shape[..] else { panic!("a product is a matrix: {node:?}") };
-            let k = graph.ty(a).shape[usize::from(!matmul.transpose[0])].clone();
+            let rank = node.ty.rank();
+            let [batch, m, k, n] = matmul.sizes(&graph.ty(a).shape, &graph.ty(b).shape, &Dim::ONE);
             let [mut a, mut b] = operands;
-            for (view, transpose) in [(&mut a, matmul.transpose[0]), (&mut b, matmul.transpose[1])] {
+            let mut c = result;
+            for (view, transpose) in [(&mut a, matmul.transpose[0]), (&mut b, matmul.transpose[1]), (&mut c, false)] {
                 if transpose {
-                    view.strides.swap(0, 1);
+                    view.strides.swap(rank - 2, rank - 1);
+                }
+                if batch.is_one() {
+                    view.strides.drain(..rank - 2);
                 }
             }
-            Step::MatMul(MatMulCall { m: m.clone(), n: n.clone(), k, a, b, c: result, epilogue })
+            Step::MatMul(MatMulCall { batch, m, n, k, a, b, c, packed: None, groups: 1, epilogue })
         }
         Op::Convolution(convolution) => {
             let direction = convolution.direction;

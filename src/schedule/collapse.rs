@@ -26,6 +26,19 @@ pub(super) fn collapse(kernel: &mut Kernel, range: Range<usize>) {
     }
 }
 
+/// Merges all loops that can be, and lets threads share all but the innermost.
+pub(super) fn collapse_all(kernel: &mut Kernel) {
+    let depth = kernel.domain.len();
+    collapse(kernel, 0..depth);
+    share(kernel);
+}
+
+/// Lets threads share all loops but the innermost, or the only one.
+pub(super) fn share(kernel: &mut Kernel) {
+    let depth = kernel.domain.len();
+    kernel.parallel = if depth > 1 { depth - 1 } else { depth };
+}
+
 fn can_merge(kernel: &Kernel, outer: Axis, inner: Axis) -> bool {
     let n_inner = &kernel.axes[inner];
     let n_outer = &kernel.axes[outer];

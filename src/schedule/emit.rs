@@ -1,7 +1,7 @@
 //! One step for each root: a loop nest, or a library call with its epilogue.
 
 use super::call;
-use super::collapse::collapse;
+use super::collapse::{collapse, collapse_all, share};
 use super::fusion::Fusion;
 use super::lowering::Lowering;
 use super::order::Order;
@@ -20,9 +20,10 @@ pub(super) fn steps(
     orders: &IndexVec<Value, Order>,
     fusion: &Fusion,
     storage: &Storage,
+    collapses: bool,
     program: &mut Program,
 ) -> Vec<Step> {
-    let cx = Cx { graph, orders, fusion, storage };
+    let cx = Cx { collapses, graph, orders, fusion, storage };
     let mut all = Vec::new();
     for (value, _) in graph.nodes() {
         // A contraction that carries a root's expression is emitted at the root, when all it reads is there.
@@ -45,6 +46,8 @@ pub(super) fn steps(
 }
 
 pub(super) struct Cx<'a> {
+    /// Whether loops over memory that lies together become one.
+    collapses: bool,
     pub(super) graph: &'a Graph,
     orders: &'a IndexVec<Value, Order>,
     fusion: &'a Fusion,
@@ -134,9 +137,10 @@ impl Cx<'_> {
         element: impl Fn(&mut Lowering<'_>, &[Int]) -> Expr,
     ) -> Kernel {
         let mut kernel = self.nest(name, shape, order, target, false, element);
-        let depth = kernel.domain.len();
-        collapse(&mut kernel, 0..depth);
-        kernel.parallel = if kernel.domain.len() > 1 { kernel.domain.len() - 1 } else { kernel.domain.len() };
+        match self.collapses {
+            true => collapse_all(&mut kernel),
+            false => share(&mut kernel),
+        }
         kernel
     }
 

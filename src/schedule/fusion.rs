@@ -6,7 +6,7 @@
 use super::order::Order;
 use super::roots::{Roots, is_contraction};
 use super::view;
-use crate::graph::{Graph, OutputRole, Value};
+use crate::graph::{Graph, Node, OutputRole, Value};
 use crate::index::IndexVec;
 use crate::kernel::View;
 use crate::ops::{Direction, Op};
@@ -57,7 +57,7 @@ pub(super) fn choose(graph: &Graph, roots: &Roots, orders: &IndexVec<Value, Orde
     let mut fusion = Fusion { root_of: IndexVec::filled(None, n), contraction_of: IndexVec::filled(None, n) };
     // The last contraction that can carry a root does: what the others computed is then in memory.
     for (value, node) in graph.nodes().rev() {
-        if !roots.live[value] || !is_contraction(&node.op) || is_weight_gradient(&node.op) {
+        if !roots.live[value] || !is_contraction(&node.op) || is_weight_gradient(&node.op) || is_batch(node) {
             continue;
         }
         let Some(root) = sole_root(roots, &users[value]).filter(|_| !leaves[value]) else { continue };
@@ -182,7 +182,7 @@ fn fits(graph: &Graph, contraction: Value, view: &View) -> bool {
     let channel = 1;
     let is_one = |axis: usize| view.strides[axis].is_one() || shape[axis].is_one();
     match &graph.node(contraction).op {
-        Op::MatMul(_) => is_one(1),
+        Op::MatMul(_) => is_one(shape.len() - 1),
         Op::Convolution(_) => {
             let rows: Vec<usize> = [0, 2, 3].into_iter().filter(|&axis| !shape[axis].is_one()).collect();
             let dense =
@@ -195,6 +195,11 @@ fn fits(graph: &Graph, contraction: Value, view: &View) -> bool {
 
 fn is_weight_gradient(op: &Op) -> bool {
     matches!(op, Op::Convolution(convolution) if convolution.direction == Direction::WeightGrad)
+}
+
+/// Whether these are several products, which take no epilogue.
+fn is_batch(node: &Node) -> bool {
+    matches!(&node.op, Op::MatMul(_) if node.ty.rank() == 3)
 }
 
 pub(super) fn is_elementwise(op: &Op) -> bool {

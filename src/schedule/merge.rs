@@ -14,20 +14,61 @@ const REACH: usize = 6;
 pub(super) fn siblings(steps: &mut Vec<Step>) {
     let mut merged: Vec<Step> = Vec::with_capacity(steps.len());
     for step in steps.drain(..) {
-        if !merge_back(&mut merged, &step) {
+        if !merge_back(&mut merged, &step, Reason::SavesLoad) {
             merged.push(step);
         }
     }
     *steps = merged;
 }
 
+/// Merges all loop nests of one step of a recurrence that can be one: each is so small that its call counts.
+pub(super) fn all(steps: &mut Vec<Step>) {
+    loop {
+        let before = steps.len();
+        let mut merged: Vec<Step> = Vec::with_capacity(before);
+        for step in steps.drain(..) {
+            if !merge_back(&mut merged, &step, Reason::SavesCall) {
+                merged.push(step);
+            }
+        }
+        *steps = merged;
+        if steps.len() == before {
+            return;
+        }
+    }
+}
+
+/// Takes out stores to buffers of `temporary` that nothing reads any more, and what only they needed.
+pub(super) fn drop_unread(steps: &mut [Step], temporary: impl Fn(Buffer) -> bool) {
+    let mut read: Vec<Buffer> = Vec::new();
+    for step in steps.iter() {
+        step.for_each_access(&mut |access| {
+            if access.mode == Mode::Read {
+                read.push(access.buffer);
+            }
+        });
+    }
+    for step in steps {
+        if let Step::Loop(kernel) = step {
+            kernel.stores.retain(|store| !temporary(store.buffer) || read.contains(&store.buffer));
+        }
+    }
+}
+
+/// What a merger must gain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    SavesLoad,
+    SavesCall,
+}
+
 /// Merges `step` into one of the last few steps; whether it has.
-fn merge_back(steps: &mut Vec<Step>, step: &Step) -> bool {
+fn merge_back(steps: &mut Vec<Step>, step: &Step, reason: Reason) -> bool {
     let Step::Loop(second) = step else { return false };
     for at in (steps.len().saturating_sub(REACH)..steps.len()).rev() {
         let between = &steps[at + 1..];
         if let Step::Loop(first) = &steps[at]
-            && let Some(both) = merge(first, second)
+            && let Some(both) = merge(first, second, reason)
         {
             if between.iter().all(|other| commute(other, step)) {
                 // The second moves up to the first.
@@ -58,7 +99,7 @@ fn commute(a: &Step, b: &Step) -> bool {
     free
 }
 
-fn merge(first: &Kernel, second: &Kernel) -> Option<Kernel> {
+fn merge(first: &Kernel, second: &Kernel, reason: Reason) -> Option<Kernel> {
     let extents = |kernel: &Kernel| kernel.domain.iter().map(|axis| kernel.axes[*axis].clone()).collect::<Vec<_>>();
     let same_domain = extents(first) == extents(second) && first.parallel == second.parallel;
     let small = first.exprs.len() + second.exprs.len() <= LARGE;
@@ -110,7 +151,7 @@ fn merge(first: &Kernel, second: &Kernel) -> Option<Kernel> {
         let value = cx.exprs[store.value];
         cx.merged.stores.push(Store { buffer: store.buffer, at, value });
     }
-    shares.then_some(cx.merged)
+    (shares || reason == Reason::SavesCall).then_some(cx.merged)
 }
 
 fn has_reduction(kernel: &Kernel) -> bool {

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use super::collapse::collapse_all;
 use super::emit::Cx;
 use super::order::{self, Order};
 use super::storage::{Interface, Target};
 use super::{merge, roots, steps};
 use crate::graph::{Graph, Output, OutputRole, Value};
-use crate::index::IndexVec;
+use crate::index::{Id, IndexVec};
 use crate::kernel::{Buffer, BufferInfo, Home, Program, Scan, Slice, Step, View};
 use crate::ops::{self, Op, ScanResult};
 use crate::types::{Dim, TensorType};
@@ -214,8 +215,16 @@ impl Cx<'_> {
             })
             .collect();
         let mut roots = roots::choose(body);
-        let mut inner = steps(body, &mut roots, orders, interface, program);
-        merge::siblings(&mut inner);
+        let n_outside = program.buffers.len();
+        // Loops keep their axes, so that all over the same domain can be one.
+        let mut inner = steps(body, &mut roots, orders, interface, false, program);
+        merge::all(&mut inner);
+        merge::drop_unread(&mut inner, |buffer| buffer.index() >= n_outside);
+        for step in &mut inner {
+            if let Step::Loop(kernel) = step {
+                collapse_all(kernel);
+            }
+        }
         Step::Scan(Scan { length: scan.steps.clone(), reverse: scan.reverse, slices, start, body: inner, finish })
     }
 }

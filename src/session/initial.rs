@@ -16,6 +16,9 @@ pub(super) fn fill(parameter: &Parameter, seed: u64, values: &mut [f32], threads
     if let Initial::Orthogonal { gain } = parameter.initial {
         return orthogonal(key, stream, parameter, gain, values);
     }
+    if let Initial::Columns(parts) = &parameter.initial {
+        return columns(parameter, parts, seed, values, threads);
+    }
     let chunks = values.chunks_mut(CHUNK).enumerate();
     if threads < 2 || chunks.len() < 2 {
         return chunks.for_each(|(at, chunk)| fill_chunk(&parameter.initial, key, stream, at * CHUNK, chunk));
@@ -51,7 +54,24 @@ fn fill_chunk(initial: &Initial, key: Key, stream: u32, start: usize, values: &m
                 *value = (mean + deviation * f64::from(key.normal(stream, (start + i) as u32))) as f32;
             }
         }
-        Initial::Orthogonal { .. } => unreachable!("made whole"),
+        Initial::Orthogonal { .. } | Initial::Columns(_) => unreachable!("made whole"),
+    }
+}
+
+/// Blocks of columns side by side, each filled as a parameter of its own.
+fn columns(parameter: &Parameter, parts: &[(usize, Initial)], seed: u64, values: &mut [f32], threads: usize) {
+    let rows = parameter.shape[0];
+    let width = values.len() / rows;
+    let mut start = 0;
+    for (number, (n, initial)) in parts.iter().enumerate() {
+        let path = format!("{}.{number}", parameter.path);
+        let part = Parameter { path, shape: vec![rows, *n], initial: initial.clone(), span: None };
+        let mut block = vec![0.0; rows * n];
+        fill(&part, seed, &mut block, threads);
+        for (row, block) in values.chunks_mut(width).zip(block.chunks(*n)) {
+            row[start..start + n].copy_from_slice(block);
+        }
+        start += n;
     }
 }
 
@@ -109,6 +129,19 @@ mod tests {
                     let expected = if i == j { 4.0 } else { 0.0 };
                     assert!((dot - expected).abs() < 1e-5, "{rows}x{cols}: {i}.{j} = {dot}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn columns_begin_each_as_they_say() {
+        let parts = vec![(2, Initial::Constant(3.0)), (4, Initial::Orthogonal { gain: 1.0 })];
+        let w = filled("w", &[4, 6], Initial::Columns(parts));
+        for i in 0..4 {
+            assert_eq!(w[i * 6..][..2], [3.0, 3.0]);
+            for j in 0..4 {
+                let dot: f32 = (2..6).map(|k| w[i * 6 + k] * w[j * 6 + k]).sum();
+                assert!((dot - if i == j { 1.0 } else { 0.0 }).abs() < 1e-5, "{i}.{j} = {dot}");
             }
         }
     }

@@ -15,7 +15,10 @@ pub(super) fn order(cx: &Rewriter, op: &Op, args: &mut [Value]) {
 pub(super) fn rewrite(cx: &mut Rewriter, op: &Op, args: &[Value]) -> Option<Value> {
     let simpler = match *op {
         Op::Unary(Unary(function)) => unary(cx, function, args[0]),
-        Op::Binary(Binary(function)) => binary(cx, function, args[0], args[1]),
+        Op::Binary(Binary(function)) => binary(cx, function, args[0], args[1]).or_else(|| match function {
+            BinaryFn::Add => super::shapes::sum_of_pads(cx, args[0], args[1]),
+            _ => None,
+        }),
         Op::Select(_) => select(cx, args[0], args[1], args[2]),
         // Gradients have been derived: stop_gradient(x) == x
         Op::StopGradient(_) => return Some(args[0]),

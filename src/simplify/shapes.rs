@@ -16,7 +16,16 @@ pub(super) fn rewrite(cx: &mut Rewriter, op: &Op, args: &[Value]) -> Option<Valu
         // pad(x) by nothing == x
         Op::Pad(Pad { axis, len, .. }) => (cx.ty(args[0]).shape[*axis] == *len).then_some(args[0]),
         // concat(x) == x
-        Op::Concat(_) => (args.len() == 1).then_some(args[0]),
+        Op::Concat(_) if args.len() == 1 => Some(args[0]),
+        // concat(concat(x, y), z) == concat(x, y, z)
+        Op::Concat(concat) => {
+            let inner = |&arg: &Value| match &cx.node(arg).op {
+                Op::Concat(inner) if inner == concat => cx.node(arg).args.clone(),
+                _ => vec![arg],
+            };
+            let parts: Vec<Value> = args.iter().flat_map(inner).collect();
+            (parts.len() > args.len()).then(|| cx.apply(concat.clone(), parts))
+        }
         Op::MatMul(product) => matmul(cx, *product, args[0], args[1]),
         _ => None,
     }
@@ -149,6 +158,18 @@ fn reshaping(cx: &mut Rewriter, reshape: &Reshape, x: Value) -> Option<Value> {
             let inner = node.args[0];
             Some(cx.apply(reshape.clone(), vec![inner]))
         }
+        // reshape(broadcast(x)) == broadcast(reshape(x)) where it only adds leading axes of length one
+        Op::Broadcast(broadcast) => {
+            let n = reshape.to.len().checked_sub(broadcast.to.len())?;
+            let (lead, rest) = reshape.to.split_at(n);
+            if rest != broadcast.to || !lead.iter().all(Dim::is_one) {
+                return None;
+            }
+            let inner = node.args[0];
+            let to = [lead, &cx.ty(inner).shape].concat();
+            let inner = cx.apply(Reshape { to }, vec![inner]);
+            Some(cx.apply(Broadcast { to: reshape.to.clone() }, vec![inner]))
+        }
         _ => None,
     }
 }
@@ -199,13 +220,35 @@ fn slicing(cx: &mut Rewriter, slice: &Slice, x: Value) -> Option<Value> {
     }
 }
 
+/// pad(a) + pad(b) == pad(concat(a, b)), where one begins as the other ends: the gradients of neighboring slices.
+pub(super) fn sum_of_pads(cx: &mut Rewriter, a: Value, b: Value) -> Option<Value> {
+    let part = |value: Value| match &cx.node(value).op {
+        Op::Pad(pad) => {
+            let inner = cx.node(value).args[0];
+            let n = cx.ty(inner).shape[pad.axis].as_fixed()?;
+            Some((pad.clone(), inner, n))
+        }
+        _ => None,
+    };
+    let ((first, a, n_a), (second, b, n_b)) = (part(a)?, part(b)?);
+    let (pad, parts) = match () {
+        () if first.axis != second.axis || first.len != second.len => return None,
+        () if first.before + n_a == second.before => (first, vec![a, b]),
+        () if second.before + n_b == first.before => (second, vec![b, a]),
+        () => return None,
+    };
+    let joined = cx.apply(Concat { axis: pad.axis }, parts);
+    Some(cx.apply(pad, vec![joined]))
+}
+
 /// transpose(a) @ b, by the product that transposes itself.
 fn matmul(cx: &mut Rewriter, product: MatMul, a: Value, b: Value) -> Option<Value> {
     let mut transpose = product.transpose;
     let mut args = [a, b];
     for (arg, flag) in args.iter_mut().zip(&mut transpose) {
         let node = cx.node(*arg);
-        if matches!(&node.op, Op::Transpose(inner) if inner.order == [1, 0]) {
+        // The axis of a batch of products stays the first.
+        if matches!(&node.op, Op::Transpose(inner) if inner.order == [1, 0] || inner.order == [0, 2, 1]) {
             *arg = node.args[0];
             *flag = !*flag;
         }

@@ -5,6 +5,7 @@ use expect_test::expect;
 use netc::index::Id;
 use netc::kernel::*;
 use netc::types::Dim;
+use netc_runtime::kernels::matmul::packed_len;
 
 const ONE: Dim = Dim::ONE;
 
@@ -30,18 +31,135 @@ fn products_with_epilogues() {
         let [a, b, c] = [batch_size.times(&fixed(k)), fixed(k * n), batch_size.times(&fixed(n))].map(|n| p.buffer(n));
         let bias = p.buffer(n);
         p.program.steps.push(Step::MatMul(MatMulCall {
+            batch: ONE,
             m: batch_size.clone(),
             n: fixed(n),
             k: fixed(k),
             a: View::whole(a, vec![fixed(k), ONE]),
             b: View::whole(b, vec![ONE, fixed(k)]),
             c: View::whole(c, vec![fixed(n), ONE]),
+            packed: None,
+            groups: 1,
             epilogue: Some(bias_relu(c, bias, &batch_size, n)),
         }));
         for m in [0, 1, 2, 17] {
             check_with(&p.program, &batch(m), Tolerance::Sums);
         }
     }
+}
+
+/// A step of a recurrence: four runs of columns, which an epilogue combines into a state in place and an output.
+fn recurrent(run: usize, k: usize, is_packed: bool) -> Program {
+    let (batch_size, groups) = (Dim::batch(), 4);
+    let n = groups * run;
+    let mut p = Sketch::default();
+    p.sizes(&[&batch_size]);
+    let [a, c, state, out] = [k, n, run, run].map(|n| p.buffer(batch_size.times(&fixed(n))));
+    let weight = p.buffer(k * n);
+    let b = View::whole(weight, vec![fixed(n), ONE]);
+    let packed = is_packed.then(|| {
+        let packed = p.buffer(packed_len(k, n, groups));
+        p.program.buffers[packed].home = Home::Workspace;
+        p.program.steps.push(Step::PackMatrix(PackMatrixCall { k, n, groups, b: b.clone(), packed }));
+        packed
+    });
+    let epilogue = K::make(&[batch_size.clone(), fixed(run)], 0, |kernel, i| {
+        let gates: Vec<Expr> = (0..groups)
+            .map(|group| {
+                let terms = vec![(i[0], fixed(n)), (i[1], ONE)];
+                kernel.push(Scalar::Load { buffer: c, at: Address { offset: fixed(group * run), terms } })
+            })
+            .collect();
+        let at = [(i[0], fixed(run)), (i[1], ONE)];
+        let old = kernel.load(state, &at);
+        let kept = kernel.binary(BinaryFn::Min, old, gates[0]);
+        let new = kernel.binary(BinaryFn::Min, gates[1], gates[2]);
+        let new = kernel.binary(BinaryFn::Max, kept, new);
+        let output = kernel.binary(BinaryFn::Max, new, gates[3]);
+        kernel.store(state, &at, new);
+        kernel.store(out, &at, output);
+    });
+    p.program.steps.push(Step::MatMul(MatMulCall {
+        batch: ONE,
+        m: batch_size,
+        n: fixed(n),
+        k: fixed(k),
+        a: View::whole(a, vec![fixed(k), ONE]),
+        b,
+        c: View::whole(c, vec![fixed(n), ONE]),
+        packed,
+        groups,
+        epilogue: Some(epilogue),
+    }));
+    p.program
+}
+
+#[test]
+fn epilogues_over_several_runs_of_columns() {
+    for (run, k, is_packed) in [(1, 1, false), (5, 40, true), (17, 33, false), (17, 33, true), (64, 64, true)] {
+        let program = recurrent(run, k, is_packed);
+        for m in [0, 1, 2, 17] {
+            check_with(&program, &batch(m), Tolerance::Sums);
+        }
+    }
+    expect![[r#"
+        sizes B
+        b0: f32[40*B] external 0 `buffer 0`
+        b1: f32[20*B] external 1 `buffer 1`
+        b2: f32[5*B] external 2 `buffer 2`
+        b3: f32[5*B] external 3 `buffer 3`
+        b4: f32[800] external 4 `buffer 4`
+        b5: f32[5120] workspace `buffer 5`
+        run:
+          b5 = pack matrix 40x20 b4[20, 1] groups 4
+          b1[20, 1] = matmul Bx20x40 b0[40, 1] @ b4[20, 1] packed b5 groups 4
+            then test: for i0 in 0..B, i1 in 0..5 { b2[i0*5 + i1] = e7; b3[i0*5 + i1] = max(e7, b1[15 + i0*20 + i1]) }
+            where e7 = max(min(b2[i0*5 + i1], b1[i0*20 + i1]), min(b1[5 + i0*20 + i1], b1[10 + i0*20 + i1]))
+    "#]]
+    .assert_eq(&recurrent(5, 40, true).to_string());
+}
+
+#[test]
+#[should_panic(expected = "an epilogue of groups goes over one run")]
+fn an_epilogue_goes_over_its_run() {
+    let mut program = recurrent(4, 3, false);
+    let Some(Step::MatMul(call)) = program.steps.last_mut() else { panic!("it ends with a product") };
+    call.groups = 2;
+    program.verify();
+}
+
+#[test]
+fn batches_of_products() {
+    let (batch_size, length) = (Dim::batch(), Dim::axis("T"));
+    let (rows, k) = (3, 5);
+    let mut p = Sketch::default();
+    p.sizes(&[&batch_size, &length]);
+    let a = p.buffer(batch_size.times(&fixed(rows * k)));
+    let [b, c] = [k, rows].map(|n| p.buffer(batch_size.times(&length).times(&fixed(n))));
+    p.program.steps.push(Step::MatMul(MatMulCall {
+        batch: batch_size,
+        m: fixed(rows),
+        n: length.clone(),
+        k: fixed(k),
+        a: View::whole(a, vec![fixed(rows * k), fixed(k), ONE]),
+        b: View::whole(b, vec![length.times(&fixed(k)), ONE, fixed(k)]),
+        c: View::whole(c, vec![length.times(&fixed(rows)), length, ONE]),
+        packed: None,
+        groups: 1,
+        epilogue: None,
+    }));
+    for (n, t) in [(0, 3), (1, 7), (4, 1), (9, 20)] {
+        check_with(&p.program, &batch_and_time(n, t), Tolerance::Sums);
+    }
+    expect![[r#"
+        sizes B, T
+        b0: f32[15*B] external 0 `buffer 0`
+        b1: f32[5*B*T] external 1 `buffer 1`
+        b2: f32[3*B*T] external 2 `buffer 2`
+        run:
+          b2[3*T, T, 1] = matmul B of 3xTx5 b0[15, 5, 1] @ b1[5*T, 1, 5]
+    "#]]
+    .assert_eq(&p.program.to_string());
 }
 
 /// A convolution over channels-last images; `packed` weights are made by `prepare`.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use netc::diag::{Code, FileId, Sources};
 use netc::layers::{self, Argument, Class, Layer, Preset};
+use netc::library::{self, Cell};
 
 /// The statements of a net with a net around them.
 pub(crate) fn wrapped(body: &str) -> String {
@@ -40,14 +41,49 @@ pub(crate) fn layers() -> String {
         for layer in layers::all().iter().filter(|layer| layer.class == class) {
             let _ = writeln!(page, "| [{0}](#{0}) | {1} |", layer.name, layer.doc.summary);
         }
+        if class == Class::Layer {
+            let _ = write!(page, "\n**Recurrent layers**\n\n| name | |\n|---|---|\n");
+            for cell in library::all().iter().chain(library::DIRECTIONS) {
+                let _ = writeln!(page, "| [{0}](#{0}) | {1} |", cell.name, cell.summary());
+            }
+        }
     }
     for (class, title) in classes {
         let _ = write!(page, "\n## {title}\n");
         for layer in layers::all().iter().filter(|layer| layer.class == class) {
             describe(layer, &mut page);
         }
+        if class == Class::Layer {
+            page.push_str(
+                "\n## Recurrent layers\n\nCells, written in the language itself: `src/library` has their files, which \
+                 `netc layers NAME` prints. A cell in a user's file is neither slower nor faster, and one of the same \
+                 name takes the place of the library's. They run along the last sequence axis.\n",
+            );
+            for cell in library::all().iter().chain(library::DIRECTIONS) {
+                describe_cell(cell, &mut page);
+            }
+        }
     }
     page
+}
+
+fn describe_cell(cell: &Cell, page: &mut String) {
+    let _ = write!(page, "\n### {}\n\n```text\n{}\n```\n\n{}\n\n", cell.name, cell.signature(), cell.summary());
+    for (what, name) in [("Shapes", "shapes"), ("Formula", "formula")] {
+        let _ = writeln!(page, "- {what}: `{}`", cell.fact(name));
+    }
+    if !cell.fact("source").is_empty() {
+        let _ = writeln!(page, "- Source: {}", cell.fact("source"));
+    }
+    let _ = write!(page, "\n| argument | default | |\n|---|---|---|\n");
+    for (name, preset, doc) in cell.arguments() {
+        let preset = preset.map_or_else(|| "required".to_owned(), |preset| format!("`{preset}`"));
+        let _ = writeln!(page, "| `{name}` | {preset} | {doc} |");
+    }
+    if cell.definition().is_some() {
+        let _ = writeln!(page, "| `init` | zeros | {} |", library::INIT);
+    }
+    example(&cell.example(), page);
 }
 
 fn describe(layer: &Layer, page: &mut String) {
@@ -70,7 +106,11 @@ fn describe(layer: &Layer, page: &mut String) {
             let _ = writeln!(page, "| `{name}` | {position} | {kind} | {preset} | {doc} |");
         }
     }
-    let source = formatted(&wrapped(doc.example));
+    example(doc.example, page);
+}
+
+fn example(statements: &str, page: &mut String) {
+    let source = formatted(&wrapped(statements));
     let lines: Vec<&str> = source.lines().collect();
     let _ = write!(page, "\n```net body\n");
     for line in &lines[1..lines.len() - 1] {

@@ -16,6 +16,8 @@ const CHUNK: usize = 1 << 16;
 #[derive(Clone, Copy)]
 pub(crate) struct Dots<'a> {
     pub(crate) g: Gemm<'a>,
+    /// Runs of rows of `right`, whose same parts one chunk computes; 1 if `transposed`.
+    pub(crate) groups: usize,
     pub(crate) left: Matrix,
     pub(crate) right: Matrix,
     pub(crate) transposed: bool,
@@ -27,13 +29,16 @@ unsafe impl Sync for Dots<'_> {}
 impl Task for Dots<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        let run = self.right.rows / self.groups;
         // Whole tiles of the widest kind, so that tiles are the same wherever a chunk ends.
-        let rows = (CHUNK / self.right.cols.max(1)).clamp(8, 512).next_multiple_of(24);
-        self.g.pool.run(self.right.rows.div_ceil(rows), |chunk| {
-            let (first, last) = (chunk * rows, self.right.rows.min(chunk * rows + rows));
+        let rows = (CHUNK / self.right.cols.max(1) / self.groups).clamp(8, 512).next_multiple_of(24);
+        self.g.pool.run(run.div_ceil(rows), |chunk| {
+            let (first, last) = (chunk * rows, run.min(chunk * rows + rows));
             // SAFETY: chunks write to disjoint blocks of the result.
             unsafe {
-                S::vectorize(Chunk { dots: &self, first, last });
+                for group in 0..self.groups {
+                    S::vectorize(Chunk { dots: &self, first: group * run + first, last: group * run + last });
+                }
                 let all = [0, self.left.rows];
                 let (rows, cols) = if self.transposed { ([first, last], all) } else { (all, [first, last]) };
                 self.g.frame.finish(self.g.epilogue, rows, cols);

@@ -12,9 +12,9 @@ use super::pack::{self, Matrix};
 use super::simd::{Simd, Task};
 
 /// Most steps of a block of the K loop: a panel of the right operand stays in the first cache.
-const KC: usize = 256;
+pub(crate) const KC: usize = 256;
 /// Most rows of a block: the left operand's block stays in the second cache.
-const MC: usize = 120;
+pub(crate) const MC: usize = 120;
 /// Most floats of the right operand that are packed at once.
 const PACKED: usize = 4 << 20;
 /// Columns after which the epilogue is called: long rows for it, and still in the first cache.
@@ -218,12 +218,13 @@ impl Output {
     }
 }
 
-struct PackPanel<'a> {
-    b: &'a Matrix,
-    panel: usize,
-    first: usize,
-    last: usize,
-    to: *mut f32,
+/// Packs steps `first..last` of one panel.
+pub(crate) struct PackPanel<'a> {
+    pub(crate) b: &'a Matrix,
+    pub(crate) panel: usize,
+    pub(crate) first: usize,
+    pub(crate) last: usize,
+    pub(crate) to: *mut f32,
 }
 
 impl Task for PackPanel<'_> {
@@ -294,6 +295,7 @@ impl Task for Chunk<'_> {
                     right_segment: 0,
                     right_panel: right.panel,
                     result: results.as_ptr(),
+                    result_offset: 0,
                     rows,
                     cols: n,
                     accumulate: index > 0,

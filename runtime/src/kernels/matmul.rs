@@ -1,13 +1,19 @@
-//! The matrix product: chooses between dot products, sums of rows, and the blocked product.
+//! The matrix product: chooses between dot products, sums of rows, and the blocked products.
 #![expect(unsafe_code, reason = "raw matrices of generated code")]
 
 use crate::abi::{Frame, MatMul};
+use crate::scratch::{self, Purpose};
 use crate::threads::Pool;
 
 use super::cpu::{self, Cpu};
 use super::gemm::Gemm;
 use super::pack::Matrix;
-use super::{dots, rows};
+use super::{dots, packed, rows};
+
+/// How many floats [`netc_matmul_pack`](crate::abi::netc_matmul_pack) writes, on any CPU.
+pub fn packed_len(k: usize, n: usize, groups: usize) -> usize {
+    packed::packed_len(k, n, groups.max(1))
+}
 
 /// # Safety
 /// The descriptor's pointers are valid for its sizes, and `c` is not otherwise in use.
@@ -17,26 +23,100 @@ pub(crate) unsafe fn matmul(pool: &Pool, frame: Frame, d: &MatMul) {
 }
 
 /// # Safety
+/// As for [`matmul`]; `packed` has room for [`packed_len`] floats.
+pub(crate) unsafe fn pack(pool: &Pool, frame: Frame, d: &MatMul, packed: *mut f32) {
+    // SAFETY: promised by the caller.
+    unsafe { pack_on(cpu::cpu(), pool, frame, d, packed) };
+}
+
+/// # Safety
+/// As for [`pack`].
+unsafe fn pack_on(cpu: Cpu, pool: &Pool, frame: Frame, d: &MatMul, packed: *mut f32) {
+    let g = operands(pool, frame, &MatMul { m: 1, ..*d });
+    cpu::run_on(cpu, packed::Pack { g, groups: d.groups.max(1) as usize, packed });
+}
+
+/// # Safety
 /// As for [`matmul`].
 pub(crate) unsafe fn matmul_on(cpu: Cpu, pool: &Pool, frame: Frame, d: &MatMul) {
-    let [m, n, k] = [d.m, d.n, d.k].map(|x| x.max(0) as usize);
-    if m == 0 || n == 0 {
+    if d.batch <= 1 {
+        if d.batch == 1 {
+            // SAFETY: promised by the caller.
+            unsafe { one(cpu, pool, frame, d) };
+        }
         return;
     }
+    let all = Batch { cpu, pool, frame, d };
+    let batch = d.batch as usize;
+    let work = [d.m, d.n, d.k].map(|x| x.max(0) as usize).into_iter().fold(1, usize::saturating_mul);
+    // SAFETY: promised by the caller; the products are written to disjoint places.
+    let product = |index: usize| unsafe { all.product(index) };
+    // Whole products for each thread, unless they are few and large. Each is computed in the same way in either case.
+    if work < LARGE || batch >= 4 * pool.threads() {
+        let each = (LARGE / 16 / work.max(1)).max(1);
+        pool.run(batch.div_ceil(each), |chunk| (chunk * each..batch.min(chunk * each + each)).for_each(product));
+    } else {
+        (0..batch).for_each(product);
+    }
+}
+
+/// Multiplications of a product that is worth several threads.
+const LARGE: usize = 1 << 20;
+
+/// The products of a batch.
+struct Batch<'a> {
+    cpu: Cpu,
+    pool: &'a Pool,
+    frame: Frame,
+    d: &'a MatMul,
+}
+
+// SAFETY: threads read the operands and write disjoint results.
+unsafe impl Sync for Batch<'_> {}
+
+impl Batch<'_> {
+    unsafe fn product(&self, index: usize) {
+        let d = self.d;
+        let [a_bs, b_bs, c_bs] = [d.a_bs, d.b_bs, d.c_bs].map(|stride| index as isize * stride as isize);
+        let (a, b, c) = (d.a.wrapping_offset(a_bs), d.b.wrapping_offset(b_bs), d.c.wrapping_offset(c_bs));
+        // SAFETY: promised by the caller of `matmul`.
+        unsafe { one(self.cpu, self.pool, self.frame, &MatMul { a, b, c, ..*d }) };
+    }
+}
+
+fn operands<'a>(pool: &'a Pool, frame: Frame, d: &MatMul) -> Gemm<'a> {
+    let [m, n, k] = [d.m, d.n, d.k].map(|x| x.max(0) as usize);
     let [a_rs, a_cs, b_rs, b_cs] = [d.a_rs, d.a_cs, d.b_rs, d.b_cs].map(|x| x as isize);
     // The stride of an axis of one element means nothing; 1 lets the faster kernels take it.
     let unit = |len: usize, stride: isize| if len == 1 { 1 } else { stride };
     let a = Matrix { data: d.a, rows: m, cols: k, row_stride: unit(m, a_rs), col_stride: unit(k, a_cs) };
     let b = Matrix { data: d.b, rows: k, cols: n, row_stride: unit(k, b_rs), col_stride: unit(n, b_cs) };
-    let g = Gemm { pool, frame, a, b, c: d.c, c_rs: d.c_rs as isize, epilogue: d.epilogue };
-    if m <= dots::ROWS && b.row_stride == 1 && a.col_stride == 1 && k >= 32 {
-        let few = dots::Dots { g, left: a, right: b.transposed(), transposed: false };
+    Gemm { pool, frame, a, b, c: d.c, c_rs: d.c_rs as isize, epilogue: d.epilogue }
+}
+
+/// One product of the batch.
+unsafe fn one(cpu: Cpu, pool: &Pool, frame: Frame, d: &MatMul) {
+    let g = operands(pool, frame, d);
+    let Gemm { a, b, .. } = g;
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    if m == 0 || n == 0 {
+        return;
+    }
+    let groups = d.groups.max(1) as usize;
+    if !d.packed.is_null() {
+        cpu::run_on(cpu, packed::Packed { g, groups, packed: d.packed });
+    } else if m <= dots::ROWS && b.row_stride == 1 && a.col_stride == 1 && k >= 32 {
+        let few = dots::Dots { g, groups, left: a, right: b.transposed(), transposed: false };
         cpu::run_on(cpu, few);
-    } else if n <= 4 && b.row_stride == 1 && a.col_stride == 1 && k >= 32 {
-        let few = dots::Dots { g, left: b.transposed(), right: a, transposed: true };
+    } else if n <= 4 && groups == 1 && b.row_stride == 1 && a.col_stride == 1 && k >= 32 {
+        let few = dots::Dots { g, groups, left: b.transposed(), right: a, transposed: true };
         cpu::run_on(cpu, few);
     } else if m <= 4 && b.col_stride == 1 && n >= 64 {
-        cpu::run_on(cpu, rows::Rows { g });
+        cpu::run_on(cpu, rows::Rows { g, groups });
+    } else if groups > 1 {
+        let mut packed = scratch::lend(Purpose::Shared, packed_len(k, n, groups));
+        cpu::run_on(cpu, packed::Pack { g, groups, packed: packed.as_mut_ptr() });
+        cpu::run_on(cpu, packed::Packed { g, groups, packed: packed.as_ptr() });
     } else {
         cpu::run_on(cpu, g);
     }
@@ -47,13 +127,33 @@ mod tests {
     use super::super::testing::{MARK, Marked, assert_near, cpus, random};
     use super::*;
 
-    /// A product with every choice of transposes, one and two threads, on every instruction set.
-    fn check(m: usize, n: usize, k: usize) {
+    /// A descriptor without an epilogue; strides in the order `[a_rs, a_cs, b_rs, b_cs, c_rs]`.
+    fn descriptor(sizes: [usize; 3], strides: [usize; 5], a: &[f32], b: &[f32], c: &mut [f32]) -> MatMul {
+        let [m, n, k] = sizes.map(|x| x as i64);
+        let [a_rs, a_cs, b_rs, b_cs, c_rs] = strides.map(|x| x as i64);
+        let (a, b, c, packed) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), std::ptr::null());
+        let (groups, batch, [a_bs, b_bs, c_bs], epilogue) = (1, 1, [0; 3], None);
+        MatMul { m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, c_rs, packed, groups, batch, a_bs, b_bs, c_bs, epilogue }
+    }
+
+    fn strides(transposes: usize, [m, n, k]: [usize; 3], c_rs: usize) -> [usize; 5] {
+        let [a_rs, a_cs] = if transposes & 1 == 0 { [k, 1] } else { [1, m] };
+        let [b_rs, b_cs] = if transposes & 2 == 0 { [n, 1] } else { [1, k] };
+        [a_rs, a_cs, b_rs, b_cs, c_rs]
+    }
+
+    fn pool_frame(pool: &Pool) -> [u64; 1] {
+        [(&raw const *pool) as u64]
+    }
+
+    /// A product with every choice of transposes, one and two threads, packed and not, on every instruction set.
+    fn check(m: usize, n: usize, k: usize, groups: usize) {
         let (a, b) = (random(m * k, 0), random(k * n, 1));
+        let sizes = [m, n, k];
         let c_rs = n + 3;
-        for transposes in 0..4 {
-            let (a_rs, a_cs) = if transposes & 1 == 0 { (k, 1) } else { (1, m) };
-            let (b_rs, b_cs) = if transposes & 2 == 0 { (n, 1) } else { (1, k) };
+        for (transposes, is_packed) in [0, 1, 2, 3].into_iter().flat_map(|t| [(t, false), (t, true)]) {
+            let strides = strides(transposes, sizes, c_rs);
+            let [a_rs, a_cs, b_rs, b_cs, _] = strides;
             let mut truth = vec![f64::from(7.0_f32); m * c_rs];
             for i in 0..m {
                 for j in 0..n {
@@ -63,20 +163,26 @@ mod tests {
                 }
             }
             for cpu in cpus() {
-                let results = [1, 2].map(|threads| {
+                let what = format!("{m}x{n}x{k} in {groups}, {cpu:?} {transposes} {is_packed}");
+                let results = [1, 2, 3].map(|threads| {
                     let pool = Pool::new(threads);
                     let mut c = vec![7.0; m * c_rs];
-                    let marked = Marked::new(&pool, c.as_mut_ptr(), c_rs, 0, 0);
-                    let [m, n, k] = [m, n, k].map(|x| x as i64);
-                    let [a_rs, a_cs, b_rs, b_cs, c_rs] = [a_rs, a_cs, b_rs, b_cs, c_rs].map(|x| x as i64);
-                    let (a, b, c_data) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
-                    let d = MatMul { m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c: c_data, c_rs, epilogue: MARK };
+                    let marked = Marked::new(&pool, c.as_mut_ptr(), c_rs, 0, 0).grouped(groups, n / groups);
+                    let d = descriptor(sizes, strides, &a, &b, &mut c);
+                    let mut d = MatMul { groups: groups as i64, epilogue: MARK, ..d };
+                    let mut packed = vec![f32::NAN; if is_packed { packed_len(k, n, groups) } else { 0 }];
                     // SAFETY: the descriptor is that of the vectors.
-                    unsafe { matmul_on(cpu, &pool, marked.frame(), &d) };
+                    unsafe {
+                        if is_packed {
+                            pack_on(cpu, &pool, marked.frame(), &d, packed.as_mut_ptr());
+                            (d.packed, d.b) = (packed.as_ptr(), std::ptr::null());
+                        }
+                        matmul_on(cpu, &pool, marked.frame(), &d);
+                    }
                     c
                 });
-                assert_near(&results[0], &truth, k, &format!("{m}x{n}x{k} {cpu:?} {transposes}"));
-                assert_eq!(results[0], results[1], "threads matter for {m}x{n}x{k} on {cpu:?}");
+                assert_near(&results[0], &truth, k, &what);
+                assert!(results.iter().all(|result| *result == results[0]), "threads matter for {what}");
             }
         }
     }
@@ -86,7 +192,7 @@ mod tests {
         for m in [0, 1, 2, 3, 5, 6, 7, 17] {
             for n in [0, 1, 2, 5, 8, 16, 17, 33, 130] {
                 for k in [0, 1, 2, 3, 5, 17, 40] {
-                    check(m, n, k);
+                    check(m, n, k, 1);
                 }
             }
         }
@@ -95,14 +201,87 @@ mod tests {
     #[test]
     fn blocks_and_their_ends() {
         for (m, n, k) in [(121, 70, 390), (250, 129, 20), (13, 1100, 400), (1, 4099, 37), (4, 515, 67), (200, 3, 100)] {
-            check(m, n, k);
+            check(m, n, k, 1);
         }
+        // Rows so far apart that they are copied.
+        check(20, 40, 512, 1);
     }
 
     #[test]
     fn a_long_inner_axis_is_split() {
         for (m, n, k) in [(9, 20, 9000), (17, 65, 5001), (64, 27, 8192)] {
-            check(m, n, k);
+            check(m, n, k, 1);
+        }
+    }
+
+    #[test]
+    fn the_epilogue_follows_all_runs_of_columns() {
+        for (m, run, k) in [(1, 1, 5), (2, 16, 40), (3, 17, 300), (4, 150, 33), (7, 100, 64), (130, 37, 520), (9, 5, 0)]
+        {
+            for groups in [2, 3, 4] {
+                check(m, run * groups, k, groups);
+            }
+        }
+        check(3, 4 * 4100, 8, 4);
+    }
+
+    #[test]
+    fn a_packed_row_does_not_depend_on_other_rows() {
+        let [m, n, k] = [23, 90, 530];
+        let (a, b) = (random(m * k, 0), random(k * n, 1));
+        let pool = Pool::new(2);
+        let words = pool_frame(&pool);
+        let frame = Frame::new(words.as_ptr());
+        for cpu in cpus() {
+            let mut packed = vec![f32::NAN; packed_len(k, n, 1)];
+            let mut product = |rows: usize, a: &[f32]| {
+                let mut c = vec![0.0; rows * n];
+                let mut d = descriptor([rows, n, k], strides(0, [rows, n, k], n), a, &b, &mut c);
+                // SAFETY: the descriptor is that of the vectors.
+                unsafe {
+                    pack_on(cpu, &pool, frame, &d, packed.as_mut_ptr());
+                    d.packed = packed.as_ptr();
+                    matmul_on(cpu, &pool, frame, &d);
+                }
+                c
+            };
+            let whole = product(m, &a);
+            for rows in [1, 2, 3, 5, 8] {
+                for first in (0..m - rows).step_by(rows) {
+                    let part = product(rows, &a[first * k..][..rows * k]);
+                    assert_eq!(part, whole[first * n..][..rows * n], "{rows} rows from {first} on {cpu:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_is_its_products() {
+        for (batch, sizes) in [(0, [2, 3, 4]), (2, [130, 90, 100]), (37, [5, 9, 40]), (9, [20, 33, 7]), (3, [0, 2, 2])]
+        {
+            let [m, n, k] = sizes;
+            let (a_bs, b_bs, c_bs) = (m * k + 5, k * n, m * n + 1);
+            let (a, b) = (random(batch * a_bs, 0), random(batch * b_bs, 1));
+            for (cpu, transposes) in cpus().into_iter().flat_map(|cpu| [0, 1, 2, 3].map(|t| (cpu, t))) {
+                for threads in [1, 2] {
+                    let pool = Pool::new(threads);
+                    let words = pool_frame(&pool);
+                    let frame = Frame::new(words.as_ptr());
+                    let [mut all, mut each] = [(); 2].map(|()| vec![7.0; batch * c_bs]);
+                    let strides = strides(transposes, sizes, n);
+                    let d = descriptor(sizes, strides, &a, &b, &mut all);
+                    let [a_bs_word, b_bs_word, c_bs_word] = [a_bs, b_bs, c_bs].map(|x| x as i64);
+                    let d = MatMul { batch: batch as i64, a_bs: a_bs_word, b_bs: b_bs_word, c_bs: c_bs_word, ..d };
+                    // SAFETY: the descriptors are those of the vectors.
+                    unsafe { matmul_on(cpu, &pool, frame, &d) };
+                    for i in 0..batch {
+                        let d = descriptor(sizes, strides, &a[i * a_bs..], &b[i * b_bs..], &mut each[i * c_bs..]);
+                        // SAFETY: as above.
+                        unsafe { matmul_on(cpu, &pool, frame, &d) };
+                    }
+                    assert_eq!(all, each, "{batch} of {sizes:?}, {transposes}, on {cpu:?}");
+                }
+            }
         }
     }
 }

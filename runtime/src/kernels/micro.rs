@@ -25,8 +25,9 @@ pub(crate) struct Block {
     pub(crate) right_segment: isize,
     /// From a panel to the next.
     pub(crate) right_panel: isize,
-    /// Where each row of the result begins.
+    /// Where each row of the result begins, but for the offset.
     pub(crate) result: *const *mut f32,
+    pub(crate) result_offset: usize,
     pub(crate) rows: usize,
     /// Columns of the result, from the first of the first panel on.
     pub(crate) cols: usize,
@@ -63,7 +64,7 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(block: &Block, row: usiz
             right_start = right_start.wrapping_offset(block.right_segment);
             rows = rows.add(block.left_rows);
         }
-        let column = panel * S::NR;
+        let column = block.result_offset + panel * S::NR;
         for (i, sums) in sums.into_iter().enumerate() {
             let to = (*block.result.add(row + i)).add(column);
             for (j, sum) in sums.into_iter().enumerate() {
@@ -78,6 +79,77 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(block: &Block, row: usiz
                 }
             }
         }
+    }
+}
+
+/// Tiles of `R` rows in `P` whole panels at once: few rows of one panel would wait for their own sums.
+///
+/// Each element is the same sum, in the same order, as in a [`tile`] of one panel.
+#[inline(always)]
+unsafe fn tiles<S: Simd, const R: usize, const W: usize, const P: usize>(block: &Block, panel: usize) {
+    if W != S::WIDTH {
+        return;
+    }
+    // SAFETY: the block's pointers are valid for its sizes.
+    unsafe {
+        let mut sums = [[[S::splat(0.0); W]; P]; R];
+        let mut right_start = block.right.offset(panel as isize * block.right_panel);
+        let mut rows = block.left;
+        for _ in 0..block.segments {
+            let left: [*const f32; R] = std::array::from_fn(|i| (*rows.add(i)).wrapping_add(block.left_offset));
+            let mut right: [*const f32; P] =
+                std::array::from_fn(|q| right_start.wrapping_offset(q as isize * block.right_panel));
+            let mut offset = 0_isize;
+            for _ in 0..block.len {
+                let a: [S::V; R] = std::array::from_fn(|i| S::splat(*left[i].offset(offset)));
+                for q in 0..P {
+                    for j in 0..W {
+                        let b = S::load(right[q].add(j * S::LANES));
+                        for i in 0..R {
+                            sums[i][q][j] = S::mul_add(a[i], b, sums[i][q][j]);
+                        }
+                    }
+                    right[q] = right[q].wrapping_offset(block.right_step);
+                }
+                offset += block.left_step;
+            }
+            right_start = right_start.wrapping_offset(block.right_segment);
+            rows = rows.add(block.left_rows);
+        }
+        for (i, sums) in sums.into_iter().enumerate() {
+            let to = (*block.result.add(i)).add(block.result_offset + panel * S::NR);
+            for (j, sum) in sums.into_iter().flatten().enumerate() {
+                let to = to.add(j * S::LANES);
+                let before = if block.accumulate { S::load(to) } else { S::splat(0.0) };
+                S::store(to, S::add(before, sum));
+            }
+        }
+    }
+}
+
+/// Computes all rows of as many whole panels as suit so few rows; how many panels, or none if the rows suffice.
+#[inline(always)]
+unsafe fn several_panels<S: Simd>(block: &Block, panel: usize, last: usize) -> usize {
+    let whole = last.min(block.cols / S::NR);
+    let left = whole.saturating_sub(panel);
+    macro_rules! choose {
+        ($rows:literal, $panels:literal) => {{
+            // SAFETY: promised by the caller.
+            unsafe {
+                match S::WIDTH {
+                    2 => tiles::<S, $rows, 2, $panels>(block, panel),
+                    _ => tiles::<S, $rows, 4, $panels>(block, panel),
+                }
+            }
+            $panels
+        }};
+    }
+    match (block.rows, left) {
+        (1, 4..) => choose!(1, 4),
+        (1, 2..) => choose!(1, 2),
+        (2, 2..) => choose!(2, 2),
+        (3, 2..) => choose!(3, 2),
+        _ => 0,
     }
 }
 
@@ -116,7 +188,14 @@ impl Task for Panels<'_> {
     unsafe fn run<S: Simd>(self) {
         let block = self.block;
         let tiles = block.rows.div_ceil(S::MR);
-        for panel in self.first..self.last {
+        let mut panel = self.first;
+        while panel < self.last {
+            // SAFETY: promised by the caller of `panels`.
+            let done = unsafe { several_panels::<S>(block, panel, self.last) };
+            if done > 0 {
+                panel += done;
+                continue;
+            }
             let cols = S::NR.min(block.cols - panel * S::NR);
             let mut row = 0;
             for tile in 0..tiles {
@@ -133,6 +212,7 @@ impl Task for Panels<'_> {
                 }
                 row += rows;
             }
+            panel += 1;
         }
     }
 }

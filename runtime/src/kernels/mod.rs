@@ -8,11 +8,12 @@ pub mod conv;
 pub mod cpu;
 mod dots;
 mod gemm;
-pub(crate) mod matmul;
+pub mod matmul;
 mod micro;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod pack;
+mod packed;
 mod portable;
 mod rows;
 pub(crate) mod scatter;

@@ -12,18 +12,23 @@ const UNROLL: usize = 8;
 /// `a · b` for few rows of `a` and contiguous rows of `b`.
 pub(crate) struct Rows<'a> {
     pub(crate) g: Gemm<'a>,
+    /// Runs of columns, whose same parts one chunk computes.
+    pub(crate) groups: usize,
 }
 
 impl Task for Rows<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let g = &self.g;
-        let cols = if g.b.cols >= 4 * COLS { COLS } else { 128 };
-        g.pool.run(g.b.cols.div_ceil(cols), |chunk| {
-            let (first, last) = (chunk * cols, g.b.cols.min(chunk * cols + cols));
+        let Rows { g, groups } = self;
+        let run = g.b.cols / groups;
+        let cols = if run >= 4 * COLS { COLS } else { 128 };
+        g.pool.run(run.div_ceil(cols), |chunk| {
+            let (first, last) = (chunk * cols, run.min(chunk * cols + cols));
             // SAFETY: chunks write to disjoint columns.
             unsafe {
-                S::vectorize(Chunk { g, first, last });
+                for group in 0..groups {
+                    S::vectorize(Chunk { g: &g, first: group * run + first, last: group * run + last });
+                }
                 g.frame.finish(g.epilogue, [0, g.a.rows], [first, last]);
             }
         });

@@ -20,13 +20,20 @@ pub(crate) fn random(len: usize, stream: u32) -> Vec<f32> {
 
 /// A frame whose epilogue is [`MARK`]: it replaces each element `x` of an output by `2x + 1`.
 #[derive(Debug)]
-pub(crate) struct Marked([u64; 5]);
+pub(crate) struct Marked([u64; 7]);
 
 impl Marked {
     /// Rows `row` of the output lie at `row * row_stride` when `width` is 0, else those of an image of that width at
     /// `row / width * image_stride + row % width * row_stride`.
     pub(crate) fn new(pool: &Pool, output: *mut f32, row_stride: usize, width: usize, image_stride: usize) -> Marked {
-        Marked([(&raw const *pool) as u64, output as u64, row_stride as u64, width as u64, image_stride as u64])
+        let [pool, output] = [(&raw const *pool) as u64, output as u64];
+        Marked([pool, output, row_stride as u64, width as u64, image_stride as u64, 1, 0])
+    }
+
+    /// The columns are those of each of `groups` runs of `run` columns.
+    pub(crate) fn grouped(self, groups: usize, run: usize) -> Marked {
+        let [pool, output, row_stride, width, image_stride, ..] = self.0;
+        Marked([pool, output, row_stride, width, image_stride, groups as u64, run as u64])
     }
 
     pub(crate) fn frame(&self) -> Frame {
@@ -39,13 +46,14 @@ pub(crate) const MARK: Option<EpilogueFn> = Some(mark);
 
 unsafe extern "C" fn mark(frame: *const u64, row: i64, rows: i64, col: i64, cols: i64) {
     // SAFETY: the frame is one of `Marked`.
-    let [_, output, row_stride, width, image_stride] = unsafe { *frame.cast::<[u64; 5]>() };
+    let [_, output, row_stride, width, image_stride, groups, run] = unsafe { *frame.cast::<[u64; 7]>() };
     for row in row as u64..(row + rows) as u64 {
         let start = match width {
             0 => row * row_stride,
             _ => row / width * image_stride + row % width * row_stride,
         };
-        for col in col as u64..(col + cols) as u64 {
+        let cols = (0..groups).flat_map(|group| (col as u64..(col + cols) as u64).map(move |col| group * run + col));
+        for col in cols {
             // SAFETY: an element of the output that this call may change.
             unsafe {
                 let x = (output as *mut f32).add((start + col) as usize);

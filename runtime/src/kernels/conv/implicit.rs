@@ -158,6 +158,7 @@ impl Chunk<'_> {
             right_segment: 0,
             right_panel: panel_len as isize,
             result: results.as_ptr(),
+            result_offset: 0,
             rows,
             cols: g.to.channels,
             accumulate: false,

@@ -367,6 +367,7 @@ impl Chunk<'_> {
                     right_segment: right_segment as isize,
                     right_panel: 0,
                     result: results.as_ptr(),
+                    result_offset: 0,
                     rows,
                     cols: S::NR.min(columns - panel * S::NR),
                     accumulate: !first,

@@ -324,6 +324,7 @@ impl Task for Chunk<'_> {
                 right_segment: 0,
                 right_panel: panel_len as isize,
                 result: result.as_ptr(),
+                result_offset: 0,
                 rows,
                 cols,
                 accumulate: false,

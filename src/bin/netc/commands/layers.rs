@@ -2,6 +2,7 @@
 
 use netc::diag::suggest;
 use netc::layers::{self, Argument, Class, Layer, Preset};
+use netc::library::{self, Cell};
 use netc::syntax::ast::split_window;
 
 use crate::args::LayersArgs;
@@ -13,10 +14,12 @@ use crate::table::{Align, Table};
 pub fn run(args: &LayersArgs, output: &mut Output) -> Result<(), Failure> {
     let Some(name) = &args.name else { return list(output) };
     // With its window, as it stands in a file: `conv3x3`.
-    match layers::find(split_window(name).0) {
-        Some(layer) => describe(layer, output),
-        None => {
-            let near = suggest(name, layers::all().iter().map(|layer| layer.name));
+    match (layers::find(split_window(name).0), library::documentation(name)) {
+        (Some(layer), _) => describe(layer, output),
+        (None, Some(cell)) => describe_cell(cell, output),
+        (None, None) => {
+            let cells = library::all().iter().chain(library::DIRECTIONS).map(|cell| cell.name);
+            let near = suggest(name, layers::all().iter().map(|layer| layer.name).chain(cells));
             let help = near
                 .first()
                 .map_or_else(|| "`netc layers` lists them".to_owned(), |near| format!("did you mean `{near}`?"));
@@ -41,6 +44,47 @@ fn list(output: &mut Output) -> Result<(), Failure> {
             table.row([layer.name, layer.doc.summary]);
         }
         output.text(table)?;
+        if class == Class::Layer {
+            let mut table = Table::new([("Recurrent layers", Align::Left), ("", Align::Left)]);
+            for cell in library::all().iter().chain(library::DIRECTIONS) {
+                table.row([cell.name, cell.summary()]);
+            }
+            output.line("")?;
+            output.text(table)?;
+        }
+    }
+    Ok(())
+}
+
+/// A cell of the library, from the comments of its file; then the file itself.
+fn describe_cell(cell: &Cell, output: &mut Output) -> Result<(), Failure> {
+    output.line(cell.signature())?;
+    output.line("")?;
+    output.line(wrap(cell.summary(), 80))?;
+    output.line("")?;
+    let mut facts = Table::new([("", Align::Left), ("", Align::Left)]);
+    for name in ["shapes", "formula", "source"].into_iter().filter(|name| !cell.fact(name).is_empty()) {
+        facts.row([name, cell.fact(name)]);
+    }
+    output.text(facts)?;
+    output.line("")?;
+    let mut table = Table::new([("argument", Align::Left), ("", Align::Left)]);
+    for (name, preset, doc) in cell.arguments() {
+        table.row([name.to_owned(), preset.map_or_else(|| doc.to_owned(), |preset| format!("{doc}; {preset}"))]);
+    }
+    if cell.definition().is_some() {
+        table.row(["init".to_owned(), library::INIT.to_owned()]);
+    }
+    output.text(table)?;
+    output.line("\nexample:")?;
+    for line in cell.example().lines() {
+        output.line(format!("  {line}"))?;
+    }
+    if let Some(definition) = cell.definition() {
+        output.line("\nwritten as:")?;
+        for line in definition.lines() {
+            output.line(format!("  {line}"))?;
+        }
     }
     Ok(())
 }

@@ -1,0 +1,183 @@
+//! The product with a right operand that was packed before: for few rows and many calls with the same operand.
+//!
+//! Each element is a sum over blocks of the K loop whose ends depend on K alone: it depends neither on the other rows
+//! nor on how the result is divided.
+#![expect(unsafe_code, reason = "raw matrices")]
+
+use crate::scratch::{self, Purpose};
+
+use super::gemm::{Gemm, KC, MC, Output, PackPanel};
+use super::micro::{self, Block};
+use super::pack::{self, Matrix};
+use super::simd::{Simd, Task};
+
+/// The most columns of a panel on any CPU.
+const WIDEST: usize = 32;
+/// Columns of a run after which the epilogue is called, when it reads one run and when it reads several.
+const EPILOGUE_COLS: [usize; 2] = [64, 32];
+/// Chunks for each thread.
+const SPLITS: usize = 1;
+/// Rows that are so far apart exclude each other from the first cache: they are copied.
+const CONFLICT: usize = 512;
+
+/// How many floats [`Pack`] writes.
+pub(crate) fn packed_len(k: usize, n: usize, groups: usize) -> usize {
+    groups * (n / groups).next_multiple_of(WIDEST) * k
+}
+
+/// A packed operand is `[block of K][panel][step][NR columns]`; each run of columns begins with a panel of its own.
+#[derive(Clone, Copy)]
+struct Layout {
+    k: usize,
+    /// Steps of a block of the K loop but the last.
+    kc: usize,
+    blocks: usize,
+    /// Columns of a run.
+    run: usize,
+    groups: usize,
+    /// Panels of a run.
+    panels: usize,
+}
+
+impl Layout {
+    fn new<S: Simd>(b: &Matrix, groups: usize) -> Layout {
+        let (k, run) = (b.rows, b.cols / groups);
+        let blocks = k.div_ceil(KC).max(1);
+        let kc = k.div_ceil(blocks).next_multiple_of(8).max(8);
+        Layout { k, kc, blocks: k.div_ceil(kc).max(1), run, groups, panels: run.div_ceil(S::NR) }
+    }
+    /// The steps of a block.
+    fn steps(&self, block: usize) -> [usize; 2] {
+        [block * self.kc, self.k.min((block + 1) * self.kc)]
+    }
+    /// Where a panel begins within a block.
+    fn at<S: Simd>(&self, block: usize, group: usize, panel: usize) -> usize {
+        let [first, last] = self.steps(block);
+        (first * self.groups * self.panels + (group * self.panels + panel) * (last - first)) * S::NR
+    }
+}
+
+/// Packs the right operand of `g`.
+pub(crate) struct Pack<'a> {
+    pub(crate) g: Gemm<'a>,
+    pub(crate) groups: usize,
+    pub(crate) packed: *mut f32,
+}
+
+impl Task for Pack<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let b = self.g.b;
+        let layout = Layout::new::<S>(&b, self.groups);
+        let packed = Output(self.packed);
+        self.g.pool.run(layout.groups * layout.panels * layout.blocks, |chunk| {
+            let (block, rest) = (chunk % layout.blocks, chunk / layout.blocks);
+            let (group, panel) = (rest / layout.panels, rest % layout.panels);
+            let run = Matrix { data: b.at(0, group * layout.run), cols: layout.run, ..b };
+            let [first, last] = layout.steps(block);
+            let to = packed.get().wrapping_add(layout.at::<S>(block, group, panel));
+            // SAFETY: each chunk has its own place.
+            unsafe { S::vectorize(PackPanel { b: &run, panel, first, last, to }) };
+        });
+    }
+}
+
+/// The product `g`, of which `packed` holds the right operand.
+pub(crate) struct Packed<'a> {
+    pub(crate) g: Gemm<'a>,
+    pub(crate) groups: usize,
+    pub(crate) packed: *const f32,
+}
+
+// SAFETY: chunks read shared operands and write to disjoint blocks of the result.
+unsafe impl Sync for Packed<'_> {}
+
+impl Task for Packed<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let layout = Layout::new::<S>(&self.g.b, self.groups);
+        let m = self.g.a.rows;
+        let row_blocks = m.div_ceil(MC);
+        let mc = m.div_ceil(row_blocks).next_multiple_of(S::MR);
+        let row_blocks = m.div_ceil(mc);
+        // A thread meets the same columns again at the next call, in its own cache.
+        let threads = self.g.pool.threads();
+        let splits = if threads == 1 { 1 } else { (SPLITS * threads).div_ceil(row_blocks).min(layout.panels) };
+        let per_split = layout.panels.div_ceil(splits);
+        self.g.pool.run(row_blocks * layout.panels.div_ceil(per_split), |chunk| {
+            let (row, panel) = (chunk % row_blocks * mc, chunk / row_blocks * per_split);
+            let rows = [row, m.min(row + mc)];
+            let panels = [panel, layout.panels.min(panel + per_split)];
+            // SAFETY: chunks write to disjoint blocks.
+            unsafe { S::vectorize(Chunk { all: &self, layout, rows, panels }) };
+        });
+    }
+}
+
+struct Chunk<'a> {
+    all: &'a Packed<'a>,
+    layout: Layout,
+    rows: [usize; 2],
+    /// Of each run.
+    panels: [usize; 2],
+}
+
+impl Task for Chunk<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Chunk { all: Packed { g, packed, .. }, layout, rows: [first_row, last_row], panels } = self;
+        let rows = last_row - first_row;
+        let mut table = [std::ptr::null(); MC + 16];
+        let mut results = [std::ptr::null_mut(); MC + 16];
+        for (i, result) in results[..rows].iter_mut().enumerate() {
+            *result = g.c.wrapping_offset((first_row + i) as isize * g.c_rs);
+        }
+        let conflict = (g.a.row_stride.unsigned_abs() % CONFLICT == 0 || g.a.col_stride != 1) && rows > S::MR;
+        let copy = conflict || g.a.col_stride != 1 && rows > 1;
+        let mut left = scratch::lend(Purpose::Left, if copy { pack::left_len::<S>(rows, layout.kc) } else { 0 });
+
+        let wide = EPILOGUE_COLS[usize::from(layout.groups > 1)];
+        for index in 0..layout.blocks {
+            let [step, end] = layout.steps(index);
+            let a = Matrix { data: g.a.at(first_row, step), rows, cols: end - step, ..g.a };
+            let left_step = if copy {
+                // SAFETY: the scratch memory has room for the block.
+                unsafe { pack::left::<S>(&a, left.as_mut_ptr(), &mut table) }
+            } else {
+                for (i, entry) in table[..rows].iter_mut().enumerate() {
+                    *entry = a.at(i, 0);
+                }
+                a.col_stride
+            };
+            for panel in (panels[0]..panels[1]).step_by((wide / S::NR).max(1)) {
+                let until = panels[1].min(panel + (wide / S::NR).max(1));
+                for group in 0..layout.groups {
+                    let block = Block {
+                        segments: 1,
+                        len: end - step,
+                        left: table.as_ptr(),
+                        left_rows: rows,
+                        left_offset: 0,
+                        left_step,
+                        right: packed.wrapping_add(layout.at::<S>(index, group, 0)),
+                        right_step: S::NR as isize,
+                        right_segment: 0,
+                        right_panel: ((end - step) * S::NR) as isize,
+                        result: results.as_ptr(),
+                        result_offset: group * layout.run,
+                        rows,
+                        cols: layout.run,
+                        accumulate: index > 0,
+                    };
+                    // SAFETY: pointers are valid for the sizes.
+                    unsafe { micro::panels::<S>(&block, panel, until) };
+                }
+                if index + 1 == layout.blocks {
+                    let cols = [panel, until].map(|panel| layout.run.min(panel * S::NR));
+                    // SAFETY: these columns are complete in all runs.
+                    unsafe { g.frame.finish(g.epilogue, [first_row, last_row], cols) };
+                }
+            }
+        }
+    }
+}
