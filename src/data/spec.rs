@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use ndarray::{ArrayD, IxDyn};
+
 use super::array::{Array, Values};
 use super::examples::{Column, Examples};
 use super::file::damaged;
 use super::idx::read_idx;
-use super::input::{check_shape, is_bytes, to_tensor};
+use super::input::{Tensor, check_shape, is_bytes, to_tensor};
 use super::npz::Npz;
 use super::picture::{Preparation, resize_grey, target_size};
 use crate::error::Error;
@@ -20,7 +22,8 @@ pub enum Spec {
     /// One file for each input, then for each target, in the order of the network; plain or packed with gzip.
     /// Bytes of pictures are scaled to [0, 1].
     Idx(Vec<PathBuf>),
-    /// An archive with an array for each input and target, by name; values are taken as they are.
+    /// An archive with an array for each input and target, by name; values are taken as they are. An array with the
+    /// name of a sequence axis holds the length of each example.
     Npz(PathBuf),
     /// UTF-8, of which each character tells the next: [`Text::read`](super::Text::read).
     Text(PathBuf),
@@ -88,19 +91,28 @@ impl Spec {
     /// # Errors
     /// When a file cannot be read, is damaged, or does not fit.
     pub fn load(&self, network: &Network, preparation: &Preparation) -> Result<Examples, Error> {
-        self.load_ports(&network.ports, preparation)
+        self.load_ports(&network.ports, &network.axes, preparation)
     }
 
-    fn load_ports(&self, ports: &[Port], preparation: &Preparation) -> Result<Examples, Error> {
+    fn load_ports(&self, ports: &[Port], axes: &[String], preparation: &Preparation) -> Result<Examples, Error> {
         let columns = match self {
             Spec::Npz(path) => {
                 let mut archive = Npz::open(path)?;
+                let names = archive.names();
                 let column = |port: &Port| {
                     let array = archive.read(&port.name)?;
                     check_shape(port, path, &array.shape)?;
                     Column::new(&port.name, to_tensor(port, path, array)?)
                 };
-                ports.iter().map(column).collect::<Result<Vec<_>, _>>()?
+                let mut columns = ports.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+                for axis in axes.iter().filter(|axis| names.contains(axis)) {
+                    let array = archive.read(axis)?;
+                    let shape = array.shape.clone();
+                    let lengths = array.into_tokens(path, None)?;
+                    let lengths = ArrayD::from_shape_vec(IxDyn(&shape), lengths).expect("as many as before");
+                    columns.push(Column::new(axis, Tensor::I32(lengths))?);
+                }
+                columns
             }
             Spec::Text(path) => {
                 let message = "is a text, which has no examples: it is read by `Text::read`";
@@ -199,7 +211,7 @@ mod tests {
 
     fn load(dir: &Path, spec: &str, ports: &[Port]) -> Result<Examples, String> {
         let spec: Spec = spec.replace("DIR", &dir.display().to_string()).parse().unwrap();
-        let examples = spec.load_ports(ports, &Preparation::default());
+        let examples = spec.load_ports(ports, &[], &Preparation::default());
         examples.map_err(|error| error.to_string().replace(&dir.display().to_string(), "DIR"))
     }
 

@@ -2,6 +2,7 @@
 
 pub mod check;
 mod classes;
+mod draw;
 pub mod emit;
 pub mod explain;
 mod feed;
@@ -9,4 +10,5 @@ pub mod fmt;
 pub mod layers;
 mod progress;
 pub mod run;
+pub mod sample;
 pub mod train;
