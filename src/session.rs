@@ -1,5 +1,6 @@
 //! A compiled network with its parameters and states: run it, train it, save and load it.
 
+mod flow;
 mod initial;
 mod inputs;
 mod loaded;
@@ -14,6 +15,7 @@ use std::fmt;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use netc_runtime::Pool;
 
+pub use flow::{GradientFlow, StateFlow};
 pub use tensor::TensorView;
 pub use weights::read_notes;
 

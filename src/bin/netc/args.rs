@@ -42,6 +42,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Train a network on a data set.
     Train(Box<TrainArgs>),
+    /// Measure how gradients flow back through time.
+    Gradients(Box<GradientsArgs>),
     /// Let a network write: text, character by character, or other tokens.
     Sample(Box<SampleArgs>),
     /// Print what a stage of the compiler makes of a network.
@@ -90,7 +92,7 @@ pub struct CheckArgs {
     /// Print what a stage makes instead: ast, graph, backward, simplified, kernels, plan, clif, asm.
     #[arg(long, value_name = "STAGE", hide_possible_values = true, conflicts_with_all = ["json", "explain"])]
     pub emit: Option<StageArg>,
-    /// The entry for `--emit`: forward, evaluate, gradients or train_step.
+    /// The entry for `--emit`: forward, evaluate, gradients, flow or train_step.
     #[arg(long, requires = "emit", hide_possible_values = true)]
     pub entry: Option<EntryArg>,
     /// Tell on standard error how long each pass took.
@@ -199,6 +201,40 @@ pub struct TrainArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  netc gradients models/flow_lstm.net --length 100 --plot flow.svg\n  \
+                        netc gradients models/charlm.net --data text:book.txt --weights charlm.safetensors --length 200")]
+pub struct GradientsArgs {
+    #[command(flatten)]
+    pub net: NetArgs,
+    /// The data, as for `netc train`; of them the first batch is taken [default: random numbers and tokens].
+    #[arg(long, value_name = "SPEC")]
+    pub data: Option<Spec>,
+    /// Trained parameters; without them they have their initial values.
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<String>,
+    /// The steps of the sequences [default: those of the data; for a text `tbptt`, for random numbers 100].
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub length: Option<usize>,
+    /// Examples, or streams of a text [default: the file's].
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub batch: Option<usize>,
+    /// The seed of initial values and random data [default: the file's].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Draw the norms over the steps back, on a logarithmic axis.
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Threads that share the work; results do not depend on it [default: the machine's cores].
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub pictures: PictureArgs,
+}
+
+#[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  netc sample models/charlm.net --weights charlm.safetensors --prompt \"ROMEO:\" --length 300\n  \
                         netc sample models/charlm.net --weights charlm.safetensors --temperature 0.5 --seed 7\n  \
@@ -260,7 +296,7 @@ pub struct EmitArgs {
     /// Which stage: ast, graph, backward, simplified, kernels, plan, clif or asm.
     #[arg(long, value_name = "STAGE", hide_possible_values = true)]
     pub stage: StageArg,
-    /// Which entry: forward, evaluate, gradients or train_step [default: forward, for `backward` gradients].
+    /// Which entry: forward, evaluate, gradients, flow or train_step [default: forward, for `backward` gradients].
     #[arg(long, hide_possible_values = true)]
     pub entry: Option<EntryArg>,
     /// Write to a file.
@@ -331,7 +367,14 @@ pub struct EntryArg(pub Entry);
 
 impl ValueEnum for EntryArg {
     fn value_variants<'a>() -> &'a [Self] {
-        &[EntryArg(Entry::Forward), EntryArg(Entry::Evaluate), EntryArg(Entry::Gradients), EntryArg(Entry::TrainStep)]
+        const ALL: [EntryArg; 5] = [
+            EntryArg(Entry::Forward),
+            EntryArg(Entry::Evaluate),
+            EntryArg(Entry::Gradients),
+            EntryArg(Entry::Flow),
+            EntryArg(Entry::TrainStep),
+        ];
+        &ALL
     }
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
         Some(clap::builder::PossibleValue::new(self.0.name()))
