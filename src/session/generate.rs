@@ -104,7 +104,7 @@ fn axis_of(port: &Port) -> Result<String, Error> {
 }
 
 /// `[batch, vocabulary]` of the output that is drawn from.
-fn scores<'o>(outputs: &'o Outputs, how: &Generate, session: &Session) -> Result<ndarray::ArrayView2<'o, f32>, Error> {
+fn scores<'o>(outputs: &'o Outputs, how: &Generate, session: &Session) -> Result<ArrayView2<'o, f32>, Error> {
     let name = &how.output;
     let Some(scores) = outputs.get(name) else {
         return Err(Error::Input(format!("the network has no output `{name}` to draw from at each step")));
