@@ -189,7 +189,7 @@ block pick(n) {\n  dense(n) -> tanh\n}
 cell c(n, inner) {\n  input x[m]\n  state h[n], count[1] = 1\n  param start[n] = 0.5\n  for i in 0..2 {\n    inner\n  }
   y = inner\n  h' = [y, h, count] -> pick(n)\n  count' = count + 1\n  output h' + start\n}
 cell rows(n) {\n  input row[width, m]\n  state h[n]\n  seen = row -> gru(n) -> last\n  h' = tanh([seen, h] -> dense(n))\n  output h'\n}
-net n {\n  input x[T, 3]\n  input pages[T, S, 5]\n  concat {\n    lstm(4)\n    reverse(c(3, inner = dense(3, relu)))\n  }
+net n {\n  input x[T, 3]\n  input pages[T, S, 5]\n  x -> concat {\n    lstm(4)\n    reverse(c(3, inner = dense(3, relu)))\n  }
   a = x -> wide(2, f = bidirectional(gru(2)))\n  words = pages -> gru(4) -> last\n  output [a, words]\n}",
     );
 }

@@ -7,7 +7,7 @@ use super::cx::Cx;
 use super::ports::Declared;
 use super::scope::{Flow, Scope};
 use super::value::{Change, DefinedUse, Tensor, Value};
-use crate::diag::{Code, Message, Span};
+use crate::diag::{Code, Diagnostic, Message, Span};
 use crate::graph::{Recurrence, Var};
 use crate::layers::{lead, user_shape};
 use crate::network::LayerUse;
@@ -111,7 +111,8 @@ impl<'a, 'b> Cx<'a, 'b> {
         if !self.program.library.contains(&file) {
             return;
         }
-        let mut n = 0;
+        let is_blamed = |error: &Diagnostic| error.labels.iter().any(|(span, _)| *span == used.span);
+        let mut n = self.errors[..n_errors].iter().filter(|error| error.span.file == file && is_blamed(error)).count();
         let new = self.errors.split_off(n_errors);
         for mut error in new {
             if error.span.file == file {
@@ -301,7 +302,14 @@ impl<'a, 'b> Cx<'a, 'b> {
             match total.plus(&count) {
                 Some(sum) => total = sum,
                 // What counts in other sizes keeps a row of its own.
-                None => others.push(LayerUse { multiply_accumulates: count, n_parameters: 0, ..row }),
+                None => others.push(LayerUse {
+                    shape: [std::slice::from_ref(steps), &row.shape].concat(),
+                    multiply_accumulates: count,
+                    activation_bytes: row.activation_bytes.times(steps),
+                    n_parameters: 0,
+                    explanation: Vec::new(),
+                    ..row
+                }),
             }
         }
         for product in products {
