@@ -78,6 +78,8 @@ pub mod codegen;
 #[doc(hidden)]
 pub mod elaborate;
 #[doc(hidden)]
+pub mod entries;
+#[doc(hidden)]
 pub mod graph;
 #[doc(hidden)]
 pub mod index;
@@ -99,5 +101,5 @@ pub mod syntax;
 pub use error::Error;
 pub use network::Network;
 pub use pipeline::{Entry, check_source};
-pub use session::{Outputs, Session, SessionOptions, TensorView};
+pub use session::{Generator, Outputs, Session, SessionOptions, TensorView};
 pub use train::{FitOptions, History, fit};

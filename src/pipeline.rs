@@ -2,49 +2,23 @@
 
 use std::fmt;
 
-use crate::autodiff::gradient;
 use crate::codegen::{self, CompiledProgram};
 use crate::diag::{Code, FileId, Message, Sources};
 use crate::elaborate::{self, Loader, elaborate};
+use crate::entries::{self, with_gradients, with_norms};
+pub use crate::entries::{Entry, Variant};
 use crate::error::Error;
-use crate::graph::{Builder, Graph, Output, OutputRole, Value};
-use crate::layers::optimizer::{self, clip};
+use crate::graph::Graph;
 use crate::memory::{self, Plan};
-use crate::network::{LEARNING_RATE, Network, STEP};
-use crate::ops::{Op, Role};
+use crate::network::Network;
 use crate::schedule::{Scheduled, schedule};
-use crate::simplify::simplify;
+use crate::simplify::{recurrence, simplify};
 use crate::syntax;
-use crate::types::TensorType;
-
-/// What a compiled network can be asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Entry {
-    /// Inputs to outputs, as it infers.
-    Forward,
-    /// Inputs and targets to outputs, loss and metrics, as it infers.
-    Evaluate,
-    /// Inputs and targets to the loss and its gradient with respect to every parameter, as it trains.
-    Gradients,
-    /// Inputs and targets to the loss and metrics; parameters, states and moments are replaced.
-    TrainStep,
-}
-
-impl Entry {
-    pub fn name(self) -> &'static str {
-        match self {
-            Entry::Forward => "forward",
-            Entry::Evaluate => "evaluate",
-            Entry::Gradients => "gradients",
-            Entry::TrainStep => "train_step",
-        }
-    }
-}
 
 /// One entry in machine code, with the memory that it expects.
 #[derive(Debug)]
 pub struct CompiledEntry {
-    pub entry: Entry,
+    pub variant: Variant,
     pub scheduled: Scheduled,
     pub plan: Plan,
     pub code: CompiledProgram,
@@ -155,20 +129,21 @@ pub fn check_source(name: &str, text: &str) -> Result<Network, Error> {
     check(&mut sources, root, &mut loader, &elaborate::Options::default(), &mut ())
 }
 
-/// A checked network to machine code. Nothing here fails on a user's input.
-pub fn compile(network: &Network, entry: Entry, observer: &mut dyn Observer) -> CompiledEntry {
-    let (scheduled, plan) = lower(network, entry, observer);
-    let code = codegen::compile(&scheduled.program, entry.name());
-    let (program, name) = (&scheduled.program, entry.name());
+/// A checked network to machine code. Nothing here fails on a user's input that [`entries::check`] has let through.
+pub fn compile(network: &Network, variant: impl Into<Variant>, observer: &mut dyn Observer) -> CompiledEntry {
+    let variant = variant.into();
+    let (scheduled, plan) = lower(network, variant.clone(), observer);
+    let (program, name) = (&scheduled.program, variant.entry.name());
+    let code = codegen::compile(program, name);
     observer.after(Stage::Clif, &Lazy(|| codegen::clif(program, name)));
     observer.after(Stage::Asm, &Lazy(|| codegen::asm(program, name)));
-    CompiledEntry { entry, scheduled, plan, code }
+    CompiledEntry { variant, scheduled, plan, code }
 }
 
 /// A checked network to a program and its plan: all but the machine code.
-pub fn lower(network: &Network, entry: Entry, observer: &mut dyn Observer) -> (Scheduled, Plan) {
-    let graph = entry_graph(network, entry, observer);
-    let graph = simplify(&graph);
+pub fn lower(network: &Network, variant: impl Into<Variant>, observer: &mut dyn Observer) -> (Scheduled, Plan) {
+    let graph = entry_graph(network, variant, observer);
+    let graph = recurrence::after_gradient(&simplify(&graph));
     verify(&graph);
     observer.after(Stage::Simplified, &graph);
     let scheduled = schedule(&graph);
@@ -188,72 +163,23 @@ impl<F: Fn() -> String> fmt::Display for Lazy<F> {
 }
 
 /// The graph of an entry before simplification: forward, and what training adds.
-pub fn entry_graph(network: &Network, entry: Entry, observer: &mut dyn Observer) -> Graph {
-    let keeps = |role: OutputRole| match entry {
-        Entry::Forward => role == OutputRole::Output,
-        Entry::Evaluate => matches!(role, OutputRole::Output | OutputRole::Loss | OutputRole::Metric),
-        Entry::Gradients => matches!(role, OutputRole::Loss | OutputRole::Metric),
-        Entry::TrainStep => matches!(role, OutputRole::Loss | OutputRole::Metric | OutputRole::Update),
-    };
-    let mut graph = match entry {
-        Entry::Forward | Entry::Evaluate => network.inference.clone(),
-        Entry::Gradients | Entry::TrainStep => network.training.clone(),
-    };
-    graph.outputs.retain(|output| keeps(output.role));
+///
+/// # Panics
+/// When [`entries::check`] refuses it.
+pub fn entry_graph(network: &Network, variant: impl Into<Variant>, observer: &mut dyn Observer) -> Graph {
+    let variant = variant.into();
+    let graph = entries::forward_graph(network, &variant);
     observer.after(Stage::Graph, &graph);
-    let graph = match entry {
-        Entry::Forward | Entry::Evaluate => graph,
+    let graph = recurrence::before_gradient(&graph);
+    let graph = match variant.entry {
+        Entry::Forward | Entry::Evaluate | Entry::Begin | Entry::Step => graph,
         Entry::Gradients => with_gradients(graph, network, false),
+        Entry::Flow => with_norms(&graph),
         Entry::TrainStep => with_gradients(graph, network, true),
     };
     verify(&graph);
     observer.after(Stage::Backward, &graph);
     graph
-}
-
-/// Appends the backward pass; with `update`, the optimizer's step too, else the gradients as outputs.
-fn with_gradients(graph: Graph, network: &Network, update: bool) -> Graph {
-    let loss = graph.outputs.iter().find(|output| output.role == OutputRole::Loss);
-    let loss = loss.expect("the caller has checked that there is a loss").value;
-    let parameters: Vec<(String, Value)> = graph
-        .nodes()
-        .filter_map(|(value, node)| match &node.op {
-            Op::Source(source) if source.role == Role::Param => Some((source.name.clone(), value)),
-            _ => None,
-        })
-        .collect();
-    let builder = Builder::from_graph(graph);
-    let wrt: Vec<Value> = parameters.iter().map(|(_, value)| *value).collect();
-    let mut gradients = gradient(&builder, builder.var(loss), &wrt);
-    if !update {
-        for ((path, _), gradient) in parameters.iter().zip(&gradients) {
-            let output = Output { role: OutputRole::Gradient, name: path.clone(), value: gradient.id };
-            builder.add_output(output);
-        }
-        return builder.finish();
-    }
-    if let Some(clip) = network.settings.clip {
-        gradients = clip::clip(clip, &gradients);
-    }
-    let lr = builder.source(Role::Rate, LEARNING_RATE, TensorType::scalar());
-    let step = builder.source(Role::Rate, STEP, TensorType::scalar());
-    for ((path, value), gradient) in parameters.iter().zip(gradients) {
-        let parameter = builder.var(*value);
-        let moment = |name: &str| builder.source(Role::Moment, &moment_name(name, path), parameter.ty());
-        let updated = optimizer::update(&network.settings.optimizer, parameter, gradient, moment, lr, step);
-        for (name, value) in updated.moments {
-            let name = moment_name(name, path);
-            builder.add_output(Output { role: OutputRole::Update, name, value: value.id });
-        }
-        let name = path.clone();
-        builder.add_output(Output { role: OutputRole::Update, name, value: updated.parameter.id });
-    }
-    builder.finish()
-}
-
-/// The name of an optimizer's moment of a parameter, in checkpoints too.
-fn moment_name(moment: &str, path: &str) -> String {
-    format!("optimizer.{moment}.{path}")
 }
 
 fn verify(graph: &Graph) {

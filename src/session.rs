@@ -1,9 +1,12 @@
 //! A compiled network with its parameters and states: run it, train it, save and load it.
 
+mod flow;
+mod generate;
 mod initial;
 mod inputs;
 mod loaded;
 mod memory;
+mod states;
 mod tensor;
 mod weights;
 
@@ -13,15 +16,21 @@ use std::fmt;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use netc_runtime::Pool;
 
+pub use flow::{GradientFlow, StateFlow};
+pub use generate::Generator;
 pub use tensor::TensorView;
 pub use weights::read_notes;
 
+use crate::entries;
 use crate::error::Error;
 use crate::graph::OutputRole;
 use crate::network::Network;
-use crate::pipeline::{CompiledEntry, Entry, Observer, compile};
+use crate::pipeline::{CompiledEntry, Entry, Observer, Variant, compile};
+use crate::types::Extents;
+use inputs::Bound;
 use loaded::Loaded;
 use memory::Aligned;
+use states::States;
 
 /// How a session is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +56,11 @@ impl Default for SessionOptions {
 /// Arrays are handed in by the names of the inputs and targets, with the batch as their first axis: an input
 /// `image[3, 224, 224]` takes an array of shape `[batch, 3, 224, 224]`, and a target `label: token(10)` one of shape
 /// `[batch]` of `i32`. The batch may change from call to call.
+///
+/// An input with a sequence axis, `text[T]: token(65)`, takes an array of shape `[batch, T]`, whose length may change
+/// from call to call, too. Members of a batch that are shorter say so with their lengths: an array of shape `[batch]` of
+/// `i32` under the name of the axis, `("T", lengths)`. What stands in the array behind a member's length does not matter
+/// then. Lengths change without compiling again, and 0 is one.
 ///
 /// # Examples
 /// ```
@@ -75,7 +89,9 @@ pub struct Session {
     tensors: BTreeMap<String, Stored>,
     /// Grows whenever a parameter or state changes, so that prepared values are made again.
     version: u64,
-    entries: BTreeMap<Entry, Loaded>,
+    entries: BTreeMap<Variant, Loaded>,
+    /// What recurrences keep from call to call.
+    states: States,
     workspace: Aligned,
 }
 
@@ -148,6 +164,7 @@ impl Session {
             tensors: BTreeMap::new(),
             version: 1,
             entries: BTreeMap::new(),
+            states: States::default(),
             workspace: Aligned::default(),
             network,
         };
@@ -233,21 +250,28 @@ impl Session {
             .expect("as many values as its shape says")
     }
 
-    /// Compiles an entry now rather than when it is first used.
+    /// Compiles an entry now rather than when it is first used: without lengths, and with carried states if
+    /// [`Session::set_carry`] asks for them.
     ///
     /// # Errors
-    /// When the network lacks what the entry needs: a loss, for all but [`Entry::Forward`].
+    /// When the network lacks what the entry needs: a loss, or for [`Entry::Begin`] and [`Entry::Step`] layers that can
+    /// take one step at a time.
     pub fn compile(&mut self, entry: Entry, observer: &mut dyn Observer) -> Result<&CompiledEntry, Error> {
-        if entry != Entry::Forward && !self.network.has_loss() {
-            let name = &self.network.name;
-            return Err(Error::Unsupported(format!("`{name}` has no `loss`, so it cannot be trained or evaluated")));
-        }
-        if !self.entries.contains_key(&entry) {
-            let compiled = compile(&self.network, entry, observer);
+        let variant = self.variant(entry, false);
+        self.compile_variant(&variant, observer)
+    }
+    fn variant(&self, entry: Entry, masked: bool) -> Variant {
+        let carried = self.states.carries() && !matches!(entry, Entry::Begin | Entry::Step);
+        Variant { masked, carried, ..Variant::from(entry) }
+    }
+    fn compile_variant(&mut self, variant: &Variant, observer: &mut dyn Observer) -> Result<&CompiledEntry, Error> {
+        if !self.entries.contains_key(variant) {
+            entries::check(&self.network, variant)?;
+            let compiled = compile(&self.network, variant.clone(), observer);
             self.add_moments(&compiled);
-            self.entries.insert(entry, Loaded::new(compiled));
+            self.entries.insert(variant.clone(), Loaded::new(compiled));
         }
-        Ok(&self.entries[&entry].compiled)
+        Ok(&self.entries[variant].compiled)
     }
     /// The optimizer's moments start at zero.
     fn add_moments(&mut self, compiled: &CompiledEntry) {
@@ -255,7 +279,7 @@ impl Session {
         use crate::schedule::SlotKind;
         for slot in &compiled.scheduled.slots {
             if slot.kind == SlotKind::Source(Role::Moment) && !self.tensors.contains_key(&slot.name) {
-                let shape = slot.ty.eval(&crate::types::Extents::default());
+                let shape = slot.ty.eval(&Extents::default());
                 let values = Aligned::zeroed(shape.iter().product());
                 self.tensors.insert(slot.name.clone(), Stored { shape, values });
             }
@@ -295,10 +319,15 @@ impl Session {
     }
 
     fn call(&mut self, entry: Entry, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs, Error> {
-        self.compile(entry, &mut ())?;
-        let mut loaded = self.entries.remove(&entry).expect("compiled above");
-        let result = loaded.call(self, inputs);
-        self.entries.insert(entry, loaded);
+        let bound = inputs::bind(&self.network, &self.network.ports, inputs, Extents::default())?;
+        let variant = self.variant(entry, bound.has_lengths);
+        self.run(&variant, bound)
+    }
+    fn run(&mut self, variant: &Variant, bound: Bound<'_>) -> Result<Outputs, Error> {
+        self.compile_variant(variant, &mut ())?;
+        let mut loaded = self.entries.remove(variant).expect("compiled above");
+        let result = loaded.call(self, bound);
+        self.entries.insert(variant.clone(), loaded);
         result
     }
 
@@ -306,7 +335,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::compile`].
-    pub fn workspace_bytes(&mut self, entry: Entry, extents: &crate::types::Extents) -> Result<usize, Error> {
+    pub fn workspace_bytes(&mut self, entry: Entry, extents: &Extents) -> Result<usize, Error> {
         let compiled = self.compile(entry, &mut ())?;
         Ok(compiled.plan.place(&compiled.scheduled.program, extents).workspace_bytes)
     }

@@ -37,6 +37,7 @@ fn with_gradients(graph: Graph) -> Graph {
 #[test]
 fn every_cell_means_the_same_through_every_pass() {
     for (name, graph) in cells::all() {
+        eprintln!("{name}");
         let plain = with_gradients(graph.clone());
         let fast = after_gradient(&with_gradients(before_gradient(&graph)));
         if std::env::var("SHOW").is_ok_and(|shown| shown == name) {

@@ -11,6 +11,9 @@ use std::thread::{JoinHandle, Thread};
 ///
 /// The chunks of a job are chosen by its caller, and each chunk is run exactly once by exactly one thread,
 /// so a job whose chunks write to disjoint places gives the same result with any number of threads.
+///
+/// Each thread begins with a part of the chunks that depends on their number alone, and then helps with the others'
+/// parts: jobs that walk the same memory in the same chunks mostly find it in their core's own cache.
 #[derive(Debug)]
 pub struct Pool {
     shared: Arc<Shared>,
@@ -29,7 +32,8 @@ struct Shared {
     /// workers are inside it (lower bits). One word, so that a worker enters exactly the job that it saw.
     gate: AtomicU64,
     job: UnsafeCell<Job>,
-    next: AtomicUsize,
+    /// The next chunk of each thread's part, the caller's first.
+    next: Vec<Cursor>,
     /// Taken by the thread whose job runs; another caller's job then runs on that caller alone.
     busy: AtomicBool,
     stop: AtomicBool,
@@ -37,6 +41,11 @@ struct Shared {
     /// One flag a worker: set while it sleeps or is about to.
     parked: Vec<AtomicBool>,
 }
+
+/// On a cache line of its own.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Cursor(AtomicUsize);
 
 #[derive(Clone, Copy, Debug)]
 struct Job {
@@ -71,7 +80,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             gate: AtomicU64::new(0),
             job: UnsafeCell::new(Job { call: nothing, body: std::ptr::null(), chunks: 0 }),
-            next: AtomicUsize::new(0),
+            next: (0..=count).map(|_| Cursor(AtomicUsize::new(0))).collect(),
             busy: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
@@ -108,7 +117,10 @@ impl Pool {
         let shared = &*self.shared;
         // SAFETY: `busy` is ours and the gate is closed with nobody inside, so no one else looks at the job.
         unsafe { *shared.job.get() = Job { call: call::<F>, body: (&raw const body).cast(), chunks } };
-        shared.next.store(0, Ordering::Relaxed);
+        let parts = shared.parts(chunks);
+        for (part, next) in shared.next[..parts].iter().enumerate() {
+            next.0.store(part * chunks / parts, Ordering::Relaxed);
+        }
         shared.gate.fetch_add(NEXT_JOB | OPEN, Ordering::SeqCst);
         // Workers that sleep are woken one for each chunk beyond the caller's own.
         for (worker, parked) in self.workers.iter().zip(&shared.parked).take(chunks - 1) {
@@ -118,7 +130,7 @@ impl Pool {
         }
         let closing = Closing(shared);
         INSIDE_CHUNK.set(true);
-        shared.work_through(body);
+        shared.work_through(0, body);
         drop(closing);
         if shared.panicked.swap(false, Ordering::Relaxed) {
             panic!("a chunk panicked on another thread");
@@ -155,15 +167,26 @@ impl Drop for Closing<'_> {
 }
 
 impl Shared {
-    fn work_through(&self, body: impl Fn(usize)) {
+    /// How many parts a job is divided into.
+    fn parts(&self, chunks: usize) -> usize {
+        self.next.len().min(chunks)
+    }
+
+    /// Runs the chunks that no one else has begun, those of the thread's own part first.
+    fn work_through(&self, thread: usize, body: impl Fn(usize)) {
         // SAFETY: the job does not change while its runner or a worker is inside.
         let chunks = unsafe { (*self.job.get()).chunks };
-        loop {
-            let chunk = self.next.fetch_add(1, Ordering::Relaxed);
-            if chunk >= chunks {
-                return;
+        let parts = self.parts(chunks);
+        for part in (thread..thread + parts).map(|part| part % parts) {
+            let (next, end) = (&self.next[part].0, (part + 1) * chunks / parts);
+            // A look before the claim: a part that is done costs no more than that.
+            while next.load(Ordering::Relaxed) < end {
+                let chunk = next.fetch_add(1, Ordering::Relaxed);
+                if chunk >= end {
+                    break;
+                }
+                body(chunk);
             }
-            body(chunk);
         }
     }
 
@@ -192,7 +215,7 @@ fn work(shared: &Shared, index: usize) {
             let job = unsafe { *shared.job.get() };
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 // SAFETY: `call` is the instance of `call` for the type of `body`.
-                shared.work_through(|chunk| unsafe { (job.call)(job.body, chunk) });
+                shared.work_through(index + 1, |chunk| unsafe { (job.call)(job.body, chunk) });
             }));
             if outcome.is_err() {
                 shared.panicked.store(true, Ordering::Relaxed);

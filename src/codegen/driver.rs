@@ -400,12 +400,15 @@ impl Driver<'_, '_, '_> {
 
 /// The largest number of buffers that a kernel of the program touches.
 fn most_buffers(program: &Program) -> usize {
-    let count = |step: &Step| {
+    fn count(step: &Step) -> usize {
+        if let Step::Scan(scan) = step {
+            return scan.steps().map(count).max().unwrap_or(0);
+        }
         let mut buffers = Vec::new();
         step.for_each_access(&mut |access| buffers.push(access.buffer));
         buffers.sort_unstable();
         buffers.dedup();
         buffers.len()
-    };
+    }
     program.all_steps().map(count).max().unwrap_or(0)
 }

@@ -87,7 +87,7 @@ fn merge_back(steps: &mut Vec<Step>, step: &Step, reason: Reason) -> bool {
 }
 
 /// Whether two steps may change places: neither writes what the other touches.
-fn commute(a: &Step, b: &Step) -> bool {
+pub(super) fn commute(a: &Step, b: &Step) -> bool {
     let mut touched: Vec<Access> = Vec::new();
     a.for_each_access(&mut |access| touched.push(access));
     let mut free = true;
@@ -145,13 +145,32 @@ fn merge(first: &Kernel, second: &Kernel, reason: Reason) -> Option<Kernel> {
             Scalar::Load { buffer, at: read } => *buffer != store.buffer || *read == at,
             _ => true,
         });
-        if !pointwise || first.stores.iter().any(|other| other.buffer == store.buffer) {
+        let apart = |other: &Store| other.buffer != store.buffer || are_apart(&cx.merged, &other.at, &at);
+        if !pointwise || !first.stores.iter().all(apart) {
             return None;
         }
         let value = cx.exprs[store.value];
         cx.merged.stores.push(Store { buffer: store.buffer, at, value });
     }
     (shares || reason == Reason::SavesCall).then_some(cx.merged)
+}
+
+/// Whether two stores to one buffer never meet, at whatever points: the parts of a join that are written in place.
+fn are_apart(kernel: &Kernel, a: &Address, b: &Address) -> bool {
+    let (Some(from), Some(to)) = (a.offset.as_fixed(), b.offset.as_fixed()) else { return false };
+    let distance = from.abs_diff(to);
+    // Within the distance no inner axis reaches so far; every outer one goes farther in a single step.
+    let mut reach = 0usize;
+    let mut outer = usize::MAX;
+    for (int, stride) in &a.terms {
+        let IntExpr::Axis(axis) = kernel.ints[*int] else { return false };
+        match (stride.as_fixed(), kernel.axes[axis].as_fixed()) {
+            (Some(stride), Some(n)) if stride <= distance => reach += stride * n.saturating_sub(1),
+            // A size that is 0 leaves no point at all.
+            _ => outer = outer.min(stride.factor()),
+        }
+    }
+    a.terms == b.terms && reach < distance && distance + reach < outer
 }
 
 fn has_reduction(kernel: &Kernel) -> bool {

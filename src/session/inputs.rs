@@ -1,26 +1,88 @@
 //! Checks a caller's arrays against the network's ports, and reads the named sizes off them.
 
+use std::borrow::Cow;
+
 use crate::diag::suggest;
 use crate::error::Error;
 use crate::network::{Network, Port};
 use crate::session::TensorView;
 use crate::types::{ElementType, Extents, Symbol, show_shape};
 
-/// The values of the named sizes, when everything fits.
-pub(super) fn bind(network: &Network, inputs: &[(&str, TensorView<'_>)]) -> Result<Extents, Error> {
-    let mut extents = Extents::default();
-    for (name, tensor) in inputs {
-        let Some(port) = network.ports.iter().find(|port| port.name == *name) else {
-            return Err(unknown(network, name));
-        };
-        bind_port(port, tensor, &mut extents)?;
-        check_tokens(port, tensor)?;
+/// A caller's arrays, when everything fits.
+pub(super) struct Bound<'a> {
+    /// The values of the named sizes.
+    pub(super) extents: Extents,
+    /// Inputs and targets by name, and lengths by axis.
+    pub(super) arrays: Vec<(String, Contiguous<'a>)>,
+    /// Whether the caller says how long the members of the batch are.
+    pub(super) has_lengths: bool,
+}
+
+impl Bound<'_> {
+    pub(super) fn array(&self, name: &str) -> Option<&Contiguous<'_>> {
+        self.arrays.iter().find(|(known, _)| known == name).map(|(_, array)| array)
     }
-    Ok(extents)
+}
+
+/// Checks the arrays of some ports, and the lengths of their axes; sizes in `extents` are given.
+pub(super) fn bind<'a>(
+    network: &Network,
+    ports: &[Port],
+    inputs: &'a [(&str, TensorView<'_>)],
+    mut extents: Extents,
+) -> Result<Bound<'a>, Error> {
+    let mut lengths: Vec<(&str, &TensorView<'_>)> = Vec::new();
+    for (name, tensor) in inputs {
+        match ports.iter().find(|port| port.name == *name) {
+            Some(port) => {
+                bind_port(port, tensor, &mut extents)?;
+                check_tokens(port, tensor)?;
+            }
+            None if network.axes.iter().any(|axis| axis == name) => lengths.push((name, tensor)),
+            None => return Err(unknown(network, name)),
+        }
+    }
+    lengths.iter().try_for_each(|(axis, tensor)| check_lengths(axis, tensor, &extents))?;
+    // Arrays that are not in row-major order are copied.
+    let mut arrays: Vec<(String, Contiguous<'_>)> =
+        inputs.iter().map(|(name, tensor)| ((*name).to_owned(), Contiguous::of(tensor))).collect();
+    let has_lengths = !lengths.is_empty();
+    let others = network.axes.iter().filter(|axis| has_lengths && !lengths.iter().any(|(known, _)| known == axis));
+    for axis in others {
+        // As long as the arrays.
+        let steps = extents.find(&Symbol::Axis(axis.as_str().into()));
+        if let (Some(steps), Some(batch)) = (steps, extents.find(&Symbol::Batch)) {
+            arrays.push((axis.clone(), Contiguous::I32(Cow::Owned(vec![steps as i32; batch]))));
+        }
+    }
+    Ok(Bound { extents, arrays, has_lengths })
+}
+
+fn check_lengths(axis: &str, tensor: &TensorView<'_>, extents: &Extents) -> Result<(), Error> {
+    let TensorView::I32(lengths) = tensor else {
+        return Err(Error::Input(format!("the lengths `{axis}` are whole numbers (i32)")));
+    };
+    let Some(steps) = extents.find(&Symbol::Axis(axis.into())) else {
+        return Err(Error::Input(format!("there are lengths `{axis}`, but no array with the axis `{axis}`")));
+    };
+    let batch = extents.find(&Symbol::Batch).expect("an array with a sequence axis has a batch");
+    if lengths.shape() != [batch] {
+        let shape = lengths.shape();
+        return Err(Error::Input(format!(
+            "the lengths `{axis}` have shape [{batch}], one for each member of the batch; the array's is {shape:?}"
+        )));
+    }
+    match lengths.iter().find(|&&length| usize::try_from(length).map_or(true, |length| length > steps)) {
+        Some(length) => Err(Error::Input(format!(
+            "the lengths `{axis}` are from 0 to {steps}, as the arrays are long, not {length}"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn unknown(network: &Network, name: &str) -> Error {
-    let names: Vec<&str> = network.ports.iter().map(|port| port.name.as_str()).collect();
+    let names: Vec<&str> =
+        network.ports.iter().map(|port| &port.name).chain(&network.axes).map(String::as_str).collect();
     let near = suggest(name, names.iter().copied());
     let help = match near.first() {
         Some(near) => format!("did you mean `{near}`?"),
@@ -75,5 +137,32 @@ fn check_tokens(port: &Port, tensor: &TensorView<'_>) -> Result<(), Error> {
             Err(Error::Input(format!("`{name}` takes tokens from 0 to {}, not {token}", n - 1)))
         }
         None => Ok(()),
+    }
+}
+
+/// A caller's array in row-major order: borrowed when it is so already.
+pub(super) enum Contiguous<'a> {
+    F32(Cow<'a, [f32]>),
+    I32(Cow<'a, [i32]>),
+}
+
+impl<'a> Contiguous<'a> {
+    fn of(tensor: &'a TensorView<'_>) -> Self {
+        match tensor {
+            TensorView::F32(array) => Contiguous::F32(match array.as_slice() {
+                Some(slice) => Cow::Borrowed(slice),
+                None => Cow::Owned(array.iter().copied().collect()),
+            }),
+            TensorView::I32(array) => Contiguous::I32(match array.as_slice() {
+                Some(slice) => Cow::Borrowed(slice),
+                None => Cow::Owned(array.iter().copied().collect()),
+            }),
+        }
+    }
+    pub(super) fn address(&self) -> u64 {
+        match self {
+            Contiguous::F32(values) => values.as_ptr().expose_provenance() as u64,
+            Contiguous::I32(values) => values.as_ptr().expose_provenance() as u64,
+        }
     }
 }

@@ -1,19 +1,18 @@
 //! One compiled entry of a session: its frame, and a call through it.
 #![expect(unsafe_code, reason = "generated code is called with a frame of addresses")]
 
-use std::borrow::Cow;
-
 use ndarray::{ArrayD, IxDyn};
 
+use super::inputs::Bound;
 use super::memory::Aligned;
-use super::{Outputs, Session, TensorView, inputs};
+use super::{Outputs, Session};
 use crate::error::Error;
 use crate::kernel::{Home, Program};
 use crate::memory::Placement;
-use crate::network::{LEARNING_RATE, STEP};
+use crate::network::{LEARNING_RATE, Network, STEP};
 use crate::ops::Role;
 use crate::pipeline::CompiledEntry;
-use crate::schedule::SlotKind;
+use crate::schedule::{Slot, SlotKind};
 use crate::types::{Extents, Symbol, show_shape};
 
 /// A compiled entry, and what it keeps from call to call.
@@ -34,14 +33,11 @@ impl Loaded {
         Loaded { compiled, placed: None, prepared: Aligned::default(), prepared_version: 0, frame }
     }
 
-    pub(super) fn call(&mut self, session: &mut Session, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs, Error> {
-        let extents = inputs::bind(&session.network, inputs)?;
-        // Arrays that are not in row-major order are copied; they must live until the call is over.
-        let arrays: Vec<(&str, Contiguous<'_>)> =
-            inputs.iter().map(|(name, tensor)| (*name, Contiguous::of(tensor))).collect();
-        self.require(&arrays)?;
-        self.require_windows(&extents)?;
-        self.place(session, extents);
+    pub(super) fn call(&mut self, session: &mut Session, bound: Bound<'_>) -> Result<Outputs, Error> {
+        self.require(&session.network, &bound)?;
+        self.require_windows(&bound.extents)?;
+        session.states.prepare(&self.compiled, &bound.extents, &session.tensors)?;
+        self.place(session, bound.extents.clone());
         let (extents, _) = self.placed.as_ref().expect("placed above");
 
         let program = &self.compiled.scheduled.program;
@@ -52,8 +48,7 @@ impl Loaded {
         for slot in &self.compiled.scheduled.slots {
             let address = match slot.kind {
                 SlotKind::Source(Role::Input | Role::Target) => {
-                    let (_, array) = arrays.iter().find(|(name, _)| *name == slot.name).expect("required above");
-                    array.address()
+                    bound.array(&slot.name).expect("required above").address()
                 }
                 SlotKind::Source(Role::Key) => key.as_mut_ptr().expose_provenance() as u64,
                 SlotKind::Source(Role::Rate) => {
@@ -64,11 +59,15 @@ impl Loaded {
                     };
                     std::ptr::from_mut(rate).expose_provenance() as u64
                 }
-                SlotKind::Source(role @ (Role::Mask | Role::Carry | Role::Local)) => {
+                SlotKind::Source(role @ (Role::Mask | Role::Local)) => {
                     unreachable!("nobody sets the {role:?} `{}`", slot.name)
                 }
-                SlotKind::Source(Role::Param | Role::State | Role::Moment) => {
-                    session.tensors.get_mut(&slot.name).expect("the network's tensors are allocated").values.address()
+                SlotKind::Source(Role::Param | Role::State | Role::Moment | Role::Carry) => {
+                    let stored = match session.tensors.get_mut(&slot.name) {
+                        Some(stored) => stored,
+                        None => session.states.get_mut(&slot.name).expect("tensors and states are allocated"),
+                    };
+                    stored.values.address()
                 }
                 SlotKind::Output(_) => {
                     outputs.push(ArrayD::zeros(IxDyn(&slot.ty.eval(extents))));
@@ -86,7 +85,7 @@ impl Loaded {
             self.prepared_version = session.version;
         }
         // SAFETY: word 0 is the session's pool. Each slot's word is the address of an array that was checked to have
-        // the slot's shape and lives in `arrays`, `outputs`, `key`, `rates` or the session until after the call; the
+        // the slot's shape and lives in `bound`, `outputs`, `key`, `rates` or the session until after the call; the
         // other buffers lie in `workspace` and `prepared`, as long as the placement says, where the plan keeps apart
         // what is in use at the same time. `&mut self` and `&mut Session` keep everyone else away.
         unsafe { self.compiled.code.run(&mut self.frame) };
@@ -98,18 +97,19 @@ impl Loaded {
         Ok(Outputs { values: roles.zip(outputs).map(|((role, name), array)| (role, name, array)).collect() })
     }
 
-    /// Everything the entry reads must be there.
-    fn require(&self, arrays: &[(&str, Contiguous<'_>)]) -> Result<(), Error> {
-        for slot in &self.compiled.scheduled.slots {
+    /// Everything the entry reads must be there: inputs and targets, then what tells lengths.
+    fn require(&self, network: &Network, bound: &Bound<'_>) -> Result<(), Error> {
+        let slots = self.compiled.scheduled.slots.iter();
+        let missing = slots.filter(|slot| {
             let is_port = matches!(slot.kind, SlotKind::Source(Role::Input | Role::Target));
-            if is_port && !arrays.iter().any(|(name, _)| *name == slot.name) {
-                let what = if slot.kind == SlotKind::Source(Role::Target) { "target" } else { "input" };
-                let shape = show_shape(&slot.ty.shape);
-                let message = format!("the {what} `{}` of shape {shape}, B being the batch, is missing", slot.name);
-                return Err(Error::Input(message));
-            }
-        }
-        Ok(())
+            is_port && bound.array(&slot.name).is_none()
+        });
+        let is_length = |slot: &&Slot| !network.ports.iter().any(|port| port.name == slot.name);
+        let Some(slot) = missing.min_by_key(is_length) else { return Ok(()) };
+        let what = if slot.kind == SlotKind::Source(Role::Target) { "target" } else { "input" };
+        let shape = show_shape(&slot.ty.shape);
+        let message = format!("the {what} `{}` of shape {shape}, B being the batch, is missing", slot.name);
+        Err(Error::Input(message))
     }
 
     /// Every window along a sequence must find as many steps as it is long.
@@ -157,33 +157,6 @@ impl Loaded {
                 Home::Prepared => prepared,
             };
             self.frame[program.buffer_word(buffer)] = base + placement.offsets[buffer] as u64;
-        }
-    }
-}
-
-/// A caller's array in row-major order: borrowed when it is so already.
-enum Contiguous<'a> {
-    F32(Cow<'a, [f32]>),
-    I32(Cow<'a, [i32]>),
-}
-
-impl<'a> Contiguous<'a> {
-    fn of(tensor: &'a TensorView<'_>) -> Self {
-        match tensor {
-            TensorView::F32(array) => Contiguous::F32(match array.as_slice() {
-                Some(slice) => Cow::Borrowed(slice),
-                None => Cow::Owned(array.iter().copied().collect()),
-            }),
-            TensorView::I32(array) => Contiguous::I32(match array.as_slice() {
-                Some(slice) => Cow::Borrowed(slice),
-                None => Cow::Owned(array.iter().copied().collect()),
-            }),
-        }
-    }
-    fn address(&self) -> u64 {
-        match self {
-            Contiguous::F32(values) => values.as_ptr().expose_provenance() as u64,
-            Contiguous::I32(values) => values.as_ptr().expose_provenance() as u64,
         }
     }
 }

@@ -2,10 +2,15 @@
 
 pub mod check;
 mod classes;
+mod draw;
 pub mod emit;
 pub mod explain;
+mod feed;
 pub mod fmt;
+pub mod gradients;
 pub mod layers;
+mod plot;
 mod progress;
 pub mod run;
+pub mod sample;
 pub mod train;

@@ -1,0 +1,58 @@
+//! What training adds to a graph: the backward pass, and the optimizer's step.
+
+use crate::autodiff::gradient;
+use crate::graph::{Builder, Graph, Output, OutputRole, Value};
+use crate::layers::optimizer::{self, clip};
+use crate::network::{GRADIENT_NORM, LEARNING_RATE, Network, STEP};
+use crate::ops::{Op, Role};
+use crate::types::TensorType;
+
+/// Appends the backward pass; with `update`, the optimizer's step too, else the gradients as outputs.
+pub(crate) fn with_gradients(graph: Graph, network: &Network, update: bool) -> Graph {
+    let loss = graph.outputs.iter().find(|output| output.role == OutputRole::Loss);
+    let loss = loss.expect("the caller has checked that there is a loss").value;
+    let parameters: Vec<(String, Value)> = graph
+        .nodes()
+        .filter_map(|(value, node)| match &node.op {
+            Op::Source(source) if source.role == Role::Param => Some((source.name.clone(), value)),
+            _ => None,
+        })
+        .collect();
+    let builder = Builder::from_graph(graph);
+    let wrt: Vec<Value> = parameters.iter().map(|(_, value)| *value).collect();
+    let mut gradients = gradient(&builder, builder.var(loss), &wrt);
+    if !update {
+        for ((path, _), gradient) in parameters.iter().zip(&gradients) {
+            let output = Output { role: OutputRole::Gradient, name: path.clone(), value: gradient.id };
+            builder.add_output(output);
+        }
+        return builder.finish();
+    }
+    if let Some(clip) = network.settings.clip {
+        let (clipped, norm) = clip::clip(clip, &gradients);
+        gradients = clipped;
+        if let Some(norm) = norm {
+            let name = GRADIENT_NORM.to_owned();
+            builder.add_output(Output { role: OutputRole::Metric, name, value: norm.id });
+        }
+    }
+    let lr = builder.source(Role::Rate, LEARNING_RATE, TensorType::scalar());
+    let step = builder.source(Role::Rate, STEP, TensorType::scalar());
+    for ((path, value), gradient) in parameters.iter().zip(gradients) {
+        let parameter = builder.var(*value);
+        let moment = |name: &str| builder.source(Role::Moment, &moment_name(name, path), parameter.ty());
+        let updated = optimizer::update(&network.settings.optimizer, parameter, gradient, moment, lr, step);
+        for (name, value) in updated.moments {
+            let name = moment_name(name, path);
+            builder.add_output(Output { role: OutputRole::Update, name, value: value.id });
+        }
+        let name = path.clone();
+        builder.add_output(Output { role: OutputRole::Update, name, value: updated.parameter.id });
+    }
+    builder.finish()
+}
+
+/// The name of an optimizer's moment of a parameter, in checkpoints too.
+fn moment_name(moment: &str, path: &str) -> String {
+    format!("optimizer.{moment}.{path}")
+}
