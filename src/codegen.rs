@@ -4,6 +4,7 @@
 //!   (`driver` writes the lists of steps; `nest` the loops of a kernel, `hoist` what goes before each of them, `control`
 //!   reductions and guards, `expr` the rest of the expressions, `address` where they load and store; `lanes` the vectors);
 //! - [`isa`]: the machine that code is made for;
+//! - `wide`: the second emitter of kernels, with vectors of 256 bits, which needs nothing of Cranelift but its module;
 //! - [`jit`]: code in memory, and calls of it.
 
 mod address;
@@ -20,6 +21,9 @@ mod lanes;
 mod loops;
 mod nest;
 mod share;
+mod wide;
 mod work;
 
-pub use jit::{CompiledProgram, asm, clif, compile};
+pub use emit::Vectors;
+pub use jit::{CompiledProgram, asm, asm_with, clif, compile, compile_with};
+pub use wide::WideCode;

@@ -100,5 +100,5 @@ pub mod syntax;
 pub use error::Error;
 pub use network::Network;
 pub use pipeline::{Entry, check_source};
-pub use session::{Outputs, Session, SessionOptions, TensorView};
+pub use session::{Generator, Outputs, Session, SessionOptions, TensorView};
 pub use train::{FitOptions, History, fit};

@@ -12,7 +12,7 @@ use crate::graph::Graph;
 use crate::memory::{self, Plan};
 use crate::network::Network;
 use crate::schedule::{Scheduled, schedule};
-use crate::simplify::simplify;
+use crate::simplify::{recurrence, simplify};
 use crate::syntax;
 
 /// One entry in machine code, with the memory that it expects.
@@ -143,7 +143,7 @@ pub fn compile(network: &Network, variant: impl Into<Variant>, observer: &mut dy
 /// A checked network to a program and its plan: all but the machine code.
 pub fn lower(network: &Network, variant: impl Into<Variant>, observer: &mut dyn Observer) -> (Scheduled, Plan) {
     let graph = entry_graph(network, variant, observer);
-    let graph = simplify(&graph);
+    let graph = recurrence::after_gradient(&simplify(&graph));
     verify(&graph);
     observer.after(Stage::Simplified, &graph);
     let scheduled = schedule(&graph);
@@ -170,6 +170,7 @@ pub fn entry_graph(network: &Network, variant: impl Into<Variant>, observer: &mu
     let variant = variant.into();
     let graph = entries::forward_graph(network, &variant);
     observer.after(Stage::Graph, &graph);
+    let graph = recurrence::before_gradient(&graph);
     let graph = match variant.entry {
         Entry::Forward | Entry::Evaluate | Entry::Begin | Entry::Step => graph,
         Entry::Gradients => with_gradients(graph, network, false),

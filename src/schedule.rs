@@ -13,6 +13,7 @@ mod merge;
 mod order;
 mod recurrence;
 mod roots;
+mod step;
 mod storage;
 mod view;
 

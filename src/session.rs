@@ -1,6 +1,7 @@
 //! A compiled network with its parameters and states: run it, train it, save and load it.
 
 mod flow;
+mod generate;
 mod initial;
 mod inputs;
 mod loaded;
@@ -16,6 +17,7 @@ use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use netc_runtime::Pool;
 
 pub use flow::{GradientFlow, StateFlow};
+pub use generate::Generator;
 pub use tensor::TensorView;
 pub use weights::read_notes;
 

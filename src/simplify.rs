@@ -20,12 +20,23 @@ const MAX_ROUNDS: usize = 4;
 
 /// The same outputs from fewer nodes. Sources that nothing needs are gone.
 pub fn simplify(graph: &Graph) -> Graph {
-    let (mut simple, mut changed) = rebuild(graph);
+    simplify_for(graph, Gradients::Derived)
+}
+
+/// Whether gradients have been derived: what keeps them from flowing matters until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gradients {
+    Ahead,
+    Derived,
+}
+
+fn simplify_for(graph: &Graph, gradients: Gradients) -> Graph {
+    let (mut simple, mut changed) = rebuild(graph, gradients);
     for _ in 1..MAX_ROUNDS {
         if !changed {
             break;
         }
-        (simple, changed) = rebuild(&simple);
+        (simple, changed) = rebuild(&simple, gradients);
     }
     if cfg!(debug_assertions) {
         simple.verify();
@@ -35,9 +46,9 @@ pub fn simplify(graph: &Graph) -> Graph {
 
 /// One pass: what is live, rewritten, arguments before users. Also whether a rule applied: a pass in which none
 /// did has left nothing to do, not even dead code.
-fn rebuild(graph: &Graph) -> (Graph, bool) {
+fn rebuild(graph: &Graph, gradients: Gradients) -> (Graph, bool) {
     let live = live(graph);
-    let mut cx = Rewriter { graph: graph.successor(), known: BTreeMap::new(), origin: None, changed: false };
+    let mut cx = Rewriter { graph: graph.successor(), gradients, known: BTreeMap::new(), origin: None, changed: false };
     let mut new: IndexVec<Value, Option<Value>> = IndexVec::filled(None, graph.len());
     let renamed =
         |new: &IndexVec<Value, Option<Value>>, old: Value| new[old].expect("arguments of live nodes are live");
@@ -68,6 +79,7 @@ fn live(graph: &Graph) -> IndexVec<Value, bool> {
 /// The graph under construction. Its nodes differ from each other and no rule applies to them.
 struct Rewriter {
     graph: Graph,
+    gradients: Gradients,
     known: BTreeMap<(Vec<Value>, Op), Value>,
     /// What the node being rewritten was made for.
     origin: Option<Origin>,

@@ -1,5 +1,6 @@
 //! Training: epochs over shuffled batches, validation, learning rates, and all that is needed to go on later.
 
+mod diverged;
 mod history;
 mod rate;
 mod state;
@@ -127,7 +128,7 @@ pub fn fit(
         let (first, seconds) = (state.sums.items, |start: Instant| start.elapsed().as_secs_f64().max(1e-9));
         match train_epoch(session, train, options, &mut state, &mut batch, watch)? {
             None => {}
-            Some(end) => return Ok(History { epochs, end, state }),
+            Some((end, trouble)) => return Ok(History { epochs, end, state, trouble }),
         }
         let items_per_second = (state.sums.items - first) as f64 / seconds(start);
         let train = state.sums.means();
@@ -135,7 +136,8 @@ pub fn fit(
         let loss = validate.as_ref().map_or(train.loss, |scores| scores.loss);
         if !loss.is_finite() || !is_finite(session) {
             let end = End::Diverged { epoch: state.epoch + 1, batch: state.batches };
-            return Ok(History { epochs, end, state });
+            let trouble = Some(diverged::explain(session, &[], loss as f32));
+            return Ok(History { epochs, end, state, trouble });
         }
         let lr = session.learning_rate();
         session.reset_state();
@@ -148,10 +150,10 @@ pub fn fit(
     if session.carries() {
         session.set_carry(false)?;
     }
-    Ok(History { epochs, end: End::Finished, state })
+    Ok(History { epochs, end: End::Finished, state, trouble: None })
 }
 
-/// The rest of the epoch that `state` is in; how the training ended, if it did.
+/// The rest of the epoch that `state` is in; how the training ended, if it did, and why.
 fn train_epoch(
     session: &mut Session,
     data: &dyn Dataset,
@@ -159,7 +161,7 @@ fn train_epoch(
     state: &mut TrainState,
     batch: &mut Batch,
     watch: &mut dyn Watch,
-) -> Result<Option<End>, Error> {
+) -> Result<Option<(End, Option<String>)>, Error> {
     let order = permutation(data.n_examples(), state.seed, state.epoch as u64);
     let n_batches = order.len().div_ceil(state.batch);
     let windows = Windows::of(session.network())?;
@@ -180,14 +182,16 @@ fn train_epoch(
                 n_batches: n_batches * parts.len(),
             };
             session.set_learning_rate(learning_rate(&schedule, base, moment, &state.plateau));
-            let outputs = match &windows {
-                Some(windows) => session.train_step(&windows.cut(&batch, part))?,
-                None => session.train_step(&batch)?,
+            let inputs = match &windows {
+                Some(windows) => windows.cut(&batch, part),
+                None => batch.clone(),
             };
+            let outputs = session.train_step(&inputs)?;
             let loss = outputs.loss().expect("an entry that trains has a loss");
             state.end_window(parts.len());
             if !loss.is_finite() {
-                return Ok(Some(End::Diverged { epoch: state.epoch + 1, batch: moment.batch + 1 }));
+                let end = End::Diverged { epoch: state.epoch + 1, batch: moment.batch + 1 };
+                return Ok(Some((end, Some(diverged::explain(session, &inputs, loss)))));
             }
             state.sums.add(&outputs, part.n_steps);
             let step = Step {
@@ -202,7 +206,7 @@ fn train_epoch(
                 loss: state.sums.means().loss,
             };
             if watch.step(&step).is_break() {
-                return Ok(Some(End::Interrupted));
+                return Ok(Some((End::Interrupted, None)));
             }
         }
     }

@@ -6,6 +6,8 @@ mod calls;
 mod dsl;
 #[path = "codegen/random.rs"]
 mod random;
+#[path = "codegen/wide.rs"]
+mod wide;
 
 use dsl::*;
 use netc::kernel::*;

@@ -13,7 +13,7 @@ use cranelift_codegen::settings::{self, Configurable};
 use cranelift_jit::{JITBuilder, JITModule};
 use expect_test::expect_file;
 use netc::codegen;
-use netc::codegen::emit::{Definition, emit};
+use netc::codegen::emit::{Definition, Vectors, emit};
 use netc::diag::{Code, Message, Sources};
 use netc::elaborate::Options;
 use netc::kernel::Program;
@@ -89,8 +89,8 @@ fn clif_for_plainest(program: &Program, name: &str) -> String {
     let isa = plainest.finish(settings::Flags::new(flags)).expect("no features are asked for");
     assert_ne!(isa.isa_flags().len(), 0, "the back end knows features");
     let builder = JITBuilder::with_isa(isa, cranelift_module::default_libcall_names());
-    let (_, definitions) = emit(program, name, &mut JITModule::new(builder));
-    definitions.iter().map(|Definition { name, function, .. }| format!("; {name}\n{function}\n")).collect()
+    let (_, definitions) = emit(program, name, &mut JITModule::new(builder), Vectors::Wide);
+    definitions.iter().map(Definition::to_string).collect()
 }
 
 fn models() -> Vec<PathBuf> {

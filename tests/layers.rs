@@ -359,7 +359,7 @@ fn gradients_are_clipped_together_or_each() {
     let clipped = |how: Clip| {
         let builder = Builder::default();
         let source = |name: &str, n: usize| builder.source(Role::Moment, name, TensorType::f32([n]));
-        let ids: Vec<_> = clip::clip(how, &[source("a", 1), source("b", 2)]).iter().map(|var| var.id).collect();
+        let ids: Vec<_> = clip::clip(how, &[source("a", 1), source("b", 2)]).0.iter().map(|var| var.id).collect();
         let graph = builder.finish();
         let read = |source: &Source| match source.name.as_str() {
             "a" => Tensor::f32(&[1], vec![3.0]),

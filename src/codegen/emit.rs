@@ -1,5 +1,7 @@
 //! A program as functions of a Cranelift module, in memory or in an object file alike.
 
+use std::fmt;
+
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::{AbiParam, FuncRef, Function, Signature, Type, UserFuncName, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -8,6 +10,7 @@ use cranelift_module::{FuncId, Linkage, Module};
 use super::driver::Driver;
 use super::nest::{Call, emit_kernel};
 use super::share::{Shape, shape};
+use super::wide::{self, WideCode};
 use crate::kernel::{Buffer, Kernel, Program, Step};
 
 /// The two functions of a program, each of one argument, the frame.
@@ -17,17 +20,35 @@ pub struct Entry {
     pub run: FuncId,
 }
 
-/// A function's code before it is machine code.
+/// A function's code before it has its place in memory.
 #[derive(Debug)]
 pub struct Definition {
     pub id: FuncId,
     pub name: String,
-    pub function: Function,
+    pub code: Code,
+}
+
+/// What a function is made of.
+#[derive(Debug)]
+pub enum Code {
+    Cranelift(Function),
+    Wide(WideCode),
+}
+
+/// Who may make the code of kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vectors {
+    /// Cranelift alone, with 128 bits.
+    Narrow,
+    /// Our emitter of 256 bits where the module's machine has them and the kernel is of a supported kind.
+    Wide,
 }
 
 /// Declares all functions of the program, exporting `<name>_prepare` and `<name>_run`, and returns their code.
-pub fn emit(program: &Program, name: &str, module: &mut dyn Module) -> (Entry, Vec<Definition>) {
+pub fn emit(program: &Program, name: &str, module: &mut dyn Module, vectors: Vectors) -> (Entry, Vec<Definition>) {
+    let is_wide = vectors == Vectors::Wide && wide::suits(module.isa());
     let mut emitter = Emitter {
+        is_wide,
         program,
         name,
         module,
@@ -45,10 +66,18 @@ pub fn emit(program: &Program, name: &str, module: &mut dyn Module) -> (Entry, V
 /// # Panics
 /// When Cranelift refuses a function: that is our bug.
 pub fn define(module: &mut dyn Module, definitions: Vec<Definition>) {
-    for Definition { id, name, function } in definitions {
-        let mut context = Context::for_function(function);
-        let defined = module.define_function(id, &mut context);
-        defined.unwrap_or_else(|error| panic!("`{name}`: {error:?}\n{}", context.func));
+    for Definition { id, name, code } in definitions {
+        match code {
+            Code::Cranelift(function) => {
+                let mut context = Context::for_function(function);
+                let defined = module.define_function(id, &mut context);
+                defined.unwrap_or_else(|error| panic!("`{name}`: {error:?}\n{}", context.func));
+            }
+            Code::Wide(code) => {
+                let defined = module.define_function_bytes(id, wide::ALIGNMENT, &code.bytes, &[]);
+                defined.unwrap_or_else(|error| panic!("`{name}`: {error:?}\n{}", code.text));
+            }
+        }
     }
 }
 
@@ -56,6 +85,7 @@ pub(super) struct Emitter<'a> {
     pub(super) program: &'a Program,
     name: &'a str,
     pub(super) module: &'a mut dyn Module,
+    is_wide: bool,
     context: FunctionBuilderContext,
     definitions: Vec<Definition>,
     /// The kernels' functions so far.
@@ -81,7 +111,7 @@ impl Emitter<'_> {
         cranelift_codegen::ir::InstBuilder::return_(builder.ins(), &[]);
         builder.seal_all_blocks();
         builder.finalize(self.module.target_config());
-        self.definitions.push(Definition { id, name, function });
+        self.definitions.push(Definition { id, name, code: Code::Cranelift(function) });
         id
     }
 
@@ -96,10 +126,14 @@ impl Emitter<'_> {
         let name = format!("{}_{role}_{}_{label}", self.name, self.definitions.len());
         let signature = self.signature(&vec![types::I64; 1 + call.n_params()]);
         let id = self.declare(&name, Linkage::Local, &signature);
-        let mut function = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
-        let config = self.module.target_config();
-        emit_kernel(&shape.program, &shape.kernel, call, &mut function, &mut self.context, config);
-        self.definitions.push(Definition { id, name, function });
+        let wide = self.is_wide.then(|| wide::emit(&shape.program, &shape.kernel, call)).flatten();
+        let code = wide.map(Code::Wide).unwrap_or_else(|| {
+            let mut function = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
+            let config = self.module.target_config();
+            emit_kernel(&shape.program, &shape.kernel, call, &mut function, &mut self.context, config);
+            Code::Cranelift(function)
+        });
+        self.definitions.push(Definition { id, name, code });
         self.shared.push((call, shape, id));
         (id, buffers)
     }
@@ -118,5 +152,14 @@ impl Emitter<'_> {
         let mut signature = self.module.make_signature();
         signature.params = params.iter().map(|&ty| AbiParam::new(ty)).collect();
         signature
+    }
+}
+
+impl fmt::Display for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.code {
+            Code::Cranelift(function) => writeln!(f, "; {}\n{function}", self.name),
+            Code::Wide(code) => writeln!(f, "; {}: vectors of 256 bits\n{}", self.name, code.text),
+        }
     }
 }

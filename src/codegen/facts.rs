@@ -18,13 +18,16 @@ impl AxisSet {
     pub(super) fn is_subset_of(self, other: AxisSet) -> bool {
         self.0 & !other.0 == 0
     }
+    pub(super) fn is_disjoint(self, other: AxisSet) -> bool {
+        self.0 & other.0 == 0
+    }
     pub(super) fn with(self, axis: Axis) -> AxisSet {
         AxisSet(self.0 | 1 << axis.index())
     }
-    fn without(self, axis: Axis) -> AxisSet {
+    pub(super) fn without(self, axis: Axis) -> AxisSet {
         AxisSet(self.0 & !(1 << axis.index()))
     }
-    fn union(self, other: AxisSet) -> AxisSet {
+    pub(super) fn union(self, other: AxisSet) -> AxisSet {
         AxisSet(self.0 | other.0)
     }
 }

@@ -7,8 +7,9 @@ use cranelift_codegen::Context;
 use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
 use cranelift_module::Module;
 use netc_runtime::Pool;
+use netc_runtime::kernels::cpu::{Cpu, cpu};
 
-use super::emit::{Definition, define, emit};
+use super::emit::{Code, Definition, Vectors, define, emit};
 use super::isa;
 use crate::interp::program::Memory;
 use crate::kernel::Program;
@@ -35,8 +36,21 @@ type EntryFn = unsafe extern "C" fn(*mut u64);
 /// # Panics
 /// When Cranelift refuses what was emitted, or no memory is left for code.
 pub fn compile(program: &Program, name: &str) -> CompiledProgram {
+    compile_with(program, name, best_vectors())
+}
+
+/// The widest vectors, unless the environment asks for portable code (`NETC_CPU`).
+fn best_vectors() -> Vectors {
+    if cpu() == Cpu::Portable { Vectors::Narrow } else { Vectors::Wide }
+}
+
+/// As [`compile`], with kernels made by whom the caller says; for tests and measurements.
+///
+/// # Panics
+/// As [`compile`].
+pub fn compile_with(program: &Program, name: &str, vectors: Vectors) -> CompiledProgram {
     let mut module = new_module();
-    let (entry, definitions) = emit(program, name, &mut module);
+    let (entry, definitions) = emit(program, name, &mut module, vectors);
     define(&mut module, definitions);
     module.finalize_definitions().unwrap_or_else(|error| panic!("memory for code: {error}"));
     let [prepare, run] = [entry.prepare, entry.run].map(|id| {
@@ -137,10 +151,10 @@ impl fmt::Debug for CompiledProgram {
     }
 }
 
-/// The program as Cranelift's intermediate text.
+/// The program as Cranelift's intermediate text: all of it, also where our own emitter makes the code.
 pub fn clif(program: &Program, name: &str) -> String {
-    let (_, definitions) = emit(program, name, &mut new_module());
-    definitions.iter().map(|Definition { name, function, .. }| format!("; {name}\n{function}\n")).collect()
+    let (_, definitions) = emit(program, name, &mut new_module(), Vectors::Narrow);
+    definitions.iter().map(|definition| definition.to_string()).collect()
 }
 
 /// The program as this machine's assembly.
@@ -148,10 +162,22 @@ pub fn clif(program: &Program, name: &str) -> String {
 /// # Panics
 /// When Cranelift refuses what was emitted.
 pub fn asm(program: &Program, name: &str) -> String {
+    asm_with(program, name, best_vectors())
+}
+
+/// As [`asm`], with kernels made by whom the caller says.
+///
+/// # Panics
+/// As [`asm`].
+pub fn asm_with(program: &Program, name: &str, vectors: Vectors) -> String {
     let mut module = new_module();
-    let (_, definitions) = emit(program, name, &mut module);
+    let (_, definitions) = emit(program, name, &mut module, vectors);
     let mut text = String::new();
-    for Definition { name, function, .. } in definitions {
+    for definition in definitions {
+        let Definition { name, code: Code::Cranelift(function), .. } = definition else {
+            text += &definition.to_string();
+            continue;
+        };
         let mut context = Context::for_function(function);
         context.set_disasm(true);
         let compiled = context.compile(module.isa(), &mut Default::default());

@@ -29,8 +29,12 @@ pub(super) fn recurrences(graph: &Graph) -> Vec<Recurrence> {
             continue;
         }
         let place = place(graph, value);
+        let full = |name: &str| match name.starts_with(&format!("{place}.")) {
+            true => name.to_owned(),
+            false => format!("{place}.{name}"),
+        };
         let states = scan.sources().take(scan.states);
-        let names = states.map(|(_, source)| names.unique(&format!("{place}.{}", source.name))).collect();
+        let names = states.map(|(_, source)| names.unique(&full(&source.name))).collect();
         all.push(Recurrence { scan: scan.clone(), args: node.args.clone(), results: vec![value], names });
     }
     all

@@ -23,7 +23,7 @@ pub(super) fn steps(
     collapses: bool,
     program: &mut Program,
 ) -> Vec<Step> {
-    let cx = Cx { collapses, graph, orders, fusion, storage };
+    let cx = Cx { collapses, graph, roots, orders, fusion, storage };
     let mut all = Vec::new();
     for (value, _) in graph.nodes() {
         // A contraction that carries a root's expression is emitted at the root, when all it reads is there.
@@ -49,6 +49,7 @@ pub(super) struct Cx<'a> {
     /// Whether loops over memory that lies together become one.
     collapses: bool,
     pub(super) graph: &'a Graph,
+    pub(super) roots: &'a Roots,
     orders: &'a IndexVec<Value, Order>,
     fusion: &'a Fusion,
     pub(super) storage: &'a Storage,

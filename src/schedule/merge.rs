@@ -87,7 +87,7 @@ fn merge_back(steps: &mut Vec<Step>, step: &Step, reason: Reason) -> bool {
 }
 
 /// Whether two steps may change places: neither writes what the other touches.
-fn commute(a: &Step, b: &Step) -> bool {
+pub(super) fn commute(a: &Step, b: &Step) -> bool {
     let mut touched: Vec<Access> = Vec::new();
     a.for_each_access(&mut |access| touched.push(access));
     let mut free = true;

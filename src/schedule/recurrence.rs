@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use super::collapse::collapse_all;
 use super::emit::Cx;
 use super::order::{self, Order};
+use super::step::tighten;
 use super::storage::{Interface, Target};
-use super::{merge, roots, steps};
+use super::{call, roots, steps};
 use crate::graph::{Graph, Output, OutputRole, Value};
 use crate::index::{Id, IndexVec};
 use crate::kernel::{Buffer, BufferInfo, Home, Program, Scan, Slice, Step, View};
@@ -195,7 +195,7 @@ impl Cx<'_> {
             interface.sources.insert(source, view);
         }
 
-        let start: Vec<Step> = (states.iter().zip(&node.args).zip(&interface.outputs))
+        let mut start: Vec<Step> = (states.iter().zip(&node.args).zip(&interface.outputs))
             .map(|((state, &initial), target)| {
                 let name = format!("{name} (first state)");
                 let element = |cx: &mut super::Lowering<'_>, index: &[crate::kernel::Int]| cx.element(initial, index);
@@ -218,13 +218,18 @@ impl Cx<'_> {
         let n_outside = program.buffers.len();
         // Loops keep their axes, so that all over the same domain can be one.
         let mut inner = steps(body, &mut roots, orders, interface, false, program);
-        merge::all(&mut inner);
-        merge::drop_unread(&mut inner, |buffer| buffer.index() >= n_outside);
-        for step in &mut inner {
-            if let Step::Loop(kernel) = step {
-                collapse_all(kernel);
-            }
-        }
+        let temporary = |buffer: Buffer| buffer.index() >= n_outside;
+        let fixed: Vec<Buffer> = self.fixed(&node.args[scan.states + scan.sequences..]);
+        let is_fixed = |buffer: Buffer| fixed.contains(&buffer);
+        start.extend(tighten(&mut inner, program, temporary, is_fixed));
         Step::Scan(Scan { length: scan.steps.clone(), reverse: scan.reverse, slices, start, body: inner, finish })
+    }
+    /// The buffers of those values that never change from call to call.
+    fn fixed(&self, values: &[Value]) -> Vec<Buffer> {
+        let is_fixed = |value: &Value| {
+            let of = roots::through_views(self.graph, *value);
+            self.roots.prepared[of] || call::is_fixed_parameter(self.graph, of)
+        };
+        values.iter().filter(|value| is_fixed(value)).map(|&value| self.storage.operand(value).buffer).collect()
     }
 }

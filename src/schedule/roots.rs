@@ -120,9 +120,25 @@ pub(super) fn live(graph: &Graph) -> IndexVec<Value, bool> {
     live
 }
 
-fn prepared(graph: &Graph) -> IndexVec<Value, bool> {
+/// Whether parameters are others at the next call: what depends on them alone is not kept then. States of recurrences
+/// change without them.
+pub(super) fn trains(graph: &Graph) -> bool {
     use crate::graph::OutputRole;
-    let trains = graph.outputs.iter().any(|output| matches!(output.role, OutputRole::Update | OutputRole::Gradient));
+    let is_learned = |name: &str| {
+        graph.nodes().any(|(_, node)| match &node.op {
+            Op::Source(source) => source.name == name && matches!(source.role, Role::Param | Role::State),
+            _ => false,
+        })
+    };
+    graph.outputs.iter().any(|output| match output.role {
+        OutputRole::Gradient => true,
+        OutputRole::Update => is_learned(&output.name),
+        OutputRole::Output | OutputRole::Loss | OutputRole::Metric => false,
+    })
+}
+
+fn prepared(graph: &Graph) -> IndexVec<Value, bool> {
+    let trains = trains(graph);
     let mut prepared: IndexVec<Value, bool> = IndexVec::new();
     for (_, node) in graph.nodes() {
         let constant = match &node.op {
@@ -176,7 +192,7 @@ fn demands(graph: &Graph, live: &IndexVec<Value, bool>, prepared: &IndexVec<Valu
 }
 
 /// The value whose memory `value` may be a view of.
-fn through_views(graph: &Graph, mut value: Value) -> Value {
+pub(super) fn through_views(graph: &Graph, mut value: Value) -> Value {
     while is_view(&graph.node(value).op) {
         value = graph.node(value).args[0];
     }

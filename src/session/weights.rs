@@ -1,5 +1,7 @@
 //! Parameters and states as safetensors, under their paths.
 
+mod pytorch;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -136,6 +138,21 @@ impl Session {
         }
         self.version += 1;
         Ok(())
+    }
+
+    /// Replaces all parameters and states by those of a PyTorch module, as `safetensors` writes its `state_dict`.
+    ///
+    /// Layers have the same names here and there, which the file can give: `layer encoder = lstm(64)`. An `nn.LSTM`,
+    /// `nn.GRU` or `nn.RNN` of several layers is a stack (`lstm(64)x2`), one of two directions `bidirectional(…)`; its
+    /// tensors (`encoder.weight_ih_l0`, …) are divided into one for each gate, and its two biases are added up. A GRU is
+    /// `gru(…, reset = after)` here. All else keeps its name: `weight` and `bias` of linear layers, convolutions and
+    /// embeddings.
+    ///
+    /// # Errors
+    /// As [`Session::load_safetensors`], and when a recurrent module has no layer of its name and kind.
+    pub fn load_pytorch(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let ours = pytorch::translate(&self.network, bytes)?;
+        self.load_safetensors(&ours)
     }
 
     /// Moments that a checkpoint brings are those of parameters, and of their shapes.

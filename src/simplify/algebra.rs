@@ -1,6 +1,6 @@
 //! Laws of elementwise functions.
 
-use super::Rewriter;
+use super::{Gradients, Rewriter};
 use crate::graph::Value;
 use crate::kernel::{BinaryFn, UnaryFn};
 use crate::ops::{Binary, Broadcast, Op, Unary};
@@ -21,7 +21,7 @@ pub(super) fn rewrite(cx: &mut Rewriter, op: &Op, args: &[Value]) -> Option<Valu
         }),
         Op::Select(_) => select(cx, args[0], args[1], args[2]),
         // Gradients have been derived: stop_gradient(x) == x
-        Op::StopGradient(_) => return Some(args[0]),
+        Op::StopGradient(_) => return (cx.gradients == Gradients::Derived).then_some(args[0]),
         Op::Compare(_) | Op::Convert(_) => None,
         _ => return None,
     };

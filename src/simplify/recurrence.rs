@@ -14,9 +14,10 @@ mod split;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Gradients;
 use crate::graph::{Builder, Graph, Output, OutputRole, Recurrence, Value, Var};
 use crate::index::{Id, IndexVec};
-use crate::ops::{Op, Scan, ScanResult};
+use crate::ops::{Constant, Op, Scan, ScanResult};
 use crate::types::Dim;
 
 pub use hoist::hoist;
@@ -30,8 +31,11 @@ pub fn before_gradient(graph: &Graph) -> Graph {
     if !has_recurrence(graph) {
         return graph.clone();
     }
-    let simple = |graph: &Graph| super::simplify(&bodies(graph));
-    let graph = simple(&super::simplify(graph));
+    let simple = |graph: &Graph| {
+        let all = super::simplify_for(graph, Gradients::Ahead);
+        super::simplify_for(&bodies_for(&all, Gradients::Ahead), Gradients::Ahead)
+    };
+    let graph = simple(graph);
     let graph = simple(&split(&graph));
     let graph = simple(&merge(&graph));
     simple(&sink(&hoist(&graph)))
@@ -42,9 +46,8 @@ pub fn after_gradient(graph: &Graph) -> Graph {
     if !has_recurrence(graph) {
         return graph.clone();
     }
-    let simple = |graph: &Graph| super::simplify(&bodies(graph));
-    let graph = simple(&super::simplify(graph));
-    simple(&sink(&graph))
+    let simple = |graph: &Graph| super::simplify(&bodies(&super::simplify(graph)));
+    simple(&sink(&simple(graph)))
 }
 
 fn has_recurrence(graph: &Graph) -> bool {
@@ -53,8 +56,12 @@ fn has_recurrence(graph: &Graph) -> bool {
 
 /// Simplifies the bodies, and drops states and arguments that no result needs.
 pub fn bodies(graph: &Graph) -> Graph {
+    bodies_for(graph, Gradients::Derived)
+}
+
+fn bodies_for(graph: &Graph, gradients: Gradients) -> Graph {
     rewrite(graph, |mut parts| {
-        parts.body = super::simplify(&parts.body);
+        parts.body = super::simplify_for(&parts.with_constants(), gradients);
         parts.build(&BTreeMap::new())
     })
 }
@@ -168,6 +175,29 @@ impl<'b> Loop<'b> {
             classes.push(class);
         }
         classes
+    }
+    /// The body, in which arguments that are one number everywhere are that number.
+    fn with_constants(&self) -> Graph {
+        let number = |name: &str| {
+            let named = self.sequences.iter().chain(&self.invariants).find(|(known, _)| known == name)?;
+            self.builder.with_node(named.1.id, |node| match &node.op {
+                Op::Constant(constant) => Some(constant.value),
+                _ => None,
+            })
+        };
+        let mut body = self.body.successor();
+        for (_, node) in self.body.nodes() {
+            let op = match &node.op {
+                Op::Source(source) => match number(&source.name) {
+                    Some(value) => Constant { value, ty: source.ty.clone() }.into(),
+                    None => node.op.clone(),
+                },
+                op => op.clone(),
+            };
+            body.push(op, &node.args, node.origin).expect("of the same types as before");
+        }
+        body.outputs.clone_from(&self.body.outputs);
+        body
     }
     /// The same recurrence, of which less is wanted.
     fn with_results(&self, results: Vec<Wanted>) -> Self {

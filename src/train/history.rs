@@ -15,6 +15,8 @@ pub struct History {
     pub end: End,
     /// What going on from the end needs beside the session.
     pub state: TrainState,
+    /// When it diverged: why, as far as can be seen, and what to try.
+    pub trouble: Option<String>,
 }
 
 /// Why a training ended.

@@ -1,6 +1,6 @@
 //! Hand-made programs, and the comparison of what they mean with what generated code does.
 
-use netc::codegen::{asm, compile};
+use netc::codegen::{Vectors, asm_with, compile_with};
 use netc::index::IndexVec;
 use netc::interp::Precision;
 use netc::interp::program::{Memory, run_program};
@@ -156,8 +156,21 @@ pub(crate) fn check_with(program: &Program, extents: &Extents, tolerance: Tolera
     let memory = fill(program, extents, 7);
     let mut expected = memory.clone();
     run_program(program, &mut expected, extents, Precision::F32);
-    let mut found = memory;
-    compile(program, "test").run_copied(&mut found, extents, &Pool::new(2));
+    for vectors in [Vectors::Narrow, Vectors::Wide] {
+        let mut found = memory.clone();
+        compile_with(program, "test", vectors).run_copied(&mut found, extents, &Pool::new(2));
+        compare(program, extents, tolerance, vectors, &expected, &found);
+    }
+}
+
+fn compare(
+    program: &Program,
+    extents: &Extents,
+    tolerance: Tolerance,
+    vectors: Vectors,
+    expected: &Memory,
+    found: &Memory,
+) {
     // The interpreter does without what is prepared or packed.
     let is_packed =
         |buffer| program.steps.iter().any(|step| matches!(step, Step::PackMatrix(call) if call.packed == buffer));
@@ -168,8 +181,8 @@ pub(crate) fn check_with(program: &Program, extents: &Extents, tolerance: Tolera
                 Tolerance::Sums => x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= 1e-5 * (1.0 + x.abs()),
             };
             if !same {
-                let asm = asm(program, "test");
-                panic!("{buffer}[{i}] is {y}, not {x}, at {extents:?} in\n{program}\n{asm}");
+                let asm = asm_with(program, "test", vectors);
+                panic!("{buffer}[{i}] is {y}, not {x}, at {extents:?}, {vectors:?}, in\n{program}\n{asm}");
             }
         }
     }

@@ -1,0 +1,416 @@
+//! Kernel to plan: which loops there are, along which of them lanes lie, and what is computed in each.
+//!
+//! Whatever is asked for is placed in the outermost region that determines it: the loops within only read it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::asm::WIDTH;
+use super::plan::{Fold, Inst, Item, Kind, Num, NumData, NumOp, Op, Plan, Region, RegionData, Test, Val, ValData};
+use crate::codegen::facts::{AxisSet, Facts};
+use crate::codegen::nest::Call;
+use crate::kernel::{Axis, Combine, Condition, Expr, Kernel, Program, Scalar};
+use crate::types::{Dim, ElementType, product};
+
+/// Reductions of at most so many rounds are written out.
+const UNROLL: usize = 4;
+
+/// The plan of a kernel, if wide code is made for its kind: its innermost loop stores neighbors and loads neighbors
+/// or single elements, or it only reduces along such loops.
+pub(super) fn plan(program: &Program, kernel: &Kernel, call: Call) -> Option<Plan> {
+    let facts = Facts::of(program, kernel);
+    let mut maker = Maker {
+        program,
+        kernel,
+        facts,
+        plan: Plan::default(),
+        here: crate::index::Id::new(0),
+        exprs: BTreeMap::new(),
+        constant_axes: BTreeMap::new(),
+        lanes_along_domain: false,
+    };
+    let roots: Vec<Expr> = kernel.stores.iter().map(|store| store.value).collect();
+    let innermost = kernel.domain.last().copied();
+    maker.lanes_along_domain = innermost.is_some_and(|axis| {
+        let neighbors = kernel.stores.iter().all(|store| maker.facts.address_slope(&store.at, axis) == Some(1));
+        neighbors && maker.may_vectorize(axis, &roots)
+    });
+    if !maker.lanes_along_domain {
+        let stores: Vec<_> = kernel.stores.iter().map(|store| &store.at).collect();
+        let is_for_narrow = innermost.is_some_and(|axis| maker.facts.vectors_along(axis, &roots, &stores).is_some());
+        let mut reductions = kernel.exprs.values().filter_map(|scalar| match scalar {
+            Scalar::Reduce { axis, body, .. } => Some((*axis, *body)),
+            _ => None,
+        });
+        if is_for_narrow || !reductions.any(|(axis, body)| maker.may_vectorize(axis, &[body])) {
+            return None;
+        }
+    }
+    maker.function(call);
+    Some(maker.plan.finished())
+}
+
+pub(super) struct Maker<'a> {
+    pub(super) program: &'a Program,
+    pub(super) kernel: &'a Kernel,
+    pub(super) facts: Facts<'a>,
+    pub(super) plan: Plan,
+    /// The region that is being filled.
+    pub(super) here: Region,
+    /// The latest value of each expression, wherever it was computed.
+    pub(super) exprs: BTreeMap<Expr, Val>,
+    /// Loops that are written out, and the round.
+    pub(super) constant_axes: BTreeMap<Axis, i64>,
+    lanes_along_domain: bool,
+}
+
+impl Maker<'_> {
+    // Regions.
+
+    fn open(&mut self, kind: Kind, binds: &[Axis]) -> Region {
+        let parent = (!self.plan.regions.is_empty()).then_some(self.here);
+        let binds = binds.iter().fold(AxisSet::default(), |set, &axis| set.with(axis));
+        self.here = self.plan.regions.push(RegionData { parent, kind, binds, items: Vec::new() });
+        self.here
+    }
+    fn close(&mut self) {
+        let parent = self.plan.regions[self.here].parent.expect("the function itself is not closed");
+        self.plan.regions[parent].items.push(Item::Region(self.here));
+        self.here = parent;
+    }
+    fn append(&mut self, region: Region, inst: Inst) -> super::plan::Run {
+        let run = match self.plan.regions[region].items.last() {
+            Some(Item::Run(run)) => *run,
+            _ => {
+                let run = self.plan.runs.push(Vec::new());
+                self.plan.regions[region].items.push(Item::Run(run));
+                run
+            }
+        };
+        self.plan.runs[run].push(inst);
+        run
+    }
+    /// The regions from here outwards.
+    fn chain(&self) -> impl Iterator<Item = Region> {
+        std::iter::successors(Some(self.here), |&region| self.plan.regions[region].parent)
+    }
+    /// The loop along which lanes lie here.
+    pub(super) fn vector_axis(&self) -> Option<Axis> {
+        self.chain().find_map(|region| match self.plan.regions[region].kind {
+            Kind::Loop { axis, chains: Some(_), .. } => Some(axis),
+            _ => None,
+        })
+    }
+    pub(super) fn loop_of(&self, axis: Axis) -> Region {
+        let binds = |region: &Region| self.plan.regions[*region].binds.contains(axis);
+        self.chain().find(binds).unwrap_or_else(|| panic!("the loop {axis} is not open:\n{}", self.kernel))
+    }
+    fn vector_region(&self) -> Region {
+        let is_vector = |region: &Region| matches!(self.plan.regions[*region].kind, Kind::Loop { chains: Some(_), .. });
+        self.chain().find(is_vector).expect("lanes lie along a loop")
+    }
+    /// The outermost region in which something that depends on these loops may be computed.
+    pub(super) fn place(&self, axes: AxisSet) -> Region {
+        let axes = self.constant_axes.keys().fold(axes, |axes, &axis| axes.without(axis));
+        let stays = |region: &Region| {
+            let data = &self.plan.regions[*region];
+            matches!(data.kind, Kind::Function | Kind::If(_)) || !data.binds.is_disjoint(axes)
+        };
+        self.chain().find(stays).expect("the function holds everything")
+    }
+    pub(super) fn deeper(&self, a: Region, b: Region) -> Region {
+        if self.plan.is_within(a, b) { a } else { b }
+    }
+
+    // Values.
+
+    /// The value of an operation, computed where its operands are known.
+    pub(super) fn push(&mut self, op: Op) -> Val {
+        let root: Region = crate::index::Id::new(0);
+        let region = match op {
+            Op::Index => self.vector_region(),
+            Op::SplatNum(num) => self.plan.nums[num].region,
+            _ => op.operands().iter().fold(root, |region, &v| self.deeper(self.plan.vals[v].region, region)),
+        };
+        self.push_in(op, region)
+    }
+    pub(super) fn push_in(&mut self, op: Op, region: Region) -> Val {
+        if let Some(&val) = self.plan.known_vals.get(&op)
+            && self.plan.is_within(self.here, self.plan.vals[val].region)
+        {
+            return val;
+        }
+        let varies = match op {
+            Op::Ramp(_) | Op::Load { .. } => true,
+            _ => op.operands().iter().any(|&v| self.plan.vals[v].varies),
+        };
+        let val = self.plan.vals.push(ValData { op, region, run: None, varies, is_stored: false });
+        if !matches!(op, Op::Const(_) | Op::Ramp(_)) {
+            self.plan.vals[val].run = Some(self.append(region, Inst::Val(val)));
+        }
+        self.plan.known_vals.insert(op, val);
+        val
+    }
+    fn cell(&mut self, varies: bool) -> Val {
+        let op = Op::Cell(self.plan.vals.len());
+        self.plan.vals.push(ValData { op, region: self.here, run: None, varies, is_stored: true })
+    }
+    fn set(&mut self, cell: Val, value: Val) {
+        self.append(self.here, Inst::Set { cell, value });
+    }
+    pub(super) fn constant(&mut self, element: ElementType, value: f64) -> Val {
+        let bits = match element {
+            ElementType::F32 => (value as f32).to_bits(),
+            // A conversion saturates: the neutral elements of Max and Min are the ends of the range.
+            ElementType::I32 => (value as i32).cast_unsigned(),
+        };
+        self.push(Op::Const(bits))
+    }
+
+    // Integers.
+
+    pub(super) fn num(&mut self, op: NumOp) -> Num {
+        let root: Region = crate::index::Id::new(0);
+        let known = |maker: &Self, num: Num| match maker.plan.nums[num].op {
+            NumOp::Const(value) => Some(value),
+            _ => None,
+        };
+        match op {
+            NumOp::Add(a, b) => match (known(self, a), known(self, b)) {
+                (Some(0), _) => return b,
+                (_, Some(0)) => return a,
+                (Some(x), Some(y)) => return self.num(NumOp::Const(x.wrapping_add(y))),
+                _ => {}
+            },
+            NumOp::Mul(a, b) => match (known(self, a), known(self, b)) {
+                (Some(x), _) => return self.num(NumOp::Scale(b, x)),
+                (_, Some(y)) => return self.num(NumOp::Scale(a, y)),
+                _ => {}
+            },
+            NumOp::Scale(a, factor) => match (known(self, a), factor) {
+                (_, 0) => return self.num(NumOp::Const(0)),
+                (_, 1) => return a,
+                (Some(x), _) => return self.num(NumOp::Const(x.wrapping_mul(factor))),
+                _ => {}
+            },
+            _ => {}
+        }
+        let of = |num: Num| self.plan.nums[num].region;
+        let region = match op {
+            NumOp::Const(_) | NumOp::Argument(_) | NumOp::Frame(_) => root,
+            NumOp::Counter(region, _) | NumOp::End(region) | NumOp::Position(region) => region,
+            NumOp::Add(a, b) | NumOp::Mul(a, b) => self.deeper(of(a), of(b)),
+            NumOp::Scale(a, _) | NumOp::Div(a, _) | NumOp::Rem(a, _) | NumOp::Clamp(a, _) => of(a),
+            // Computed where its guard holds.
+            NumOp::DivSize(a, b) | NumOp::RemSize(a, b) => {
+                let conditional = self.place(AxisSet::default());
+                self.deeper(conditional, self.deeper(of(a), of(b)))
+            }
+            NumOp::Lane(val) => self.plan.vals[val].region,
+        };
+        if let Some(&num) = self.plan.known_nums.get(&op)
+            && self.plan.is_within(self.here, self.plan.nums[num].region)
+        {
+            return num;
+        }
+        let num = self.plan.nums.push(NumData { op, region });
+        let is_given = matches!(op, NumOp::Const(_) | NumOp::Counter(..) | NumOp::End(_) | NumOp::Position(_));
+        if !is_given {
+            self.append(region, Inst::Num(num));
+        }
+        self.plan.known_nums.insert(op, num);
+        num
+    }
+    pub(super) fn fixed(&mut self, value: i64) -> Num {
+        self.num(NumOp::Const(value))
+    }
+    pub(super) fn size(&mut self, dim: &Dim) -> Num {
+        let factor = self.fixed(dim.factor() as i64);
+        dim.symbols().iter().fold(factor, |size, symbol| {
+            let value = self.num(NumOp::Frame(self.program.symbol_word(symbol)));
+            self.num(NumOp::Mul(size, value))
+        })
+    }
+
+    // Loops.
+
+    fn function(&mut self, call: Call) {
+        let root = self.open(Kind::Function, &[]);
+        let mask = ValData { op: Op::Mask, region: root, run: None, varies: false, is_stored: true };
+        let mask = self.plan.vals.push(mask);
+        assert_eq!(mask, self.plan.mask(), "the mask comes first");
+        let arguments: Vec<Num> = (0..call.n_params()).map(|at| self.num(NumOp::Argument(at))).collect();
+        let domain = &self.kernel.domain;
+        match call {
+            Call::Range => {
+                let (begin, end) = (arguments[0], arguments[1]);
+                let extents: Vec<Dim> = domain.iter().map(|&axis| self.kernel.axes[axis].clone()).collect();
+                let inner = product(&extents[self.kernel.parallel..]);
+                // Nothing at all is read for an empty domain.
+                let inner = self.size(&inner);
+                self.open(Kind::If(vec![Test::Less(begin, end), Test::NotZero(inner)]), &[]);
+                match self.kernel.parallel {
+                    0 => self.domain(0),
+                    1 => self.one_loop(0, begin, end),
+                    parallel => self.segments(parallel),
+                }
+            }
+            Call::Tile => {
+                let rows = self.num(NumOp::Add(arguments[0], arguments[1]));
+                let cols = self.num(NumOp::Add(arguments[2], arguments[3]));
+                let tests = vec![Test::Less(arguments[0], rows), Test::Less(arguments[2], cols)];
+                self.open(Kind::If(tests), &[]);
+                self.open_loop(0, arguments[0], rows);
+                self.one_loop(1, arguments[2], cols);
+                self.close();
+            }
+        }
+        self.close();
+    }
+    fn segments(&mut self, parallel: usize) {
+        let axes: Vec<Axis> = self.kernel.domain[..parallel].to_vec();
+        let extents = axes.iter().map(|&axis| self.size(&self.kernel.axes[axis])).collect();
+        let (last, outer) = axes.split_last().expect("several axes");
+        let (last, outer) = (*last, outer.to_vec());
+        let region = self.open(Kind::Segments { axes, extents }, &outer);
+        let from = self.num(NumOp::Counter(region, last));
+        let to = self.num(NumOp::End(region));
+        self.one_loop(parallel - 1, from, to);
+        self.close();
+    }
+    fn domain(&mut self, depth: usize) {
+        match self.kernel.domain.get(depth) {
+            Some(&axis) => {
+                let (from, to) = (self.fixed(0), self.size(&self.kernel.axes[axis]));
+                self.one_loop(depth, from, to);
+            }
+            None => self.point(),
+        }
+    }
+    fn open_loop(&mut self, depth: usize, from: Num, to: Num) -> Region {
+        let axis = self.kernel.domain[depth];
+        let is_innermost = depth + 1 == self.kernel.domain.len();
+        let chains = (is_innermost && self.lanes_along_domain).then_some(1);
+        self.open(Kind::Loop { axis, from, to, chains, fold: None }, &[axis])
+    }
+    fn one_loop(&mut self, depth: usize, from: Num, to: Num) {
+        self.open_loop(depth, from, to);
+        self.domain(depth + 1);
+        self.close();
+    }
+    /// All values of one point, then all stores.
+    fn point(&mut self) {
+        let kernel = self.kernel;
+        let values: Vec<Val> = kernel.stores.iter().map(|store| self.expr(store.value)).collect();
+        for (store, value) in kernel.stores.iter().zip(values) {
+            let (ptr, disp) = self.address(store.buffer, &store.at);
+            let is_single = !self.lanes_along_domain;
+            self.append(self.here, Inst::Store { ptr, disp, value, is_single });
+        }
+    }
+
+    // Control flow within expressions.
+
+    pub(super) fn guard(&mut self, conditions: &[Condition], body: Expr, otherwise: Val) -> Val {
+        let tests = conditions.iter().map(|condition| {
+            let int = self.int_num(condition.int());
+            match condition {
+                Condition::InRange(_, limit) => Test::InRange(int, self.size(limit)),
+                Condition::Multiple(_, of) => Test::Multiple(int, *of),
+            }
+        });
+        let tests = tests.collect();
+        let varies = self.vector_axis().is_some_and(|axis| self.facts.exprs[body].contains(axis));
+        let cell = self.cell(varies);
+        self.set(cell, otherwise);
+        self.open(Kind::If(tests), &[]);
+        let value = self.expr(body);
+        self.set(cell, value);
+        self.close();
+        cell
+    }
+
+    pub(super) fn reduce(&mut self, combine: Combine, axis: Axis, body: Expr) -> Val {
+        let element = self.facts.elements[body];
+        let neutral = self.constant(element, combine.neutral());
+        let function = combine.function();
+        let extent = self.kernel.axes[axis].clone();
+        let vector = self.vector_axis();
+        let along = vector.is_none() && self.may_vectorize(axis, &[body]);
+        match extent.as_fixed() {
+            Some(0) => return neutral,
+            Some(n) if n <= UNROLL && !along => {
+                let mut sum = neutral;
+                for i in 0..n {
+                    let known = self.exprs.clone();
+                    self.constant_axes.insert(axis, i as i64);
+                    let value = self.expr(body);
+                    self.constant_axes.remove(&axis);
+                    self.exprs = known;
+                    sum = self.combine(function, element, sum, value);
+                }
+                return sum;
+            }
+            _ => {}
+        }
+        let varies = along || vector.is_some_and(|axis| self.facts.exprs[body].contains(axis));
+        let sum = self.cell(varies);
+        self.set(sum, neutral);
+        let total = along.then(|| {
+            let total = self.cell(false);
+            self.set(total, neutral);
+            total
+        });
+        let (from, to) = (self.fixed(0), self.size(&extent));
+        // What is known not to be empty: the code for an empty domain is not reached.
+        let has_rounds =
+            extent.as_fixed().is_some() || self.kernel.domain.iter().any(|&outer| self.kernel.axes[outer] == extent);
+        if !has_rounds {
+            self.open(Kind::If(vec![Test::NotZero(to)]), &[]);
+        }
+        let chains = along.then_some(1);
+        let region = self.open(Kind::Loop { axis, from, to, chains, fold: None }, &[axis]);
+        let body = self.expr(body);
+        self.append(region, Inst::Accumulate(region));
+        let the_fold = Fold { function, element, neutral, body, sum, total };
+        if let Kind::Loop { fold, .. } = &mut self.plan.regions[region].kind {
+            *fold = Some(the_fold);
+        }
+        self.close();
+        if !has_rounds {
+            self.close();
+        }
+        total.unwrap_or(sum)
+    }
+
+    // What can be done in vectors.
+
+    /// Whether lanes may lie along the loop: all that depends on it is the same for all lanes, or lies side by side.
+    fn may_vectorize(&self, axis: Axis, roots: &[Expr]) -> bool {
+        let is_long = self.kernel.axes[axis].as_fixed().is_none_or(|n| n >= WIDTH);
+        let mut seen = BTreeSet::new();
+        is_long
+            && roots.iter().any(|&root| self.facts.exprs[root].contains(axis)) | self.kernel.domain.contains(&axis)
+            && roots.iter().all(|&root| self.is_straight(root, axis, &mut seen))
+    }
+    fn is_straight(&self, expr: Expr, axis: Axis, seen: &mut BTreeSet<Expr>) -> bool {
+        if !self.facts.exprs[expr].contains(axis) || !seen.insert(expr) {
+            return true;
+        }
+        let scalar = &self.kernel.exprs[expr];
+        let itself = match scalar {
+            Scalar::Load { at, .. } => matches!(self.facts.address_slope(at, axis), Some(0 | 1)),
+            Scalar::Position(int) | Scalar::Random { index: int, .. } => self.facts.slope(*int, axis).is_some(),
+            Scalar::Guard { conditions, .. } => {
+                conditions.iter().all(|condition| !self.facts.ints[condition.int()].contains(axis))
+            }
+            Scalar::Const(_)
+            | Scalar::Convert(_)
+            | Scalar::Unary(..)
+            | Scalar::Binary(..)
+            | Scalar::Compare(..)
+            | Scalar::Select(..)
+            | Scalar::Reduce { .. } => true,
+        };
+        itself && scalar.operands().into_iter().all(|operand| self.is_straight(operand, axis, seen))
+    }
+}

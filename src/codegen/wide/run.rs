@@ -1,0 +1,362 @@
+//! The instructions of a run: registers are given out as they are needed; when none is free, the value whose next use
+//! is furthest goes to the stack (Belady). Constants and values on the stack are operands in memory.
+
+use std::collections::BTreeMap;
+
+use super::asm::*;
+use super::code::{Coder, INDEX, on_stack, pinned};
+use super::plan::{Inst, Num, Op, Region, Run, Two, Val};
+
+/// A vector as a run sees it.
+#[derive(Debug)]
+struct Local {
+    op: Op,
+    chain: usize,
+    /// The steps that read it, in order, and how many of them are past.
+    uses: Vec<usize>,
+    n_past: usize,
+    reg: Option<Ymm>,
+    slot: Option<i32>,
+    /// A load that takes place as the operand of its only use.
+    is_deferred: bool,
+}
+
+/// The registers while a run is encoded.
+struct Frame {
+    locals: Vec<Local>,
+    known: BTreeMap<(Val, usize), usize>,
+    regs: [Option<usize>; 16],
+    /// Registers that the present step uses.
+    locked: Vec<Ymm>,
+    n_regs: usize,
+    spills: Vec<i32>,
+}
+
+impl Frame {
+    fn is_past(&self, local: usize) -> bool {
+        self.locals[local].n_past == self.locals[local].uses.len()
+    }
+    fn next_use(&self, local: usize) -> usize {
+        let local = &self.locals[local];
+        local.uses.get(local.n_past).copied().unwrap_or(usize::MAX)
+    }
+    fn free(&mut self, local: usize) {
+        if let Some(reg) = self.locals[local].reg.take() {
+            self.regs[usize::from(reg.0)] = None;
+        }
+    }
+}
+
+impl Coder<'_> {
+    pub(super) fn run(&mut self, run: Run) {
+        let plan = self.plan;
+        let steps: Vec<(Inst, usize)> =
+            plan.runs[run].iter().flat_map(|&inst| (0..self.n_copies(inst)).map(move |chain| (inst, chain))).collect();
+        let n_pinned = self.pins.map_or(0, |region| self.n_sums(plan.fold(region)));
+        let mut frame = Frame {
+            locals: Vec::new(),
+            known: BTreeMap::new(),
+            regs: [None; 16],
+            locked: Vec::new(),
+            n_regs: 16 - n_pinned,
+            spills: Vec::new(),
+        };
+        let mut defers = Vec::new();
+        for (at, &(inst, chain)) in steps.iter().enumerate() {
+            for val in self.operands(inst) {
+                let local = self.local(&mut frame, run, val, chain);
+                frame.locals[local].uses.push(at);
+                defers.push((local, matches!(inst, Inst::Val(_) | Inst::Accumulate(_))));
+            }
+        }
+        for (local, may_fold) in defers {
+            let local = &mut frame.locals[local];
+            let is_load = matches!(local.op, Op::Load { .. }) && local.slot.is_none() && !self.is_masked;
+            local.is_deferred = is_load && may_fold && local.uses.len() == 1;
+        }
+        for (at, (inst, chain)) in steps.into_iter().enumerate() {
+            frame.locked.clear();
+            let operands: Vec<usize> =
+                self.operands(inst).into_iter().map(|val| self.local(&mut frame, run, val, chain)).collect();
+            self.step(&mut frame, run, inst, chain, &operands, at);
+        }
+        self.spare.append(&mut frame.spills);
+    }
+    /// In how many copies an instruction stands.
+    fn n_copies(&self, inst: Inst) -> usize {
+        let of = |val: Val| if self.plan.vals[val].varies { self.chains } else { 1 };
+        match inst {
+            Inst::Num(_) | Inst::Store { is_single: true, .. } => 1,
+            Inst::Store { .. } => self.chains,
+            Inst::Val(val) => of(val),
+            Inst::Set { cell, .. } => self.plan.widths.get(&cell).copied().unwrap_or(of(cell)),
+            Inst::Accumulate(region) => of(self.plan.fold(region).sum),
+        }
+    }
+    /// What an instruction reads; the mask comes last.
+    fn operands(&self, inst: Inst) -> Vec<Val> {
+        let mut operands = self.plan.reads(inst);
+        let is_masked = self.is_masked
+            && match inst {
+                Inst::Val(val) => matches!(self.plan.vals[val].op, Op::Load { .. }),
+                Inst::Store { .. } => true,
+                Inst::Accumulate(region) => self.plan.fold(region).total.is_some(),
+                Inst::Num(_) | Inst::Set { .. } => false,
+            };
+        if is_masked {
+            if let Inst::Accumulate(region) = inst {
+                operands.push(self.plan.fold(region).neutral);
+            }
+            operands.push(self.plan.mask());
+        }
+        operands
+    }
+    fn local(&mut self, frame: &mut Frame, run: Run, val: Val, chain: usize) -> usize {
+        let data = self.plan.vals[val];
+        let chain = if data.varies { chain } else { 0 };
+        if let Some(&local) = frame.known.get(&(val, chain)) {
+            return local;
+        }
+        let is_free = matches!(data.op, Op::Const(_) | Op::Ramp(_));
+        let slot = (!is_free && data.run != Some(run)).then(|| self.val_slot(val, chain));
+        let (op, uses) = (data.op, Vec::new());
+        frame.locals.push(Local { op, chain, uses, n_past: 0, reg: None, slot, is_deferred: false });
+        frame.known.insert((val, chain), frame.locals.len() - 1);
+        frame.locals.len() - 1
+    }
+
+    // Operands.
+
+    fn take(&mut self, frame: &mut Frame) -> Ymm {
+        let free = (0..frame.n_regs).find(|&reg| frame.regs[reg].is_none() && !frame.locked.contains(&Ymm(reg as u8)));
+        let reg = free.unwrap_or_else(|| {
+            let may_go = (0..frame.n_regs).filter(|&reg| !frame.locked.contains(&Ymm(reg as u8)));
+            let furthest = may_go.max_by_key(|&reg| frame.regs[reg].map(|local| frame.next_use(local)));
+            let reg = furthest.expect("an instruction has few operands");
+            let local = frame.regs[reg].expect("no register is free");
+            let is_free = matches!(frame.locals[local].op, Op::Const(_) | Op::Ramp(_));
+            if !is_free && frame.locals[local].slot.is_none() {
+                let slot = self.spare.pop().unwrap_or_else(|| self.vector_slot());
+                frame.spills.push(slot);
+                frame.locals[local].slot = Some(slot);
+                self.asm.vector(STORE, Ymm(reg as u8), None, Source::Mem(on_stack(slot)), None);
+            }
+            frame.free(local);
+            reg
+        });
+        frame.locked.push(Ymm(reg as u8));
+        Ymm(reg as u8)
+    }
+    /// Where a pointer leads; changes `rax`.
+    fn at(&mut self, ptr: Num, disp: i32, index: Option<Gpr>) -> Mem {
+        let base = match self.pointers.get(&ptr) {
+            Some(&reg) => reg,
+            None => {
+                self.fetch(RAX, ptr);
+                RAX
+            }
+        };
+        Mem::At { base, index, disp }
+    }
+    /// A value as an operand that may lie in memory.
+    fn source(&mut self, frame: &mut Frame, local: usize) -> Source {
+        let Local { op, chain, reg, slot, .. } = frame.locals[local];
+        if let Some(reg) = reg {
+            frame.locked.push(reg);
+            return Source::Reg(reg);
+        }
+        Source::Mem(match (op, slot) {
+            (_, Some(slot)) => on_stack(slot),
+            (Op::Const(bits), None) => self.asm.constant(bits.to_le_bytes().repeat(WIDTH)),
+            (Op::Ramp(step), None) => {
+                let lane = |lane: usize| step.wrapping_mul((WIDTH * chain + lane) as i32).to_le_bytes();
+                self.asm.constant((0..WIDTH).flat_map(lane).collect())
+            }
+            (Op::Load { ptr, disp }, None) => self.at(ptr, disp + (BYTES * chain) as i32, Some(INDEX)),
+            (op, None) => panic!("{op:?} is used before it is computed"),
+        })
+    }
+    fn in_register(&mut self, frame: &mut Frame, local: usize) -> Ymm {
+        if let Some(reg) = frame.locals[local].reg {
+            frame.locked.push(reg);
+            return reg;
+        }
+        let reg = self.take(frame);
+        match frame.locals[local].op {
+            Op::Const(0) => self.asm.vector(XOR, reg, Some(reg), Source::Reg(reg), None),
+            _ => {
+                let from = self.source(frame, local);
+                self.asm.vector(LOAD, reg, None, from, None);
+            }
+        }
+        frame.regs[usize::from(reg.0)] = Some(local);
+        frame.locals[local].reg = Some(reg);
+        reg
+    }
+    /// Ends the present step's use of its operands: the registers of those that are not used again are free.
+    fn release(&mut self, frame: &mut Frame, at: usize, operands: &[usize]) {
+        frame.locked.clear();
+        for &operand in operands {
+            let local = &mut frame.locals[operand];
+            while local.n_past < local.uses.len() && local.uses[local.n_past] <= at {
+                local.n_past += 1;
+            }
+            if frame.is_past(operand) {
+                frame.free(operand);
+            }
+        }
+    }
+
+    // Instructions.
+
+    fn step(&mut self, frame: &mut Frame, run: Run, inst: Inst, chain: usize, operands: &[usize], at: usize) {
+        match inst {
+            Inst::Num(num) => self.integer(num),
+            Inst::Val(val) => {
+                let local = self.local(frame, run, val, chain);
+                if frame.is_past(local) && !self.plan.vals[val].is_stored {
+                    self.release(frame, at, operands);
+                } else if !frame.locals[local].is_deferred {
+                    self.compute(frame, local, operands, at);
+                    self.define(frame, val, local);
+                }
+            }
+            Inst::Store { ptr, disp, is_single, .. } => {
+                let value = self.in_register(frame, operands[0]);
+                let mask = operands.get(1).map(|&mask| self.in_register(frame, mask));
+                let index = (!is_single).then_some(INDEX);
+                let to = Source::Mem(self.at(ptr, disp + (BYTES * chain) as i32, index));
+                match (is_single, mask) {
+                    (true, _) => self.asm.vector(STORE_LANE, value, None, to, None),
+                    (false, None) => self.asm.vector(STORE, value, None, to, None),
+                    (false, Some(_)) => self.asm.vector(MASKED_STORE, value, mask, to, None),
+                }
+                self.release(frame, at, operands);
+            }
+            Inst::Set { cell, .. } => {
+                let value = self.in_register(frame, operands[0]);
+                let slot = self.val_slot(cell, chain);
+                self.asm.vector(STORE, value, None, Source::Mem(on_stack(slot)), None);
+                self.release(frame, at, operands);
+            }
+            Inst::Accumulate(region) => {
+                self.accumulate(frame, region, chain, operands);
+                self.release(frame, at, operands);
+            }
+        }
+    }
+    fn compute(&mut self, frame: &mut Frame, local: usize, operands: &[usize], at: usize) {
+        let op = frame.locals[local].op;
+        let disp_of = |disp: i32, chain: usize| disp + (BYTES * chain) as i32;
+        let chain = frame.locals[local].chain;
+        match op {
+            Op::Two(two, ..) => {
+                let (mut a, mut b) = (operands[0], operands[1]);
+                let is_held = |local: usize| frame.locals[local].reg.is_some();
+                if two.commutes() && !is_held(a) && (is_held(b) || matches!(frame.locals[a].op, Op::Const(_))) {
+                    (a, b) = (b, a);
+                }
+                let a = self.in_register(frame, a);
+                let b = self.source(frame, b);
+                let (op, immediate) = two.encoding();
+                let to = self.result(frame, local, operands, at);
+                self.asm.vector(op, to, Some(a), b, immediate);
+            }
+            Op::One(one, _) => {
+                let a = self.source(frame, operands[0]);
+                let (op, immediate) = one.encoding();
+                let to = self.result(frame, local, operands, at);
+                self.asm.vector(op, to, None, a, immediate);
+            }
+            Op::Shift(shift, _, by) => {
+                let a = self.in_register(frame, operands[0]);
+                let to = self.result(frame, local, operands, at);
+                self.asm.vector_shift(shift as u8, to, a, by);
+            }
+            Op::Blend { .. } => {
+                let [mask, no] = [0, 2].map(|i| self.in_register(frame, operands[i]));
+                let yes = self.source(frame, operands[1]);
+                let to = self.result(frame, local, operands, at);
+                self.asm.vector(BLEND, to, Some(no), yes, Some(mask.0 << 4));
+            }
+            Op::Index => {
+                let to = self.result(frame, local, operands, at);
+                self.asm.int_to_lane(to, INDEX);
+                self.asm.vector(SPLAT_INT, to, None, Source::Reg(to), None);
+            }
+            Op::Load { ptr, disp } => {
+                let mask = operands.first().map(|&mask| self.in_register(frame, mask));
+                let from = Source::Mem(self.at(ptr, disp_of(disp, chain), Some(INDEX)));
+                let to = self.result(frame, local, operands, at);
+                self.asm.vector(if mask.is_some() { MASKED_LOAD } else { LOAD }, to, mask, from, None);
+            }
+            Op::Splat { ptr, disp } => {
+                let from = Source::Mem(self.at(ptr, disp, None));
+                let to = self.result(frame, local, operands, at);
+                self.asm.vector(SPLAT, to, None, from, None);
+            }
+            Op::SplatNum(num) => {
+                let from = Source::Mem(self.num_mem(num));
+                let to = self.result(frame, local, operands, at);
+                self.asm.vector(SPLAT_INT, to, None, from, None);
+            }
+            Op::Const(_) | Op::Ramp(_) | Op::Cell(_) | Op::Mask => panic!("{op:?} is not computed in a run"),
+        }
+    }
+    /// A register for a result, which may be that of an operand that is not used again.
+    fn result(&mut self, frame: &mut Frame, local: usize, operands: &[usize], at: usize) -> Ymm {
+        let locked = std::mem::take(&mut frame.locked);
+        self.release(frame, at, operands);
+        // What stays in use must not move before the instruction has read it.
+        frame.locked = locked.into_iter().filter(|reg| frame.regs[usize::from(reg.0)].is_some()).collect();
+        let to = self.take(frame);
+        frame.regs[usize::from(to.0)] = Some(local);
+        frame.locals[local].reg = Some(to);
+        to
+    }
+    fn define(&mut self, frame: &mut Frame, val: Val, local: usize) {
+        let Local { chain, reg, .. } = frame.locals[local];
+        if self.plan.vals[val].is_stored {
+            let slot = self.val_slot(val, chain);
+            let reg = reg.expect("it was just computed");
+            self.asm.vector(STORE, reg, None, Source::Mem(on_stack(slot)), None);
+            frame.locals[local].slot = Some(slot);
+        }
+        if frame.is_past(local) {
+            frame.free(local);
+        }
+    }
+    /// `sum = function(sum, value)`; of lanes that take no part, the value is the one that changes nothing.
+    fn accumulate(&mut self, frame: &mut Frame, region: Region, chain: usize, operands: &[usize]) {
+        let fold = self.plan.fold(region);
+        let (op, is_swapped) = Two::of(fold.function, fold.element);
+        let (op, immediate) = op.encoding();
+        let mut value = None;
+        if let &[body, neutral, mask] = operands {
+            let [no, mask] = [neutral, mask].map(|local| self.in_register(frame, local));
+            let yes = self.source(frame, body);
+            let to = self.take(frame);
+            self.asm.vector(BLEND, to, Some(no), yes, Some(mask.0 << 4));
+            value = Some(to);
+        }
+        let slot = self.val_slot(fold.sum, chain);
+        let is_pinned = self.pins == Some(region);
+        let sum = if is_pinned {
+            pinned(chain)
+        } else {
+            let reg = self.take(frame);
+            self.asm.vector(LOAD, reg, None, Source::Mem(on_stack(slot)), None);
+            reg
+        };
+        let (a, b) = match value {
+            None if is_swapped => (self.in_register(frame, operands[0]), Source::Reg(sum)),
+            None => (sum, self.source(frame, operands[0])),
+            Some(value) if is_swapped => (value, Source::Reg(sum)),
+            Some(value) => (sum, Source::Reg(value)),
+        };
+        self.asm.vector(op, sum, Some(a), b, immediate);
+        if !is_pinned {
+            self.asm.vector(STORE, sum, None, Source::Mem(on_stack(slot)), None);
+        }
+    }
+}
