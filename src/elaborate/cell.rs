@@ -88,7 +88,10 @@ impl<'a, 'b> Cx<'a, 'b> {
         if n_inputs(used.definition) == 0 {
             scope.flow = Flow::At(Value::Tensor(values[0].0.clone()));
         }
-        scope.step = Some(Step { recurrence, path: path.clone(), outer, states: Vec::new(), init });
+        // What a layer carries has a name of its own at each of its uses.
+        let uses = self.finals.get(&path).map_or(0, |known| known.uses);
+        let names = if uses == 0 { path.clone() } else { format!("{path}.{}", uses + 1) };
+        scope.step = Some(Step { recurrence, path: names, outer, states: Vec::new(), init });
         let n_errors = self.errors.len();
         let (value, step) = self.cell_body(used, scope, values);
         let result = self.close(used, step, value, mask, path.clone(), reverse);
@@ -102,12 +105,21 @@ impl<'a, 'b> Cx<'a, 'b> {
         result
     }
 
-    /// What is wrong within a cell of the library was caused where it is used.
+    /// What is wrong within a cell of the library was caused where it is used, and its first error says enough.
     fn blame_use(&mut self, used: &DefinedUse<'a, 'b>, n_errors: usize) {
         let file = used.definition.name.span.file;
-        if self.program.library.contains(&file) {
-            for error in self.errors[n_errors..].iter_mut().filter(|error| error.span.file == file) {
+        if !self.program.library.contains(&file) {
+            return;
+        }
+        let mut n = 0;
+        let new = self.errors.split_off(n_errors);
+        for mut error in new {
+            if error.span.file == file {
+                n += 1;
                 error.labels.push((used.span, "used here".to_owned()));
+            }
+            if error.span.file != file || n == 1 {
+                self.errors.push(error);
             }
         }
     }
