@@ -49,7 +49,8 @@ fn a_network_learns_a_word_and_writes_it() {
     let sample = "sample MODELS/hello.net --weights w --prompt hell --length 1";
     assert_eq!(place.text(sample), "hello\n");
     let drawn = |seed: u64| {
-        place.text(&format!("sample MODELS/hello.net --weights w --temperature 5 --length 60 --seed {seed} --threads 1"))
+        place
+            .text(&format!("sample MODELS/hello.net --weights w --temperature 5 --length 60 --seed {seed} --threads 1"))
     };
     assert_eq!(drawn(3), drawn(3));
     let run = place.netc("sample MODELS/hello.net --weights w --prompt help").code(2);
