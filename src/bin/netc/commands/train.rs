@@ -102,9 +102,9 @@ pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
                 }
                 _ => String::new(),
             };
+            let why = history.trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default();
             let message = format!(
-                "the training diverged: in epoch {epoch}, batch {batch}, the loss or a weight is no finite number{kept}; \
-                 a lower learning rate or `clip` helps"
+                "the training diverged: in epoch {epoch}, batch {batch}, the loss or a weight is no finite number{kept}{why}"
             );
             Err(Failure::new(Exit::Diverged, message))
         }
