@@ -47,9 +47,9 @@ impl Session {
     /// let draw = Draw::Sample { temperature: 0.8, top_k: Some(3) };
     /// let how = Generate { input: "text".into(), output: "scores".into(), draw, until: None, length: 6 };
     /// let prompt = array![[1, 2]];
-    /// let tokens: Result<Vec<_>, _> = session.generate(prompt.view(), &[], &how, 1)?.collect();
-    /// let again: Result<Vec<_>, _> = session.generate(prompt.view(), &[], &how, 1)?.collect();
-    /// assert_eq!(tokens.as_ref()?.len(), 6);
+    /// let tokens = session.generate(prompt.view(), &[], &how, 1)?.collect::<Result<Vec<_>, _>>()?;
+    /// let again = session.generate(prompt.view(), &[], &how, 1)?.collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(tokens.len(), 6);
     /// assert_eq!(tokens, again);
     /// # Ok::<(), netc::Error>(())
     /// ```
@@ -104,7 +104,7 @@ fn axis_of(port: &Port) -> Result<String, Error> {
 }
 
 /// `[batch, vocabulary]` of the output that is drawn from.
-fn scores<'o>(outputs: &'o Outputs, how: &Generate, session: &Session) -> Result<ndarray::ArrayView2<'o, f32>, Error> {
+fn scores<'o>(outputs: &'o Outputs, how: &Generate, session: &Session) -> Result<ArrayView2<'o, f32>, Error> {
     let name = &how.output;
     let Some(scores) = outputs.get(name) else {
         return Err(Error::Input(format!("the network has no output `{name}` to draw from at each step")));
