@@ -1,7 +1,8 @@
 //! Data: what a network is fed, read from files of the usual kinds and checked against its inputs and targets.
 //!
-//! [`Spec`] loads a data set (`idx:IMAGES,LABELS`, `npz:FILE`), [`read_input`] one input from an array or a picture, and
-//! [`Examples`] holds arrays of your own; all are a [`Dataset`] for [`fit`](crate::train::fit).
+//! [`Spec`] names a data set (`idx:IMAGES,LABELS`, `npz:FILE`, `text:FILE`), [`read_input`] reads one input from an array
+//! or a picture. [`Examples`] holds arrays, [`Streams`] a [`Text`]; both are a [`Dataset`] for
+//! [`fit`](crate::train::fit).
 //!
 //! A file is a stranger: every size it declares is compared with what is there before memory is taken, what
 //! unpacks has a limit, and damage is one clear [`Error`](crate::Error) that names the file.
@@ -15,14 +16,16 @@ mod npy;
 mod npz;
 mod picture;
 mod spec;
+mod text;
 
 pub use array::{Array, Values};
-pub use examples::{Batch, Dataset, Examples, Part, split};
+pub use examples::{Batch, Dataset, Examples, Part, Unit, split};
 pub use input::{Tensor, read_input, stack};
 pub use npy::write_npy;
 pub use npz::write_npz;
 pub use picture::{Preparation, Resize};
 pub use spec::{Holdout, Spec};
+pub use text::{Streams, Text, TextPorts, UnknownCharacter, Vocabulary};
 
 /// Bytes that a packed file may unpack to. Files that are not packed may be as large as they are.
 pub const MAX_UNPACKED: u64 = 4 << 30;

@@ -1,6 +1,7 @@
 //! Entries: the graphs of what a network can be asked for, made from its two graphs.
 
 mod carry;
+mod flow;
 mod masks;
 mod rebuild;
 mod steps;
@@ -13,6 +14,7 @@ use crate::graph::{Graph, OutputRole};
 use crate::network::Network;
 use crate::types::Symbol;
 pub(crate) use carry::FirstState;
+pub(crate) use flow::{is_reversed, with_norms};
 pub(crate) use training::with_gradients;
 
 /// What a compiled network can be asked to do.
@@ -24,6 +26,9 @@ pub enum Entry {
     Evaluate,
     /// Inputs and targets to the loss and its gradient with respect to every parameter, as it trains.
     Gradients,
+    /// Inputs and targets to the loss, to the norm of its gradient with respect to every parameter, and to the norms of
+    /// those with respect to each recurrent state at each step, as it trains.
+    Flow,
     /// Inputs and targets to the loss and metrics; parameters, states and moments are replaced.
     TrainStep,
     /// Inputs without the stepped axis to the first states and all else that [`Entry::Step`] reads.
@@ -38,6 +43,7 @@ impl Entry {
             Entry::Forward => "forward",
             Entry::Evaluate => "evaluate",
             Entry::Gradients => "gradients",
+            Entry::Flow => "flow",
             Entry::TrainStep => "train_step",
             Entry::Begin => "begin",
             Entry::Step => "step",
@@ -68,7 +74,7 @@ impl From<Entry> for Variant {
 /// # Errors
 /// When it has no loss, a recurrence cannot be carried, or a layer cannot take one step at a time.
 pub fn check(network: &Network, variant: &Variant) -> Result<(), Error> {
-    let trains = matches!(variant.entry, Entry::Evaluate | Entry::Gradients | Entry::TrainStep);
+    let trains = matches!(variant.entry, Entry::Evaluate | Entry::Gradients | Entry::Flow | Entry::TrainStep);
     if trains && !network.has_loss() {
         let name = &network.name;
         return Err(Error::Unsupported(format!("`{name}` has no `loss`, so it cannot be trained or evaluated")));
@@ -89,12 +95,12 @@ pub fn forward_graph(network: &Network, variant: &Variant) -> Graph {
     let keeps = |role: OutputRole| match variant.entry {
         Entry::Forward | Entry::Begin | Entry::Step => role == OutputRole::Output,
         Entry::Evaluate => matches!(role, OutputRole::Output | OutputRole::Loss | OutputRole::Metric),
-        Entry::Gradients => matches!(role, OutputRole::Loss | OutputRole::Metric),
+        Entry::Gradients | Entry::Flow => matches!(role, OutputRole::Loss | OutputRole::Metric),
         Entry::TrainStep => matches!(role, OutputRole::Loss | OutputRole::Metric | OutputRole::Update),
     };
     let graph = match variant.entry {
         Entry::Forward | Entry::Evaluate => &network.inference,
-        Entry::Gradients | Entry::TrainStep => &network.training,
+        Entry::Gradients | Entry::Flow | Entry::TrainStep => &network.training,
         Entry::Begin | Entry::Step => {
             let stepped = stepped(network, variant).unwrap_or_else(|error| panic!("unchecked: {error}"));
             return if variant.entry == Entry::Begin { stepped.begin } else { stepped.step };

@@ -47,6 +47,9 @@ pub const LEARNING_RATE: &str = "lr";
 /// The name of the source that holds the number of the training step, from 1.
 pub const STEP: &str = "step";
 
+/// The name of the metric of a training step that is the gradients' global L2 norm before they are clipped by it.
+pub const GRADIENT_NORM: &str = "gradient_norm";
+
 /// An input or target of the network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Port {
@@ -162,6 +165,16 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
+    /// As the file calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Optimizer::Sgd { .. } => "sgd",
+            Optimizer::Adam { decoupled: true, .. } => "adamw",
+            Optimizer::Adam { decoupled: false, .. } => "adam",
+            Optimizer::RmsProp { .. } => "rmsprop",
+            Optimizer::AdaGrad { .. } => "adagrad",
+        }
+    }
     pub fn lr(&self) -> f64 {
         match self {
             Optimizer::Sgd { lr, .. }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::codegen::{self, CompiledProgram};
 use crate::diag::{Code, FileId, Message, Sources};
 use crate::elaborate::{self, Loader, elaborate};
-use crate::entries::{self, with_gradients};
+use crate::entries::{self, with_gradients, with_norms};
 pub use crate::entries::{Entry, Variant};
 use crate::error::Error;
 use crate::graph::Graph;
@@ -174,6 +174,7 @@ pub fn entry_graph(network: &Network, variant: impl Into<Variant>, observer: &mu
     let graph = match variant.entry {
         Entry::Forward | Entry::Evaluate | Entry::Begin | Entry::Step => graph,
         Entry::Gradients => with_gradients(graph, network, false),
+        Entry::Flow => with_norms(&graph),
         Entry::TrainStep => with_gradients(graph, network, true),
     };
     verify(&graph);

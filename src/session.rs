@@ -1,5 +1,6 @@
 //! A compiled network with its parameters and states: run it, train it, save and load it.
 
+mod flow;
 mod generate;
 mod initial;
 mod inputs;
@@ -15,6 +16,7 @@ use std::fmt;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use netc_runtime::Pool;
 
+pub use flow::{GradientFlow, StateFlow};
 pub use generate::Generator;
 pub use tensor::TensorView;
 pub use weights::read_notes;

@@ -4,21 +4,23 @@ mod diverged;
 mod history;
 mod rate;
 mod state;
+mod windows;
 
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use netc_runtime::rng::permutation;
 
-use crate::data::{Batch, Dataset};
+use crate::data::{Batch, Dataset, Unit};
 use crate::error::Error;
-use crate::network::TrainSettings;
+use crate::network::{GRADIENT_NORM, TrainSettings};
 use crate::pipeline::Entry;
-use crate::session::{Outputs, Session};
+use crate::session::{Outputs, Session, TensorView};
 pub use history::{End, Epoch, History, Scores, Step};
 use rate::Moment;
 pub use rate::learning_rate;
 pub use state::{Plateau, Sums, TrainState};
+use windows::{Window, Windows};
 
 /// How to train.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,8 +66,10 @@ impl Watch for () {}
 /// epoch. `watch` is told of every step and epoch, and can stop the training; `&mut ()` looks at nothing.
 ///
 /// Each epoch takes the examples in the order that `seed` and the epoch's number give; the last batch may be
-/// smaller. The same session, data and options give the same bits, whatever the number of threads, and also
-/// when the training was interrupted and resumed.
+/// smaller. Where the `train` block says `tbptt`, each batch is walked in windows of so many steps, one step of
+/// training each: recurrent states are carried from window to window, begin anew with each batch, and the last
+/// window may be shorter. The same session, data and options give the same bits, whatever the number of threads,
+/// and also when the training was interrupted and resumed.
 ///
 /// # Examples
 /// ```
@@ -91,8 +95,8 @@ impl Watch for () {}
 /// ```
 ///
 /// # Errors
-/// When the network has no loss, an example does not fit, or `resume` belongs to other data or options.
-/// A loss that is no number is no error: see [`End::Diverged`].
+/// When the network has no loss, an example does not fit, its sequences cannot be cut into windows, or `resume`
+/// belongs to other data or options. A loss that is no number is no error: see [`End::Diverged`].
 pub fn fit(
     session: &mut Session,
     train: &dyn Dataset,
@@ -109,21 +113,24 @@ pub fn fit(
         None => TrainState::new(n_examples, options.batch, options.seed),
     };
     state.check(n_examples, options.batch, options.seed)?;
+    carry_windows(session)?;
     session.compile(Entry::TrainStep, &mut ())?;
     if validate.is_some() {
         session.compile(Entry::Evaluate, &mut ())?;
     }
 
+    let unit = if Windows::of(session.network())?.is_some() { train.unit() } else { Unit::Example };
+
     let mut epochs = Vec::new();
     let mut batch = Batch::default();
     while state.epoch < options.epochs {
         let start = Instant::now();
-        let (first, seconds) = (state.sums.examples, |start: Instant| start.elapsed().as_secs_f64().max(1e-9));
+        let (first, seconds) = (state.sums.items, |start: Instant| start.elapsed().as_secs_f64().max(1e-9));
         match train_epoch(session, train, options, &mut state, &mut batch, watch)? {
             None => {}
             Some((end, trouble)) => return Ok(History { epochs, end, state, trouble }),
         }
-        let examples_per_second = (n_examples - first) as f64 / seconds(start);
+        let items_per_second = (state.sums.items - first) as f64 / seconds(start);
         let train = state.sums.means();
         let validate = validate.map(|data| evaluate(session, data, options.batch)).transpose()?;
         let loss = validate.as_ref().map_or(train.loss, |scores| scores.loss);
@@ -133,11 +140,15 @@ pub fn fit(
             return Ok(History { epochs, end, state, trouble });
         }
         let lr = session.learning_rate();
+        session.reset_state();
         state.end_epoch(&session.network().settings.schedule, loss);
         let seconds = seconds(start);
-        let epoch = Epoch { epoch: state.epoch, train, validate, lr, seconds, examples_per_second };
+        let epoch = Epoch { epoch: state.epoch, train, validate, lr, seconds, items_per_second, unit };
         watch.epoch(session, &epoch, &state)?;
         epochs.push(epoch);
+    }
+    if session.carries() {
+        session.set_carry(false)?;
     }
     Ok(History { epochs, end: End::Finished, state, trouble: None })
 }
@@ -153,49 +164,105 @@ fn train_epoch(
 ) -> Result<Option<(End, Option<String>)>, Error> {
     let order = permutation(data.n_examples(), state.seed, state.epoch as u64);
     let n_batches = order.len().div_ceil(state.batch);
+    let windows = Windows::of(session.network())?;
     let settings = &session.network().settings;
     let (schedule, base) = (settings.schedule.clone(), settings.optimizer.lr());
     for examples in order.chunks(state.batch).skip(state.batches) {
-        let moment = Moment { epoch: state.epoch, batch: state.batches, n_batches };
-        session.set_learning_rate(learning_rate(&schedule, base, moment, &state.plateau));
         data.gather(examples, batch)?;
-        let outputs = session.train_step(&batch.views())?;
-        let loss = outputs.loss().expect("an entry that trains has a loss");
-        state.batches += 1;
-        if !loss.is_finite() {
-            let end = End::Diverged { epoch: state.epoch + 1, batch: state.batches };
-            return Ok(Some((end, Some(diverged::explain(session, &batch.views(), loss)))));
-        }
-        state.sums.add(&outputs, examples.len());
-        let step = Step {
-            epoch: state.epoch + 1,
-            epochs: options.epochs,
-            batch: state.batches,
-            n_batches,
-            examples: state.sums.examples,
-            n_examples: order.len(),
-            loss: state.sums.means().loss,
-        };
-        if watch.step(&step).is_break() {
-            return Ok(Some((End::Interrupted, None)));
+        let batch = batch.views();
+        let parts = parts(windows.as_ref(), &batch, examples.len());
+        let n_items = parts.iter().map(|part| part.n_steps).sum::<usize>();
+        for (at, part) in parts.iter().enumerate().skip(state.windows) {
+            if at == 0 {
+                session.reset_state();
+            }
+            let moment = Moment {
+                epoch: state.epoch,
+                batch: state.batches * parts.len() + at,
+                n_batches: n_batches * parts.len(),
+            };
+            session.set_learning_rate(learning_rate(&schedule, base, moment, &state.plateau));
+            let inputs = match &windows {
+                Some(windows) => windows.cut(&batch, part),
+                None => batch.clone(),
+            };
+            let outputs = session.train_step(&inputs)?;
+            let loss = outputs.loss().expect("an entry that trains has a loss");
+            state.end_window(parts.len());
+            if !loss.is_finite() {
+                let end = End::Diverged { epoch: state.epoch + 1, batch: moment.batch + 1 };
+                return Ok(Some((end, Some(diverged::explain(session, &inputs, loss)))));
+            }
+            state.sums.add(&outputs, part.n_steps);
+            let step = Step {
+                epoch: state.epoch + 1,
+                epochs: options.epochs,
+                batch: moment.batch + 1,
+                n_batches: moment.n_batches,
+                items: state.sums.items,
+                n_items: n_items * order.len() / examples.len(),
+                unit: if windows.is_some() { data.unit() } else { Unit::Example },
+                gradient_norm: outputs.metrics().find(|(name, _)| *name == GRADIENT_NORM).map(|(_, x)| f64::from(x)),
+                loss: state.sums.means().loss,
+            };
+            if watch.step(&step).is_break() {
+                return Ok(Some((End::Interrupted, None)));
+            }
         }
     }
     Ok(None)
 }
 
-/// The mean loss and metrics over a data set, as the network infers.
+/// The windows of a batch; all of it where there are none, its examples being what is counted.
+fn parts(windows: Option<&Windows>, batch: &[(&str, TensorView<'_>)], n_examples: usize) -> Vec<Window> {
+    match windows {
+        Some(windows) => windows.windows(batch).into_iter().filter(|window| window.n_steps > 0).collect(),
+        None => vec![Window::whole(n_examples)],
+    }
+}
+
+/// The mean loss and metrics over a data set, as the network infers; in windows as [`fit`] walks them.
+/// Recurrent states begin anew before and after.
 ///
 /// # Errors
 /// When the network has no loss or an example does not fit.
 pub fn evaluate(session: &mut Session, data: &dyn Dataset, batch: usize) -> Result<Scores, Error> {
     let (mut sums, mut gathered) = (Sums::default(), Batch::default());
+    let carried = session.carries();
+    carry_windows(session)?;
+    let windows = Windows::of(session.network())?;
     let numbers: Vec<usize> = (0..data.n_examples()).collect();
     for examples in numbers.chunks(batch.max(1)) {
         data.gather(examples, &mut gathered)?;
-        let outputs: Outputs = session.evaluate(&gathered.views())?;
-        sums.add(&outputs, examples.len());
+        let batch = gathered.views();
+        session.reset_state();
+        for part in parts(windows.as_ref(), &batch, examples.len()) {
+            let outputs: Outputs = match &windows {
+                Some(windows) => session.evaluate(&windows.cut(&batch, &part))?,
+                None => session.evaluate(&batch)?,
+            };
+            sums.add(&outputs, part.n_steps);
+        }
     }
+    if session.carries() != carried {
+        session.set_carry(carried)?;
+    }
+    session.reset_state();
     Ok(sums.means())
+}
+
+/// Makes a session carry recurrent states from window to window, where its network is trained in windows; [`fit`] and
+/// [`evaluate`] do so themselves. What the session carries, or a checkpoint has brought, stays.
+///
+/// # Errors
+/// When the sequences cannot be cut into windows, or a recurrence cannot go on in the next one.
+pub fn carry_windows(session: &mut Session) -> Result<(), Error> {
+    if session.carries() || Windows::of(session.network())?.is_none() {
+        return Ok(());
+    }
+    let kept: Vec<_> = session.states().map(|(name, values)| (name.to_owned(), values.to_owned())).collect();
+    session.set_carry(true)?;
+    kept.into_iter().try_for_each(|(name, values)| session.set_state(&name, values.view()))
 }
 
 /// Whether every parameter and state is a number: the last step may have spoiled them.

@@ -26,7 +26,8 @@ fn outputs(graph: &Graph, values: &[(&str, &[f64])]) -> Vec<(String, Vec<f64>)> 
         let shape = source.ty.eval(&scope.extents);
         let n: usize = shape.iter().product();
         let given = values.iter().find(|(name, _)| *name == source.name);
-        let data = given.map_or_else(|| vec![0.0; n], |(_, data)| data.to_vec());
+        let absent = if source.role == Role::Mask { 1.0 } else { 0.0 };
+        let data = given.map_or_else(|| vec![absent; n], |(_, data)| data.to_vec());
         assert_eq!(data.len(), n, "{}", source.name);
         match source.ty.element {
             ElementType::F32 => Tensor::f32(&shape, data),
@@ -359,7 +360,7 @@ fn gradients_are_clipped_together_or_each() {
     let clipped = |how: Clip| {
         let builder = Builder::default();
         let source = |name: &str, n: usize| builder.source(Role::Moment, name, TensorType::f32([n]));
-        let ids: Vec<_> = clip::clip(how, &[source("a", 1), source("b", 2)]).iter().map(|var| var.id).collect();
+        let ids: Vec<_> = clip::clip(how, &[source("a", 1), source("b", 2)]).0.iter().map(|var| var.id).collect();
         let graph = builder.finish();
         let read = |source: &Source| match source.name.as_str() {
             "a" => Tensor::f32(&[1], vec![3.0]),

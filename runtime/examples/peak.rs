@@ -257,6 +257,26 @@ fn packed_products(threads: usize) {
         }
     }
     packed_product(threads, 32, 1024, 256, 4);
+    packed_product(threads, 1024, 1024, 1024, 1);
+}
+
+/// The scores of attention in a batch: `queries [batch, rows, d] · keys [batch, cols, d]ᵀ`.
+fn batched_product(threads: usize, batch: usize, rows: usize, cols: usize, d: usize) {
+    let pool = Pool::new(threads);
+    let frame = [(&raw const pool) as u64];
+    let (a, b) = (vec![0.5_f32; batch * rows * d], vec![0.25_f32; batch * cols * d]);
+    let mut c = vec![0.0_f32; batch * rows * cols];
+    let operations = (2 * batch * rows * cols * d) as f64;
+    let [batch, m, n, k] = [batch, rows, cols, d].map(|x| x as i64);
+    let whole = matrix_product(m, n, k, a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+    let strides = MatMul { a_rs: k, a_cs: 1, b_rs: 1, b_cs: k, c_rs: n, ..whole };
+    let d = MatMul { batch, a_bs: m * k, b_bs: n * k, c_bs: m * n, ..strides };
+    let (peak, rate) = beside_peak(threads, 50, operations, || {
+        // SAFETY: the descriptor is that of the vectors above.
+        unsafe { abi::netc_matmul(frame.as_ptr(), &raw const d) };
+    });
+    let share = 100.0 * rate / peak / threads as f64;
+    println!("{batch} of {m} x {n} x {k} nt {threads} threads: {rate:6.1} GFLOP/s, {share:5.1}% of {peak:.1}");
 }
 
 fn main() {
@@ -271,6 +291,9 @@ fn main() {
         }
         if runs("packed") {
             packed_products(threads);
+            for (batch, rows, cols) in [(32, 50, 50), (32, 1, 50), (8, 200, 200), (256, 10, 10)] {
+                batched_product(threads, batch, rows, cols, 64);
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Data sets: examples that can be gathered into batches.
 
+use std::fmt;
 use std::ops::Range;
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
@@ -18,6 +19,29 @@ pub trait Dataset {
     /// # Errors
     /// When they cannot be read.
     fn gather(&self, examples: &[usize], batch: &mut Batch) -> Result<(), Error>;
+    /// What a step of its sequences is, for reports.
+    fn unit(&self) -> Unit {
+        Unit::Step
+    }
+}
+
+/// What losses are means over, and speeds count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    Example,
+    /// A step of a sequence that is cut into windows.
+    Step,
+    Character,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unit::Example => "examples",
+            Unit::Step => "steps",
+            Unit::Character => "characters",
+        })
+    }
 }
 
 /// Some examples, one array for each input and target. Its memory is used again from batch to batch.
@@ -33,6 +57,24 @@ enum Buffer {
 }
 
 impl Batch {
+    /// Makes tokens the array at this place, which is there or the next.
+    pub(super) fn set_tokens(&mut self, at: usize, name: &str, shape: &[usize], tokens: impl Iterator<Item = i32>) {
+        let mut values = match self.columns.get_mut(at) {
+            Some((.., Buffer::I32(values))) => std::mem::take(values),
+            _ => Vec::new(),
+        };
+        values.clear();
+        values.extend(tokens);
+        let column = (name.to_owned(), shape.to_vec(), Buffer::I32(values));
+        match self.columns.get_mut(at) {
+            Some(old) => *old = column,
+            None => self.columns.push(column),
+        }
+    }
+    /// Keeps the first arrays.
+    pub(super) fn truncate(&mut self, n: usize) {
+        self.columns.truncate(n);
+    }
     /// Views with the names of the inputs and targets, as a [`Session`](crate::Session) takes them.
     pub fn views(&self) -> Vec<(&str, TensorView<'_>)> {
         let views = self.columns.iter().map(|(name, shape, buffer)| {
@@ -218,10 +260,13 @@ impl Dataset for Part<'_> {
         let examples: Vec<usize> = examples.iter().map(|example| self.range.start + example).collect();
         self.of.gather(&examples, batch)
     }
+    fn unit(&self) -> Unit {
+        self.of.unit()
+    }
 }
 
-impl std::fmt::Debug for Part<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Part").field("range", &self.range).finish_non_exhaustive()
     }
 }

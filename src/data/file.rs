@@ -42,6 +42,15 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+/// The whole file, of at most `limit` bytes, as UTF-8.
+///
+/// # Errors
+/// When it cannot be read, is larger, or is no UTF-8.
+pub fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
+    let bytes = read(path, limit)?;
+    String::from_utf8(bytes).map_err(|_| damaged(path, "is no text in UTF-8"))
+}
+
 /// Opens a file; a directory is an error here already.
 ///
 /// # Errors

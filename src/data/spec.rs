@@ -1,13 +1,15 @@
-//! Data sources as a user names them: `idx:IMAGES,LABELS`, `npz:FILE`, `20%`.
+//! Data sources as a user names them: `idx:IMAGES,LABELS`, `npz:FILE`, `text:FILE`, `20%`.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use ndarray::{ArrayD, IxDyn};
 
 use super::array::{Array, Values};
 use super::examples::{Column, Examples};
 use super::file::damaged;
 use super::idx::read_idx;
-use super::input::{check_shape, is_bytes, to_tensor};
+use super::input::{Tensor, check_shape, is_bytes, to_tensor};
 use super::npz::Npz;
 use super::picture::{Preparation, resize_grey, target_size};
 use crate::error::Error;
@@ -20,8 +22,11 @@ pub enum Spec {
     /// One file for each input, then for each target, in the order of the network; plain or packed with gzip.
     /// Bytes of pictures are scaled to [0, 1].
     Idx(Vec<PathBuf>),
-    /// An archive with an array for each input and target, by name; values are taken as they are.
+    /// An archive with an array for each input and target, by name; values are taken as they are. An array with the
+    /// name of a sequence axis holds the length of each example.
     Npz(PathBuf),
+    /// UTF-8, of which each character tells the next: [`Text::read`](super::Text::read).
+    Text(PathBuf),
 }
 
 /// What validation uses: a part of the training data, or data of its own.
@@ -30,21 +35,23 @@ pub enum Holdout {
     /// Between 0 and 1: the last of the examples.
     Fraction(f64),
     Data(Spec),
+    Nothing,
 }
 
 impl FromStr for Spec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let help = "write `idx:IMAGES,LABELS` or `npz:FILE`";
+        let help = "write `idx:IMAGES,LABELS`, `npz:FILE` or `text:FILE`";
         let Some((kind, rest)) = text.split_once(':') else {
             return Err(format!("`{text}` does not say what kind of data it is; {help}"));
         };
         match kind {
-            "idx" | "npz" if rest.is_empty() => Err(format!("`{text}` names no file; {help}")),
+            "idx" | "npz" | "text" if rest.is_empty() => Err(format!("`{text}` names no file; {help}")),
             "idx" if rest.split(',').any(str::is_empty) => Err(format!("`{text}` has a comma and no file beside it")),
             "idx" => Ok(Spec::Idx(rest.split(',').map(PathBuf::from).collect())),
             "npz" => Ok(Spec::Npz(rest.into())),
+            "text" => Ok(Spec::Text(rest.into())),
             _ => Err(format!("`{kind}` is no kind of data; {help}")),
         }
     }
@@ -54,8 +61,13 @@ impl FromStr for Holdout {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Holdout::Nothing);
+        }
         let Some(percent) = text.strip_suffix('%') else {
-            return Spec::from_str(text).map(Holdout::Data).map_err(|error| format!("{error}, or a percentage: `20%`"));
+            return Spec::from_str(text)
+                .map(Holdout::Data)
+                .map_err(|error| format!("{error}, a percentage like `20%`, or `none`"));
         };
         match percent.trim().parse::<f64>() {
             Ok(percent) if percent > 0.0 && percent < 100.0 => Ok(Holdout::Fraction(percent / 100.0)),
@@ -79,19 +91,32 @@ impl Spec {
     /// # Errors
     /// When a file cannot be read, is damaged, or does not fit.
     pub fn load(&self, network: &Network, preparation: &Preparation) -> Result<Examples, Error> {
-        self.load_ports(&network.ports, preparation)
+        self.load_ports(&network.ports, &network.axes, preparation)
     }
 
-    fn load_ports(&self, ports: &[Port], preparation: &Preparation) -> Result<Examples, Error> {
+    fn load_ports(&self, ports: &[Port], axes: &[String], preparation: &Preparation) -> Result<Examples, Error> {
         let columns = match self {
             Spec::Npz(path) => {
                 let mut archive = Npz::open(path)?;
+                let names = archive.names();
                 let column = |port: &Port| {
                     let array = archive.read(&port.name)?;
                     check_shape(port, path, &array.shape)?;
                     Column::new(&port.name, to_tensor(port, path, array)?)
                 };
-                ports.iter().map(column).collect::<Result<Vec<_>, _>>()?
+                let mut columns = ports.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+                for axis in axes.iter().filter(|axis| names.contains(axis)) {
+                    let array = archive.read(axis)?;
+                    let shape = array.shape.clone();
+                    let lengths = array.into_tokens(path, None)?;
+                    let lengths = ArrayD::from_shape_vec(IxDyn(&shape), lengths).expect("as many as before");
+                    columns.push(Column::new(axis, Tensor::I32(lengths))?);
+                }
+                columns
+            }
+            Spec::Text(path) => {
+                let message = "is a text, which has no examples: it is read by `Text::read`";
+                return Err(damaged(path, message));
             }
             Spec::Idx(paths) => {
                 if paths.len() != ports.len() {
@@ -186,7 +211,7 @@ mod tests {
 
     fn load(dir: &Path, spec: &str, ports: &[Port]) -> Result<Examples, String> {
         let spec: Spec = spec.replace("DIR", &dir.display().to_string()).parse().unwrap();
-        let examples = spec.load_ports(ports, &Preparation::default());
+        let examples = spec.load_ports(ports, &[], &Preparation::default());
         examples.map_err(|error| error.to_string().replace(&dir.display().to_string(), "DIR"))
     }
 
@@ -194,10 +219,12 @@ mod tests {
     fn specs_are_read() {
         assert_eq!("idx:a,b.gz".parse(), Ok(Spec::Idx(vec!["a".into(), "b.gz".into()])));
         assert_eq!("npz:a:b".parse(), Ok(Spec::Npz("a:b".into())));
-        for wrong in ["", "a.npz", "idx:", "npz:", "idx:a,", "csv:a", "idx"] {
+        assert_eq!("text:a".parse(), Ok(Spec::Text("a".into())));
+        for wrong in ["", "a.npz", "idx:", "npz:", "text:", "idx:a,", "csv:a", "idx"] {
             assert!(wrong.parse::<Spec>().is_err(), "{wrong}");
         }
         assert_eq!("20%".parse(), Ok(Holdout::Fraction(0.2)));
+        assert_eq!("none".parse(), Ok(Holdout::Nothing));
         for wrong in ["0%", "100%", "-5%", "%", "NaN%", "inf%", "20", "x"] {
             assert!(wrong.parse::<Holdout>().is_err(), "{wrong}");
         }

@@ -3,7 +3,7 @@
 use crate::autodiff::gradient;
 use crate::graph::{Builder, Graph, Output, OutputRole, Value};
 use crate::layers::optimizer::{self, clip};
-use crate::network::{LEARNING_RATE, Network, STEP};
+use crate::network::{GRADIENT_NORM, LEARNING_RATE, Network, STEP};
 use crate::ops::{Op, Role};
 use crate::types::TensorType;
 
@@ -29,7 +29,12 @@ pub(crate) fn with_gradients(graph: Graph, network: &Network, update: bool) -> G
         return builder.finish();
     }
     if let Some(clip) = network.settings.clip {
-        gradients = clip::clip(clip, &gradients);
+        let (clipped, norm) = clip::clip(clip, &gradients);
+        gradients = clipped;
+        if let Some(norm) = norm {
+            let name = GRADIENT_NORM.to_owned();
+            builder.add_output(Output { role: OutputRole::Metric, name, value: norm.id });
+        }
     }
     let lr = builder.source(Role::Rate, LEARNING_RATE, TensorType::scalar());
     let step = builder.source(Role::Rate, STEP, TensorType::scalar());

@@ -95,7 +95,7 @@ impl Primitive for MatMul {
             for (batch, m, k, n) in
                 [(Dim::batch(), &t, &four, &t), (Dim::batch(), &t, &t, &four), (Dim::fixed(2), &four, &t, &t)]
             {
-                let batches = |ty: TensorType| TensorType::f32([&[batch.clone()], &ty.shape[..]].concat());
+                let batches = |ty: TensorType| TensorType::f32([std::slice::from_ref(&batch), &ty.shape[..]].concat());
                 let types = [ty(m, k, transpose[0]), ty(k, n, transpose[1])];
                 samples.push((MatMul { transpose }, types.map(batches).to_vec()));
             }

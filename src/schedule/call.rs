@@ -2,12 +2,13 @@
 
 use netc_runtime::abi;
 use netc_runtime::kernels::conv;
+use netc_runtime::kernels::matmul::packed_len;
 
 use super::view;
 use crate::graph::{Graph, Value};
 use crate::kernel::{
-    Algorithm, BufferInfo, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, Program, ScatterAddCall,
-    Step, View,
+    Algorithm, Buffer, BufferInfo, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, PackMatrixCall,
+    Program, ScatterAddCall, Step, View,
 };
 use crate::ops::{Convolution, Op};
 use crate::types::{Dim, ElementType, product};
@@ -84,7 +85,9 @@ pub(super) fn call(
                     view.strides.drain(..rank - 2);
                 }
             }
-            Step::MatMul(MatMulCall { batch, m, n, k, a, b, c, packed: None, groups: 1, epilogue })
+            let packed =
+                is_fixed_parameter(graph, node.args[1]).then(|| pack_matrix(program, &batch, &k, &n, &b)).flatten();
+            Step::MatMul(MatMulCall { batch, m, n, k, a, b, c, packed, groups: 1, epilogue })
         }
         Op::Convolution(convolution) => {
             let direction = convolution.direction;
@@ -133,6 +136,32 @@ fn algorithm(geometry: &Geometry, direction: Direction, input: &View) -> Algorit
     }
 }
 
+/// The most elements of a matrix that is packed for an entry: larger ones would cost memory, and their product of few
+/// rows is bound by reading them in either case.
+const PACKED: usize = 1 << 20;
+/// The least columns of one.
+const NARROW: usize = 16;
+
+/// The packed matrix's buffer, if it is worth one; the same matrix is packed once.
+fn pack_matrix(program: &mut Program, batch: &Dim, k: &Dim, n: &Dim, b: &View) -> Option<Buffer> {
+    let (k, n) = (k.as_fixed()?, n.as_fixed()?);
+    // So narrow a result wastes most of a panel.
+    if !batch.is_one() || n < NARROW || k * n > PACKED {
+        return None;
+    }
+    let known = program.prepare.iter().find_map(|step| match step {
+        Step::PackMatrix(call) => (call.b == *b && call.k == k && call.n == n).then_some(call.packed),
+        _ => None,
+    });
+    Some(known.unwrap_or_else(|| {
+        let name = format!("{} (packed)", program.buffers[b.buffer].name);
+        let len = Dim::fixed(packed_len(k, n, 1));
+        let packed = program.buffers.push(BufferInfo { name, element: ElementType::F32, len, home: Home::Prepared });
+        program.prepare.push(Step::PackMatrix(PackMatrixCall { k, n, groups: 1, b: b.clone(), packed }));
+        packed
+    }))
+}
+
 /// The packed weight's buffer; the same weight is packed once.
 fn pack(
     program: &mut Program,
@@ -140,7 +169,7 @@ fn pack(
     geometry: &Geometry,
     algorithm: Algorithm,
     weight: View,
-) -> crate::kernel::Buffer {
+) -> Buffer {
     // What is packed does not depend on the batch or the size of the map.
     let key = |geometry: &Geometry| {
         let Geometry { c, oc, kernel, stride, pad, dilation, groups, .. } = geometry;
@@ -157,7 +186,7 @@ fn pack(
         return packed;
     }
     let name = format!("{} (packed)", program.buffers[weight.buffer].name);
-    let len = packed_len(direction, algorithm, geometry);
+    let len = packed_weight_len(direction, algorithm, geometry);
     let info = BufferInfo { name, element: ElementType::F32, len: Dim::fixed(len), home: Home::Prepared };
     let packed = program.buffers.push(info);
     program.prepare.push(Step::Pack(PackCall { direction, geometry: geometry.clone(), algorithm, weight, packed }));
@@ -165,7 +194,7 @@ fn pack(
 }
 
 /// How many floats the runtime's packing takes.
-pub(super) fn packed_len(direction: Direction, algorithm: Algorithm, geometry: &Geometry) -> usize {
+pub(super) fn packed_weight_len(direction: Direction, algorithm: Algorithm, geometry: &Geometry) -> usize {
     let of = |n: usize| i64::try_from(n).expect("sizes are below the limit of the graph");
     let null = std::ptr::null_mut();
     let [kh, kw] = geometry.kernel.map(of);

@@ -141,7 +141,7 @@ fn pack(body: &mut [Step], program: &mut Program, fixed: impl Fn(Buffer) -> bool
             }
             Step::Conv(conv) if conv.packed.is_none() && conv.geometry.groups == 1 => {
                 let (direction, algorithm, geometry) = (conv.direction, conv.algorithm, conv.geometry.clone());
-                let packed = add(call::packed_len(direction, algorithm, &geometry));
+                let packed = add(call::packed_weight_len(direction, algorithm, &geometry));
                 conv.packed = Some(packed);
                 Step::Pack(PackCall { direction, geometry, algorithm, weight: conv.weight.clone(), packed })
             }

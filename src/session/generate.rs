@@ -183,7 +183,7 @@ fn draw(scores: ArrayView1<'_, f32>, draw: Draw, uniform: impl FnOnce() -> f64) 
     let best = *tokens.first().filter(|&&best| scores[best].is_finite())?;
     let (temperature, top_k) = match draw {
         Draw::ArgMax => return Some(best),
-        Draw::Sample { temperature, .. } if temperature == 0.0 => return Some(best),
+        Draw::Sample { temperature: 0.0, .. } => return Some(best),
         Draw::Sample { temperature, top_k } => (temperature, top_k.unwrap_or(tokens.len())),
     };
     tokens.truncate(top_k);

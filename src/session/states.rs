@@ -36,6 +36,14 @@ impl States {
     pub(super) fn carries(&self) -> bool {
         self.carried.is_some()
     }
+    /// What goes on in the next window.
+    pub(super) fn carried_values(&self) -> impl Iterator<Item = (&String, &Stored)> {
+        self.values.iter().filter(|_| self.carries())
+    }
+    /// A state of a checkpoint, for [`Session::set_state`] when states are carried again.
+    pub(super) fn keep(&mut self, name: &str, stored: Stored) {
+        self.values.insert(name.to_owned(), stored);
+    }
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Stored> {
         self.values.get_mut(name)
     }

@@ -8,12 +8,14 @@ use std::io::{self, Write};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::json;
 
-use super::Session;
+use super::{Aligned, Session, Stored};
 use crate::diag::suggest;
 use crate::error::Error;
 
 /// The version of the layout of a checkpoint's metadata.
 const FORMAT: &str = "1";
+/// In front of the name of a recurrent state that is carried from window to window.
+const CARRY: &str = "carry.";
 /// How many values are turned into bytes at a time.
 const CHUNK: usize = 1 << 14;
 
@@ -28,14 +30,20 @@ pub fn read_notes(bytes: &[u8]) -> Result<BTreeMap<String, String>, Error> {
 }
 
 impl Session {
-    /// Writes all parameters and states, and with `training` the optimizer's moments and the step, so that
-    /// training can go on; `notes` are kept beside them. The same values give the same bytes.
+    /// Writes all parameters and states, and with `training` the optimizer's moments, the step and what recurrences
+    /// carry to the next window, so that training can go on; `notes` are kept beside them. The same values give the same bytes.
     ///
     /// # Errors
     /// When `writer` refuses.
     pub fn save(&self, training: bool, notes: &BTreeMap<String, String>, writer: &mut dyn Write) -> io::Result<()> {
         let is_saved = |name: &str| training || !name.starts_with("optimizer.");
-        let saved = || self.tensors.iter().filter(|(name, _)| is_saved(name));
+        let carried = || {
+            let states = self.states.carried_values().filter(|_| training);
+            states.map(|(name, stored)| (format!("{CARRY}{name}"), stored))
+        };
+        let tensors = self.tensors.iter().filter(|(name, _)| is_saved(name));
+        let mut saved: Vec<(String, &Stored)> = tensors.map(|(name, stored)| (name.clone(), stored)).collect();
+        saved.extend(carried());
         let mut metadata = notes.clone();
         metadata.insert("format".to_owned(), FORMAT.to_owned());
         metadata.insert("network".to_owned(), self.network.name.clone());
@@ -49,16 +57,16 @@ impl Session {
         // The format: the header's length, the header, and the values one after the other.
         let mut header = BTreeMap::from([("__metadata__", json!(metadata))]);
         let mut end = 0;
-        for (name, stored) in saved() {
+        for (name, stored) in &saved {
             let start = end;
             end += stored.values.len() * size_of::<f32>();
-            header.insert(name, json!({"dtype": "F32", "shape": stored.shape, "data_offsets": [start, end]}));
+            header.insert(name.as_str(), json!({"dtype": "F32", "shape": stored.shape, "data_offsets": [start, end]}));
         }
         let mut header = serde_json::to_string(&header)?;
         header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
         writer.write_all(&(header.len() as u64).to_le_bytes())?;
         writer.write_all(header.as_bytes())?;
-        for (_, stored) in saved() {
+        for (_, stored) in &saved {
             for values in stored.values.as_slice().chunks(CHUNK) {
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
                 writer.write_all(&bytes)?;
@@ -96,7 +104,7 @@ impl Session {
             check(path, &tensor, &self.tensors[*path].shape)?;
         }
         for name in &names {
-            if !known.contains(name) && !name.starts_with("optimizer.") {
+            if !known.contains(name) && !name.starts_with("optimizer.") && !name.starts_with(CARRY) {
                 return Err(Error::Weights(format!("the network has no parameter `{name}`, which the weights have")));
             }
         }
@@ -106,15 +114,23 @@ impl Session {
             None => None,
         };
         // Nothing fails from here on.
+        self.reset_state();
         for name in names {
             let tensor = file.tensor(name).map_err(damaged)?;
-            // Moments may be new to the session; all else it has.
-            let stored = self.tensors.entry(name.to_owned()).or_insert_with(|| super::Stored {
-                shape: tensor.shape().to_vec(),
-                values: super::Aligned::zeroed(tensor.shape().iter().product()),
-            });
             let values =
                 tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+            if let Some(state) = name.strip_prefix(CARRY) {
+                let mut stored =
+                    Stored { shape: tensor.shape().to_vec(), values: Aligned::zeroed(tensor.shape().iter().product()) };
+                stored.values.as_mut_slice().iter_mut().zip(values).for_each(|(to, from)| *to = from);
+                self.states.keep(state, stored);
+                continue;
+            }
+            // Moments may be new to the session; all else it has.
+            let stored = self.tensors.entry(name.to_owned()).or_insert_with(|| Stored {
+                shape: tensor.shape().to_vec(),
+                values: Aligned::zeroed(tensor.shape().iter().product()),
+            });
             stored.values.as_mut_slice().iter_mut().zip(values).for_each(|(to, from)| *to = from);
         }
         if let Some(step) = step {

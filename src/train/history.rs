@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::TrainState;
+use crate::data::Unit;
 
 /// The version of the lines of [`Epoch::to_json`].
 const VERSION: u32 = 1;
@@ -44,8 +45,10 @@ pub struct Epoch {
     pub lr: f64,
     /// With validation.
     pub seconds: f64,
-    /// Without validation.
-    pub examples_per_second: f64,
+    /// Of training, without validation.
+    pub items_per_second: f64,
+    /// What was counted.
+    pub unit: Unit,
 }
 
 /// A loss and the metrics by name, each a mean over examples.
@@ -61,14 +64,17 @@ pub struct Step {
     /// From 1, of `epochs`.
     pub epoch: usize,
     pub epochs: usize,
-    /// Batches done in the epoch.
+    /// Batches, or windows of batches, done in the epoch.
     pub batch: usize,
     pub n_batches: usize,
-    /// Examples seen in the epoch.
-    pub examples: usize,
-    pub n_examples: usize,
+    /// Examples, or steps of sequences, seen in the epoch, and about how many it has.
+    pub items: usize,
+    pub n_items: usize,
+    pub unit: Unit,
     /// The mean over the epoch so far.
     pub loss: f64,
+    /// The global norm of this step's gradients before they are clipped, where they are clipped by it.
+    pub gradient_norm: Option<f64>,
 }
 
 impl Epoch {
@@ -78,37 +84,54 @@ impl Epoch {
         line.insert("version".to_owned(), json!(VERSION));
         line.insert("epoch".to_owned(), json!(self.epoch));
         for (part, scores) in [("train", Some(&self.train)), ("validate", self.validate.as_ref())] {
-            for (name, value) in scores.into_iter().flat_map(Scores::all) {
+            for (name, value) in scores.into_iter().flat_map(|scores| scores.all(self.unit)) {
                 line.insert(format!("{part}.{name}"), json!(value));
             }
         }
         line.insert("lr".to_owned(), json!(self.lr));
         line.insert("seconds".to_owned(), json!(self.seconds));
-        line.insert("examples_per_second".to_owned(), json!(self.examples_per_second));
+        line.insert(format!("{}_per_second", self.unit), json!(self.items_per_second));
         Value::Object(line)
     }
 }
 
 impl Scores {
-    /// `loss`, then the metrics.
-    pub fn all(&self) -> impl Iterator<Item = (&str, f64)> {
+    /// `loss`, `perplexity` where it is one of characters, then the metrics.
+    pub fn all(&self, unit: Unit) -> impl Iterator<Item = (&str, f64)> {
+        let is_known = self.metrics.iter().any(|(name, _)| name == "perplexity");
+        let perplexity = (unit == Unit::Character && !is_known).then(|| ("perplexity", self.perplexity()));
         let metrics = self.metrics.iter().map(|(name, value)| (name.as_str(), *value));
-        std::iter::once(("loss", self.loss)).chain(metrics)
+        std::iter::once(("loss", self.loss)).chain(perplexity).chain(metrics)
+    }
+    /// `exp(loss)`: among how many equally likely tokens a loss in nats is like choosing.
+    pub fn perplexity(&self) -> f64 {
+        self.loss.exp()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Epoch, Scores};
+    use crate::data::Unit;
 
     #[test]
     fn lines_have_flat_keys() {
         let train = Scores { loss: 0.5, metrics: vec![("accuracy".to_owned(), 0.75)] };
         let validate = Some(Scores { loss: f64::NAN, metrics: Vec::new() });
-        let epoch = Epoch { epoch: 2, train, validate, lr: 1e-3, seconds: 1.5, examples_per_second: 100.0 };
+        let epoch =
+            Epoch { epoch: 2, train, validate, lr: 1e-3, seconds: 1.5, items_per_second: 100.0, unit: Unit::Example };
         assert_eq!(
             epoch.to_json().to_string(),
             r#"{"epoch":2,"examples_per_second":100.0,"lr":0.001,"seconds":1.5,"train.accuracy":0.75,"train.loss":0.5,"validate.loss":null,"version":1}"#
         );
+    }
+
+    #[test]
+    fn characters_have_a_perplexity() {
+        let scores = Scores { loss: 0.0, metrics: vec![("accuracy".to_owned(), 1.0)] };
+        let names = |unit| scores.all(unit).map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(Unit::Character), ["loss", "perplexity", "accuracy"]);
+        assert_eq!(names(Unit::Example), ["loss", "accuracy"]);
+        assert_eq!(scores.perplexity(), 1.0);
     }
 }

@@ -15,7 +15,9 @@ pub struct TrainState {
     pub epoch: usize,
     /// Batches done of the next one.
     pub batches: usize,
-    /// Over those batches.
+    /// Windows done of the batch after them, where batches are cut into windows.
+    pub windows: usize,
+    /// Over those batches and windows.
     pub sums: Sums,
     pub plateau: Plateau,
     /// What the training began with; another number of examples, batch or seed has other batches.
@@ -24,10 +26,10 @@ pub struct TrainState {
     pub seed: u64,
 }
 
-/// Sums over the examples of some batches.
+/// Sums over the examples of some batches, or over the steps of some windows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sums {
-    pub examples: usize,
+    pub items: usize,
     /// Of the loss and the metrics.
     pub scores: Scores,
 }
@@ -60,10 +62,10 @@ impl Sums {
                 None => sums.metrics.push((name.to_owned(), value)),
             }
         }
-        self.examples += n;
+        self.items += n;
     }
     pub(super) fn means(&self) -> Scores {
-        let n = self.examples.max(1) as f64;
+        let n = self.items.max(1) as f64;
         let metrics = self.scores.metrics.iter().map(|(name, sum)| (name.clone(), sum / n)).collect();
         Scores { loss: self.scores.loss / n, metrics }
     }
@@ -72,12 +74,23 @@ impl Sums {
 impl TrainState {
     /// The start of a training.
     pub fn new(n_examples: usize, batch: usize, seed: u64) -> Self {
-        TrainState { epoch: 0, batches: 0, sums: Sums::default(), plateau: Plateau::default(), n_examples, batch, seed }
+        let (sums, plateau) = (Sums::default(), Plateau::default());
+        TrainState { epoch: 0, batches: 0, windows: 0, sums, plateau, n_examples, batch, seed }
+    }
+
+    /// After one of the `n` windows of a batch.
+    pub(super) fn end_window(&mut self, n: usize) {
+        self.windows += 1;
+        if self.windows == n {
+            self.windows = 0;
+            self.batches += 1;
+        }
     }
 
     pub(super) fn end_epoch(&mut self, schedule: &Schedule, loss: f64) {
         self.epoch += 1;
         self.batches = 0;
+        self.windows = 0;
         self.sums = Sums::default();
         self.plateau.update(schedule, loss);
     }
@@ -105,13 +118,14 @@ impl TrainState {
             |key: &str, value: &dyn std::fmt::Display| notes.insert(format!("train.{key}"), value.to_string());
         note("epoch", &self.epoch);
         note("batches", &self.batches);
+        note("windows", &self.windows);
         note("examples", &self.n_examples);
         note("batch", &self.batch);
         note("seed", &self.seed);
         note("plateau.scale", &self.plateau.scale);
         note("plateau.best", &self.plateau.best);
         note("plateau.bad_epochs", &self.plateau.bad_epochs);
-        note("sum.examples", &self.sums.examples);
+        note("sum.items", &self.sums.items);
         note("sum.loss", &self.sums.scores.loss);
         for (at, (name, sum)) in self.sums.scores.metrics.iter().enumerate() {
             note(&format!("sum.metric.{at}.{name}"), sum);
@@ -139,6 +153,7 @@ impl TrainState {
         Ok(TrainState {
             epoch: read(notes, "epoch")?,
             batches: read(notes, "batches")?,
+            windows: read(notes, "windows")?,
             n_examples: read(notes, "examples")?,
             batch: read(notes, "batch")?,
             seed: read(notes, "seed")?,
@@ -148,7 +163,7 @@ impl TrainState {
                 bad_epochs: read(notes, "plateau.bad_epochs")?,
             },
             sums: Sums {
-                examples: read(notes, "sum.examples")?,
+                items: read(notes, "sum.items")?,
                 scores: Scores { loss: read(notes, "sum.loss")?, metrics: metrics.into_values().collect() },
             },
         })
@@ -175,7 +190,8 @@ mod tests {
         TrainState {
             epoch: 3,
             batches: 17,
-            sums: Sums { examples: 1088, scores: Scores { loss: 1.0 / 3.0, metrics } },
+            windows: 2,
+            sums: Sums { items: 1088, scores: Scores { loss: 1.0 / 3.0, metrics } },
             plateau: Plateau { scale: 0.1, best: f64::INFINITY, bad_epochs: 2 },
             ..TrainState::new(8000, 64, u64::MAX)
         }

@@ -92,7 +92,7 @@ unsafe fn tiles<S: Simd, const R: usize, const W: usize, const P: usize>(block: 
     }
     // SAFETY: the block's pointers are valid for its sizes.
     unsafe {
-        let mut sums = [[[S::splat(0.0); W]; P]; R];
+        let mut sums = [[[S::splat(0.0); R]; W]; P];
         let mut right_start = block.right.offset(panel as isize * block.right_panel);
         let mut rows = block.left;
         for _ in 0..block.segments {
@@ -102,24 +102,24 @@ unsafe fn tiles<S: Simd, const R: usize, const W: usize, const P: usize>(block: 
             let mut offset = 0_isize;
             for _ in 0..block.len {
                 let a: [S::V; R] = std::array::from_fn(|i| S::splat(*left[i].offset(offset)));
-                for q in 0..P {
-                    for j in 0..W {
-                        let b = S::load(right[q].add(j * S::LANES));
-                        for i in 0..R {
-                            sums[i][q][j] = S::mul_add(a[i], b, sums[i][q][j]);
+                for (right, sums) in right.iter_mut().zip(&mut sums) {
+                    for (j, sums) in sums.iter_mut().enumerate() {
+                        let b = S::load(right.add(j * S::LANES));
+                        for (sum, &a) in sums.iter_mut().zip(&a) {
+                            *sum = S::mul_add(a, b, *sum);
                         }
                     }
-                    right[q] = right[q].wrapping_offset(block.right_step);
+                    *right = right.wrapping_offset(block.right_step);
                 }
                 offset += block.left_step;
             }
             right_start = right_start.wrapping_offset(block.right_segment);
             rows = rows.add(block.left_rows);
         }
-        for (i, sums) in sums.into_iter().enumerate() {
-            let to = (*block.result.add(i)).add(block.result_offset + panel * S::NR);
-            for (j, sum) in sums.into_iter().flatten().enumerate() {
-                let to = to.add(j * S::LANES);
+        for (j, sums) in sums.into_iter().flatten().enumerate() {
+            let column = block.result_offset + panel * S::NR + j * S::LANES;
+            for (i, sum) in sums.into_iter().enumerate() {
+                let to = (*block.result.add(i)).add(column);
                 let before = if block.accumulate { S::load(to) } else { S::splat(0.0) };
                 S::store(to, S::add(before, sum));
             }

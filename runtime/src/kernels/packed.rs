@@ -15,8 +15,8 @@ use super::simd::{Simd, Task};
 const WIDEST: usize = 32;
 /// Columns of a run after which the epilogue is called, when it reads one run and when it reads several.
 const EPILOGUE_COLS: [usize; 2] = [64, 32];
-/// Chunks for each thread.
-const SPLITS: usize = 1;
+/// Chunks for each thread that keep several evenly busy.
+const CHUNKS: usize = 4;
 /// Rows that are so far apart exclude each other from the first cache: they are copied.
 const CONFLICT: usize = 512;
 
@@ -100,9 +100,10 @@ impl Task for Packed<'_> {
         let row_blocks = m.div_ceil(MC);
         let mc = m.div_ceil(row_blocks).next_multiple_of(S::MR);
         let row_blocks = m.div_ceil(mc);
-        // A thread meets the same columns again at the next call, in its own cache.
+        // Of few rows, a thread meets the same columns again at the next call, in its own cache.
         let threads = self.g.pool.threads();
-        let splits = if threads == 1 { 1 } else { (SPLITS * threads).div_ceil(row_blocks).min(layout.panels) };
+        let chunks = if row_blocks == 1 { threads } else { CHUNKS * threads };
+        let splits = if threads == 1 { 1 } else { chunks.div_ceil(row_blocks).min(layout.panels) };
         let per_split = layout.panels.div_ceil(splits);
         self.g.pool.run(row_blocks * layout.panels.div_ceil(per_split), |chunk| {
             let (row, panel) = (chunk % row_blocks * mc, chunk / row_blocks * per_split);
@@ -132,8 +133,8 @@ impl Task for Chunk<'_> {
         for (i, result) in results[..rows].iter_mut().enumerate() {
             *result = g.c.wrapping_offset((first_row + i) as isize * g.c_rs);
         }
-        let conflict = (g.a.row_stride.unsigned_abs() % CONFLICT == 0 || g.a.col_stride != 1) && rows > S::MR;
-        let copy = conflict || g.a.col_stride != 1 && rows > 1;
+        let conflict = rows > S::MR && g.a.row_stride.unsigned_abs().is_multiple_of(CONFLICT);
+        let copy = rows > 1 && (g.a.col_stride != 1 || conflict);
         let mut left = scratch::lend(Purpose::Left, if copy { pack::left_len::<S>(rows, layout.kc) } else { 0 });
 
         let wide = EPILOGUE_COLS[usize::from(layout.groups > 1)];

@@ -42,6 +42,10 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Train a network on a data set.
     Train(Box<TrainArgs>),
+    /// Measure how gradients flow back through time.
+    Gradients(Box<GradientsArgs>),
+    /// Let a network write: text, character by character, or other tokens.
+    Sample(Box<SampleArgs>),
     /// Print what a stage of the compiler makes of a network.
     Emit(EmitArgs),
     /// Bring files to their canonical form.
@@ -88,7 +92,7 @@ pub struct CheckArgs {
     /// Print what a stage makes instead: ast, graph, backward, simplified, kernels, plan, clif, asm.
     #[arg(long, value_name = "STAGE", hide_possible_values = true, conflicts_with_all = ["json", "explain"])]
     pub emit: Option<StageArg>,
-    /// The entry for `--emit`: forward, evaluate, gradients or train_step.
+    /// The entry for `--emit`: forward, evaluate, gradients, flow or train_step.
     #[arg(long, requires = "emit", hide_possible_values = true)]
     pub entry: Option<EntryArg>,
     /// Tell on standard error how long each pass took.
@@ -141,22 +145,25 @@ pub struct RunArgs {
 #[command(
     after_help = "Examples:\n  netc train models/lenet.net --data idx:images.gz,labels.gz --validate 20% --save lenet.safetensors\n  \
                         netc train models/lenet.net --data idx:images.gz,labels.gz --validate 20% --resume lenet.safetensors --epochs 20\n  \
-                        netc train net.net --data npz:train.npz --validate npz:test.npz --log log.jsonl"
+                        netc train net.net --data npz:train.npz --validate npz:test.npz --log log.jsonl\n  \
+                        netc train models/charlm.net --data text:book.txt --set hidden=256 --save charlm.safetensors"
 )]
 pub struct TrainArgs {
     #[command(flatten)]
     pub net: NetArgs,
     /// What to train on. `idx:FILE,…` takes a file in MNIST's format for each input, then each target, plain or
-    /// packed with gzip, and scales pictures to [0, 1]; `npz:FILE` takes arrays named as the inputs and targets.
+    /// packed with gzip, and scales pictures to [0, 1]; `npz:FILE` takes arrays named as the inputs and targets, and
+    /// lengths named as a sequence axis; `text:FILE` takes the characters of a text, each to tell the next.
     #[arg(long, value_name = "SPEC")]
     pub data: Spec,
-    /// What to validate on after each epoch: data as above, or the last part of the training data: `20%`.
+    /// What to validate on after each epoch: data as above, the last part of the training data: `20%`, or `none`
+    /// [default: none, for a text 10%].
     #[arg(long, value_name = "SPEC|PERCENT")]
     pub validate: Option<Holdout>,
     /// Epochs in all [default: the file's].
     #[arg(long, value_name = "N", value_parser = count)]
     pub epochs: Option<usize>,
-    /// Examples a step [default: the file's].
+    /// Examples a step, or streams that a text is cut into [default: the file's].
     #[arg(long, value_name = "N", value_parser = count)]
     pub batch: Option<usize>,
     /// The seed of initial values, order and dropout [default: the file's].
@@ -193,6 +200,75 @@ pub struct TrainArgs {
     pub pictures: PictureArgs,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  netc gradients models/flow_lstm.net --length 100 --plot flow.svg\n  \
+                        netc gradients models/charlm.net --data text:book.txt --weights charlm.safetensors --length 200")]
+pub struct GradientsArgs {
+    #[command(flatten)]
+    pub net: NetArgs,
+    /// The data, as for `netc train`; of them the first batch is taken [default: random numbers and tokens].
+    #[arg(long, value_name = "SPEC")]
+    pub data: Option<Spec>,
+    /// Trained parameters; without them they have their initial values.
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<String>,
+    /// The steps of the sequences [default: those of the data; for a text `tbptt`, for random numbers 100].
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub length: Option<usize>,
+    /// Examples, or streams of a text [default: the file's].
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub batch: Option<usize>,
+    /// The seed of initial values and random data [default: the file's].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Draw the norms over the steps back, on a logarithmic axis.
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Threads that share the work; results do not depend on it [default: the machine's cores].
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub pictures: PictureArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  netc sample models/charlm.net --weights charlm.safetensors --prompt \"ROMEO:\" --length 300\n  \
+                        netc sample models/charlm.net --weights charlm.safetensors --temperature 0.5 --seed 7\n  \
+                        netc sample models/seq2seq.net --weights w.safetensors --input source=\"4 8 15 16\""
+)]
+pub struct SampleArgs {
+    #[command(flatten)]
+    pub net: NetArgs,
+    /// Trained parameters, with the characters that they were trained on.
+    #[arg(long, value_name = "FILE")]
+    pub weights: String,
+    /// What to go on from; numbers where the weights know no characters [default: a new line].
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// How many tokens to draw at most [default: the file's].
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub length: Option<usize>,
+    /// Below 1 likely tokens become likelier, above 1 all become alike; 0 takes the likeliest [default: the file's].
+    #[arg(long, value_name = "X", value_parser = temperature)]
+    pub temperature: Option<f64>,
+    /// Draw from the K likeliest alone [default: the file's].
+    #[arg(long, value_name = "K", value_parser = count)]
+    pub top_k: Option<usize>,
+    /// The same seed draws the same tokens [default: the file's].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// An input beside the one that is fed: a file as for `netc run`, or text where it takes tokens.
+    #[arg(long, short, value_name = "NAME=FILE|TEXT")]
+    pub input: Vec<String>,
+    /// Threads that share the work; results do not depend on it [default: the machine's cores].
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+}
+
 /// How pictures become numbers.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pictures")]
@@ -220,7 +296,7 @@ pub struct EmitArgs {
     /// Which stage: ast, graph, backward, simplified, kernels, plan, clif or asm.
     #[arg(long, value_name = "STAGE", hide_possible_values = true)]
     pub stage: StageArg,
-    /// Which entry: forward, evaluate, gradients or train_step [default: forward, for `backward` gradients].
+    /// Which entry: forward, evaluate, gradients, flow or train_step [default: forward, for `backward` gradients].
     #[arg(long, hide_possible_values = true)]
     pub entry: Option<EntryArg>,
     /// Write to a file.
@@ -291,7 +367,14 @@ pub struct EntryArg(pub Entry);
 
 impl ValueEnum for EntryArg {
     fn value_variants<'a>() -> &'a [Self] {
-        &[EntryArg(Entry::Forward), EntryArg(Entry::Evaluate), EntryArg(Entry::Gradients), EntryArg(Entry::TrainStep)]
+        const ALL: [EntryArg; 5] = [
+            EntryArg(Entry::Forward),
+            EntryArg(Entry::Evaluate),
+            EntryArg(Entry::Gradients),
+            EntryArg(Entry::Flow),
+            EntryArg(Entry::TrainStep),
+        ];
+        &ALL
     }
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
         Some(clap::builder::PossibleValue::new(self.0.name()))
@@ -328,6 +411,13 @@ fn count(text: &str) -> Result<usize, String> {
     match text.replace('_', "").parse::<usize>() {
         Ok(n) if (1..=1 << 40).contains(&n) => Ok(n),
         _ => Err("write a whole number from 1".to_owned()),
+    }
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        _ => Err("write a number from 0".to_owned()),
     }
 }
 

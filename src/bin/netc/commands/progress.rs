@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use netc::data::file;
+use netc::data::{Unit, file};
 use netc::error::Error;
 use netc::session::Session;
 use netc::train::{Epoch, Step, TrainState, Watch};
@@ -100,11 +100,11 @@ impl Watch for Progress<'_> {
             if self.bar_epoch != step.epoch {
                 self.bar_epoch = step.epoch;
                 bar.reset();
-                bar.set_length(step.n_examples as u64);
+                bar.set_length(step.n_items as u64);
                 bar.set_prefix(format!("epoch {}/{}", step.epoch, step.epochs));
             }
-            bar.set_position(step.examples as u64);
-            bar.set_message(format!("loss {:.4}", step.loss));
+            bar.set_position(step.items as u64);
+            bar.set_message(message(step));
         }
         if self.stop.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -145,17 +145,29 @@ fn bar() -> ProgressBar {
     bar.with_style(style.expect("the template is ours").with_key("rate", rate).progress_chars("=> "))
 }
 
+/// What the bar says of the last step.
+fn message(step: &Step) -> String {
+    let mut text = format!("loss {:.4}", step.loss);
+    if step.unit == Unit::Character {
+        text += &format!(" nats, perplexity {:.2}", step.loss.exp());
+    }
+    if let Some(norm) = step.gradient_norm {
+        text += &format!(", gradient {norm:.3}");
+    }
+    text
+}
+
 /// The columns of a row, as wide as their names or numbers.
 fn columns(epoch: &Epoch) -> Vec<(String, String)> {
     let mut columns = vec![("epoch".to_owned(), epoch.epoch.to_string())];
     for (part, scores) in [("train", Some(&epoch.train)), ("validate", epoch.validate.as_ref())] {
-        for (name, value) in scores.into_iter().flat_map(netc::train::Scores::all) {
+        for (name, value) in scores.into_iter().flat_map(|scores| scores.all(epoch.unit)) {
             columns.push((format!("{part}.{name}"), format!("{value:.4}")));
         }
     }
     columns.push(("lr".to_owned(), format!("{:.2e}", epoch.lr)));
     columns.push(("seconds".to_owned(), format!("{:.1}", epoch.seconds)));
-    columns.push(("examples/s".to_owned(), thousands(epoch.examples_per_second as usize)));
+    columns.push((format!("{}/s", epoch.unit), thousands(epoch.items_per_second as usize)));
     columns
 }
 
@@ -171,6 +183,7 @@ fn row(epoch: &Epoch) -> String {
 
 #[cfg(test)]
 mod tests {
+    use netc::data::Unit;
     use netc::train::{Epoch, Scores};
 
     use super::{header, row};
@@ -178,7 +191,8 @@ mod tests {
     #[test]
     fn rows_stand_under_their_names() {
         let train = Scores { loss: 0.5, metrics: vec![("accuracy".to_owned(), 0.75)] };
-        let epoch = Epoch { epoch: 2, train, validate: None, lr: 1e-3, seconds: 1.5, examples_per_second: 1234.5 };
+        let (items_per_second, unit) = (1234.5, Unit::Example);
+        let epoch = Epoch { epoch: 2, train, validate: None, lr: 1e-3, seconds: 1.5, items_per_second, unit };
         let text = format!("{}\n{}", header(&epoch), row(&epoch)).replace("\x1b[1m", "").replace("\x1b[0m", "");
         assert_eq!(
             text,

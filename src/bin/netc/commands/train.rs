@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use netc::data::{Dataset, Examples, Holdout, Part, file, split};
+use netc::data::{Dataset, Vocabulary, file};
 use netc::error::Error;
 use netc::network::Network;
 use netc::pipeline::Entry;
 use netc::session::Session;
-use netc::train::{End, FitOptions, TrainState, fit};
+use netc::train::{End, FitOptions, TrainState, carry_windows, fit};
 
 use crate::args::TrainArgs;
 use crate::clock::Clock;
+use crate::commands::feed::{Feed, Subject};
 use crate::commands::progress::{Progress, Show};
 use crate::commands::run::preparation;
 use crate::failure::{Exit, Failure};
@@ -22,14 +23,20 @@ use crate::network::{self, Weights};
 use crate::number::duration;
 use crate::output::{Output, note};
 
+/// The note of a checkpoint that names the optimizer that its moments belong to.
+const OPTIMIZER: &str = "train.optimizer";
+
 pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
+    if args.weights_only && args.save.is_none() {
+        return Err(Failure::arguments("`--weights-only` says what is saved: it needs `--save FILE`"));
+    }
     let mut clock = Clock::start();
     let saved = args.resume.as_deref().or(args.weights.as_deref()).map(Weights::read).transpose()?;
     let resume = resumed_state(args, saved.as_ref())?;
     clock.begin("");
-    let overrides = saved.as_ref().map(Weights::overrides).unwrap_or_default();
-    let network = network::load(&args.net, &overrides, &mut clock)?;
+    let subject = Subject::load(&args.net, saved.as_ref(), &args.data, &mut clock)?;
     clock.pass("elaborate");
+    let network = &subject.network;
     if !network.has_loss() {
         return Err(Failure::new(Exit::Input, format!("`{}` has no `loss`, so it cannot be trained", network.name)));
     }
@@ -40,17 +47,24 @@ pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
         seed: resume.as_ref().map_or(args.seed.unwrap_or(settings.seed), |state| state.seed),
         resume,
     };
+    if let (Some(path), Some(then)) = (&args.resume, saved.as_ref().and_then(|saved| saved.notes.get(OPTIMIZER))) {
+        let now = network.settings.optimizer.name();
+        if now != then {
+            let message = format!(
+                "`{path}` was trained with `{then}`, whose moments are none for `{now}`: start anew with `--weights {path}`"
+            );
+            return Err(Failure::arguments(message));
+        }
+    }
     let preparation = preparation(&args.pictures);
-    let data = args.data.load(&network, &preparation)?;
-    let held_out = match &args.validate {
-        Some(Holdout::Data(spec)) => Some(spec.load(&network, &preparation)?),
-        _ => None,
-    };
-    let (train, validate) = parts(&data, held_out.as_ref(), args.validate.as_ref())?;
+    let feed = Feed::load(&subject, &args.data, args.validate.as_ref(), options.batch, &preparation)?;
+    let (train, validate) = feed.parts()?;
+    let Subject { network, text } = subject;
 
     let save = args.save.as_deref().or(args.resume.as_deref());
     save.into_iter().chain(args.log.as_deref()).try_for_each(|path| file::check_writable(Path::new(path)))?;
     let mut session = start_session(network, saved, &options, args)?;
+    carry_windows(&mut session)?;
     for entry in [Entry::TrainStep].into_iter().chain(validate.as_ref().map(|_| Entry::Evaluate)) {
         clock.begin(entry.name());
         session.compile(entry, &mut clock)?;
@@ -65,7 +79,8 @@ pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
         note(format!("note: the training has done {done} epochs and {epochs} are asked for; `--epochs` asks for more"));
         return Ok(());
     }
-    let saver = Saver { path: save, training: !args.weights_only };
+    let vocabulary = text.as_ref().map(|text| &text.vocabulary);
+    let saver = Saver { path: save, training: !args.weights_only, vocabulary };
     let show = match (args.quiet, args.json) {
         (true, _) => Show::Nothing,
         (_, true) => Show::Json,
@@ -102,9 +117,10 @@ pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
                 }
                 _ => String::new(),
             };
-            let why = history.trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default();
+            let trouble = history.trouble.map(|trouble| format!("\n{trouble}")).unwrap_or_default();
             let message = format!(
-                "the training diverged: in epoch {epoch}, batch {batch}, the loss or a weight is no finite number{kept}{why}"
+                "the training diverged: in epoch {epoch}, batch {batch}, the loss or a weight is no finite \
+                 number{kept}{trouble}"
             );
             Err(Failure::new(Exit::Diverged, message))
         }
@@ -135,19 +151,6 @@ fn resumed_state(args: &TrainArgs, saved: Option<&Weights>) -> Result<Option<Tra
     Ok(Some(state))
 }
 
-/// The data to train and to validate on.
-fn parts<'d>(
-    data: &'d Examples,
-    held_out: Option<&'d Examples>,
-    validate: Option<&Holdout>,
-) -> Result<(Part<'d>, Option<Part<'d>>), Failure> {
-    if let Some(Holdout::Fraction(fraction)) = validate {
-        let (train, last) = split(data, Holdout::count(*fraction, data.n_examples()))?;
-        return Ok((train, Some(last)));
-    }
-    Ok((Part::whole(data), held_out.map(|held_out| Part::whole(held_out))))
-}
-
 fn start_session(
     network: Network,
     saved: Option<Weights>,
@@ -168,12 +171,18 @@ pub struct Saver<'a> {
     pub path: Option<&'a str>,
     /// With what going on needs.
     pub training: bool,
+    /// The characters of the text that is trained on.
+    pub vocabulary: Option<&'a Vocabulary>,
 }
 
 impl Saver<'_> {
     pub fn save(self, session: &Session, state: &TrainState) -> Result<(), Error> {
         let Some(path) = self.path else { return Ok(()) };
-        let notes = if self.training { state.to_notes() } else { BTreeMap::new() };
+        let mut notes = if self.training { state.to_notes() } else { BTreeMap::new() };
+        notes.extend(self.vocabulary.map(Vocabulary::to_note));
+        if self.training {
+            notes.insert(OPTIMIZER.to_owned(), session.network().settings.optimizer.name().to_owned());
+        }
         file::write(Path::new(path), |file| session.save(self.training, &notes, file))
     }
 }
@@ -181,8 +190,8 @@ impl Saver<'_> {
 fn interrupted(session: &Session, state: &TrainState, saver: Saver<'_>) -> Result<Failure, Failure> {
     saver.save(session, state)?;
     let end = match saver {
-        Saver { path: Some(path), training: true } => format!("; `--resume {path}` goes on from here"),
-        Saver { path: Some(path), training: false } => format!("; saved `{path}`"),
+        Saver { path: Some(path), training: true, .. } => format!("; `--resume {path}` goes on from here"),
+        Saver { path: Some(path), training: false, .. } => format!("; saved `{path}`"),
         Saver { path: None, .. } => "; nothing was saved".to_owned(),
     };
     let (epoch, batches) = (state.epoch + 1, state.batches);
