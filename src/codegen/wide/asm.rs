@@ -333,8 +333,8 @@ impl Asm {
         };
         if index.is_some() || base == 4 {
             // The index 4, which is `rsp`, stands for none.
-            let index = index.map_or(4, |index| index.0 & 7);
-            self.bytes.extend([mode | reg | 4, 0x80 | index << 3 | base]);
+            let index = index.map_or(4 << 3, |index| 0x80 | (index.0 & 7) << 3);
+            self.bytes.extend([mode | reg | 4, index | base]);
         } else {
             self.bytes.push(mode | reg | base);
         }
