@@ -87,7 +87,7 @@ fn the_vocabulary_is_set_by_the_text() {
     assert!(stderr(&run).contains("has no `generate` block"), "{}", stderr(&run));
 }
 
-/// The claim of docs/recurrence.md: over 100 steps one memory's gradient vanishes, the other's does not.
+/// The claim of docs/sequences.md: over 100 steps one memory's gradient vanishes, the other's does not.
 #[test]
 fn one_gradient_vanishes_and_the_other_does_not() {
     let place = Place::new();
