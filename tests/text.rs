@@ -87,7 +87,7 @@ fn the_vocabulary_is_set_by_the_text() {
     assert!(stderr(&run).contains("has no `generate` block"), "{}", stderr(&run));
 }
 
-/// The claim of docs/recurrence.md: over 100 steps one memory's gradient vanishes, the other's does not.
+/// The claim of docs/sequences.md: over 100 steps one memory's gradient vanishes, the other's does not.
 #[test]
 fn one_gradient_vanishes_and_the_other_does_not() {
     let place = Place::new();
@@ -99,11 +99,11 @@ fn one_gradient_vanishes_and_the_other_does_not() {
         assert_eq!(state["norms"].as_array().unwrap().len(), 100);
         state["ratio"].as_f64().unwrap()
     };
-    let (simple, open) = (ratio("simple.h"), ratio("open.c"));
+    let (simple, open) = (ratio("rnn1.h"), ratio("open_lstm1.c"));
     assert!(simple < 1e-6, "the simple recurrence's gradient falls to {simple}");
     assert!(open > 1e-2, "the open memory's gradient falls to {open}");
     let svg = fs::read_to_string(place.path("flow.svg")).unwrap();
-    assert!(svg.starts_with("<svg") && svg.contains("open.c"));
+    assert!(svg.starts_with("<svg") && svg.contains("open_lstm1.c"));
     let table = place.text("gradients MODELS/flow.net --length 50 --threads 1");
     assert!(table.contains("state, steps back") && table.contains('█'), "{table}");
 }
