@@ -88,6 +88,13 @@ pub fn read_input(port: &Port, path: &str, preparation: &Preparation) -> Result<
     Err(damaged(path, "holds neither an array (.npy, .npz) nor a picture (.png, .jpg)"))
 }
 
+/// Whether a file is a picture, by what it holds; one that cannot be read is none.
+pub fn is_picture(path: &str) -> bool {
+    let mut start = Vec::new();
+    let read = file::open(Path::new(path)).is_ok_and(|file| file.take(8).read_to_end(&mut start).is_ok());
+    read && (start.starts_with(b"\x89PNG") || start.starts_with(b"\xff\xd8\xff"))
+}
+
 /// `FILE.npz:NAME`; a path that exists as it stands has no name.
 fn split_key(path: &str) -> (PathBuf, Option<String>) {
     match path.rsplit_once(':') {
@@ -126,9 +133,31 @@ fn fit(port: &Port, path: &Path, mut array: Array) -> Result<Tensor, Error> {
     }
     if !fits(port, &array.shape) {
         let (name, expected) = (&port.name, show_shape(&port.ty.shape[1..]));
-        return Err(damaged(path, format!("has shape {shape:?}, but `{name}` takes {expected}, or a batch of such")));
+        let message = match shape.contains(&0) {
+            true => {
+                format!("has shape {shape:?}: it holds no values, and `{name}` takes {expected}, or a batch of such")
+            }
+            false => {
+                let help = help_of_ones(port, &shape).unwrap_or_default();
+                format!("has shape {shape:?}, but `{name}` takes {expected}, or a batch of such{help}")
+            }
+        };
+        return Err(damaged(path, message));
     }
     to_tensor(port, path, array)
+}
+
+/// How to make an array fit that differs by axes of length one alone.
+fn help_of_ones(port: &Port, shape: &[usize]) -> Option<String> {
+    let without_ones = |sizes: &[usize]| sizes.iter().copied().filter(|size| *size != 1).collect::<Vec<_>>();
+    let expected: Vec<usize> = port.ty.shape[1..].iter().map(Dim::as_fixed).collect::<Option<_>>()?;
+    let shape_of_one = if without_ones(shape) == without_ones(&expected) { Some(expected.clone()) } else { None };
+    let of_many = || {
+        let (&n, rest) = shape.split_first()?;
+        (without_ones(rest) == without_ones(&expected)).then(|| [&[n], expected.as_slice()].concat())
+    };
+    let fitting = shape_of_one.or_else(of_many)?;
+    Some(format!("; `array.reshape{}` has the same values", format!("{fitting:?}").replace('[', "(").replace(']', ")")))
 }
 
 /// Whether the shape, with the batch axis first, is the port's.

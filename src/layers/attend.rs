@@ -1,7 +1,7 @@
 //! The heart of attention: each query reads what is near to it.
 
 use super::cx::LayerCx;
-use super::support::{batched_matmul, lead, show_user_shape, softmax};
+use super::support::{lead, matmul, show_user_shape, softmax};
 use crate::diag::{Code, Message};
 use crate::ensure;
 use crate::graph::Var;
@@ -94,7 +94,12 @@ pub(super) fn attend<'b>(
     let (lead, queries) = (&shape[..shape.len() - 2], &shape[shape.len() - 2]);
     let keys = &k.shape()[shape.len() - 2];
     let all = [lead, &[queries.clone(), keys.clone()]].concat();
-    let scores = batched_matmul(fold(q), fold(k), true)?.reshape(&all);
+    // One query alone is no matrix: what it meets is multiplied and added up.
+    let is_single = queries.is_one();
+    let scores = match is_single {
+        true => (q * k).sum(&[lead.len() + 1]).reshape(&all),
+        false => matmul(fold(q), fold(k), [false, true])?.reshape(&all),
+    };
     let scores = if scale == 1.0 { scores } else { scores * scale };
     let mut mask = mask;
     if causal {
@@ -109,8 +114,12 @@ pub(super) fn attend<'b>(
         mask = Some(mask.map_or(seen, |mask| mask * seen));
     }
     let weights = softmax(scores, mask, all.len() - 1);
+    if is_single {
+        let column = [lead, &[keys.clone(), Dim::ONE]].concat();
+        return Ok((weights.reshape(&column) * v).sum(&[lead.len()]));
+    }
     let folded = weights.reshape(&[product(lead), queries.clone(), keys.clone()]);
-    let read = batched_matmul(folded, fold(v), false)?;
+    let read = matmul(folded, fold(v), [false, false])?;
     let size = v.shape()[shape.len() - 1].clone();
     Ok(read.reshape(&[lead, &[queries.clone(), size]].concat()))
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::args::CheckArgs;
 use crate::clock::Clock;
 use crate::commands::emit;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::network;
 use crate::number::{Sum, bytes, formula, thousands, value};
 use crate::output::Output;
@@ -25,7 +25,14 @@ pub fn run(args: &CheckArgs, output: &mut Output) -> Result<(), Failure> {
         return output.text(emit::stage(&args.net, stage.0, args.entry.map(|entry| entry.0))?);
     }
     let mut clock = Clock::start();
-    let network = network::load(&args.net, &[], &mut clock)?;
+    let network = match network::load(&args.net, &[], &mut clock) {
+        Err(failure) if args.json && failure.errors().is_some() => {
+            let json = json!({"version": VERSION, "errors": failure.errors()});
+            output.line(serde_json::to_string_pretty(&json).expect("JSON of strings and numbers"))?;
+            return Err(Failure::rendered(Exit::Input, ""));
+        }
+        network => network?,
+    };
     clock.pass("elaborate");
     let report = Report::new(&network, args, &mut clock)?;
     if args.json {
@@ -67,8 +74,8 @@ impl<'n> Report<'n> {
         let mut lengths = Vec::new();
         for (name, n) in &args.length {
             let symbol = Symbol::Axis(name.as_str().into());
-            if !axes(network).contains(&symbol) {
-                let known: Vec<String> = axes(network).iter().map(|axis| format!("`{axis}`")).collect();
+            if !network.axes.contains(name) {
+                let known: Vec<String> = network.axes.iter().map(|axis| format!("`{axis}`")).collect();
                 let known =
                     if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
                 return Err(Failure::arguments(format!("the network has no sequence axis `{name}`; {known}")));
@@ -158,7 +165,9 @@ impl<'n> Report<'n> {
         if self.n_states() > 0 {
             table.row(["running statistics".to_owned(), bytes(4 * self.n_states()), String::new()]);
         }
-        let unknown: Vec<String> = axes(self.network).iter().map(ToString::to_string).collect();
+        let extents = &self.member;
+        let is_unknown = |axis: &&String| extents.find(&Symbol::Axis(axis.as_str().into())).is_none();
+        let unknown: Vec<&String> = self.network.axes.iter().filter(is_unknown).collect();
         let mut entry = |name: &str, memory: &Memory| {
             let note = format!("for a batch of {}", thousands(memory.batch));
             match memory.placed {
@@ -253,17 +262,6 @@ impl Memory {
             "moment_bytes": self.moments,
         })
     }
-}
-
-/// The sequence axes of the inputs and targets.
-fn axes(network: &Network) -> Vec<Symbol> {
-    let mut axes = Vec::new();
-    for symbol in network.ports.iter().flat_map(|port| &port.ty.shape).flat_map(Dim::symbols) {
-        if matches!(symbol, Symbol::Axis(_)) && !axes.contains(symbol) {
-            axes.push(symbol.clone());
-        }
-    }
-    axes
 }
 
 /// A layer without parameters has an empty cell.
