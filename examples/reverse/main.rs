@@ -8,6 +8,9 @@
 //! Strings have 1 to `LONGEST` random tokens. Every few hundred steps of 64 strings each, 500 strings of their own are
 //! written step by step, each token from those that the network wrote before it; at 95% of them without a mistake it
 //! stops. (Of these, the shortest come in training, too: there are only so many.)
+//!
+//! With the settings of the models, `seq2seq.net` gets there after 2,400 steps for strings of up to 8 tokens, and
+//! `seq2seq_attention.net` after 600 for up to 16: some minutes each on two threads.
 #![expect(clippy::print_stdout, reason = "an example prints what it computes")]
 
 mod strings;
