@@ -2,7 +2,7 @@
 //! can be wrong.
 //!
 //! `program` loads the files and finds what they define; `check` looks at every name, in what is never used too;
-//! `body`, `cell`, `direction`, `ports`, `eval`, `arith`, `call` and `apply` expand the net into a graph, once as it
+//! `body`, `cell`, `direction`, `ports`, `outputs`, `eval`, `arith`, `call` and `apply` expand the net into a graph, once as it
 //! infers and once as it trains; `scope` keeps names and paths, `story` tells why shapes differ, `settings` reads `train NAME { }` and
 //! `generate` the other kind.
 
@@ -16,6 +16,7 @@ mod cx;
 mod direction;
 mod eval;
 mod generate;
+mod outputs;
 mod overrides;
 mod ports;
 mod program;
@@ -31,7 +32,7 @@ use program::{Files, Program};
 pub use program::Loader;
 
 use crate::diag::{Code, Diagnostic, FileId, Message, Sources, Span};
-use crate::graph::{Builder, Graph};
+use crate::graph::{Builder, Graph, without_bodies};
 use crate::layers::Mode;
 use crate::network::Network;
 use crate::syntax::ast::Definition;
@@ -182,7 +183,7 @@ fn expand(
         *errors = cx.errors;
         (cx.ports, cx.layers, cx.store.parameters, cx.store.states, cx.axes)
     };
-    let graph = builder.finish();
+    let graph = if errors.is_empty() { without_bodies(builder.finish()) } else { builder.finish() };
     if cfg!(debug_assertions) && errors.is_empty() {
         graph.verify();
     }

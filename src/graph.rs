@@ -5,7 +5,7 @@ mod print;
 mod scan;
 
 pub use build::{Builder, Var};
-pub use scan::{Recurrence, Results};
+pub use scan::{Recurrence, Results, without_bodies};
 
 use crate::diag::Message;
 use crate::ensure;

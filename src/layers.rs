@@ -13,7 +13,7 @@ mod table;
 mod windows;
 
 pub use args::{Arg, Args};
-pub use cx::{LayerCx, Mode, Report, Size, Store};
+pub use cx::{Apart, LayerCx, Mode, Report, Size, Store};
 pub use support::{features, lead, show_user_shape, user_shape};
 pub use table::{Argument, Bounds, Class, Kind, Layer, LayerDoc, Preset, Tokens};
 

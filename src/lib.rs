@@ -43,7 +43,8 @@
 //! Errors are values; a user's text or data never causes a panic. The library prints nothing, and reads and writes
 //! files only in [`data`]. Results do not depend on the number of threads.
 //!
-//! The language is described in `docs/language.md`. Recurrent cells are parsed and name-checked, and not compiled yet.
+//! The language is described in `docs/language.md`. Cells, the steps of recurrences,
+//! are equations in it.
 //!
 //! # The pipeline
 //!

@@ -165,6 +165,16 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
+    /// As the file calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Optimizer::Sgd { .. } => "sgd",
+            Optimizer::Adam { decoupled: true, .. } => "adamw",
+            Optimizer::Adam { decoupled: false, .. } => "adam",
+            Optimizer::RmsProp { .. } => "rmsprop",
+            Optimizer::AdaGrad { .. } => "adagrad",
+        }
+    }
     pub fn lr(&self) -> f64 {
         match self {
             Optimizer::Sgd { lr, .. }

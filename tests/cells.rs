@@ -74,7 +74,18 @@ fn a_gated_unit_gives_what_a_hand_works_out() {
 
 #[test]
 fn every_model_of_the_charter_compiles() {
-    for name in ["caption", "cells", "charlm", "lstm_by_hand", "pose", "rnn_by_hand", "rows", "seq2seq"] {
+    for name in [
+        "caption",
+        "cells",
+        "charlm",
+        "hello",
+        "lstm_by_hand",
+        "pose",
+        "rnn_by_hand",
+        "rows",
+        "seq2seq",
+        "seq2seq_attention",
+    ] {
         let network = model(name);
         network.inference.verify();
         network.training.verify();
@@ -98,4 +109,115 @@ fn a_character_model_has_the_published_count() {
     assert_eq!((row.kind.as_str(), row.n_parameters), ("lstm", 4 * (512 * 256 + 256)));
     // Every time step counts.
     assert_eq!(row.multiply_accumulates.to_string(), format!("{}*T", 4 * 512 * 256));
+}
+
+#[test]
+fn the_library_is_what_a_user_could_write() {
+    let cells = std::fs::read_to_string("models/cells.net").expect("a readable model");
+    let cells = cells.split("net nowcast").next().expect("cells");
+    let used = |cell: &str| network(&format!("{cells}\nnet n {{\n input x[T, 3]\n same = {cell}\n}}\n"));
+    for (library, own) in [
+        ("rnn(4)", "elman(4)"),
+        ("lstm(4)", "lstm_cell(4)"),
+        ("gru(4)", "gru_cell(4)"),
+        ("rnn(4, act = relu)", "elman(4, act = relu)"),
+    ] {
+        let (a, b) = (used(library), used(own));
+        assert_eq!(a.inference.to_string(), b.inference.to_string(), "{library}");
+        assert_eq!(a.parameters.len(), b.parameters.len(), "{library}");
+    }
+}
+
+/// Paths of all parameters.
+fn paths(network: &Network) -> Vec<&str> {
+    network.parameters.iter().map(|parameter| parameter.path.as_str()).collect()
+}
+
+#[test]
+fn paths_are_named_by_the_equations() {
+    let body =
+        "net n {\n input x[T, 3]\n gru(4)\n gru(4, reset = after)\n layer back = bidirectional(rnn(2))x2\n back\n}";
+    let expected = [
+        "gru1.z",
+        "gru1.r",
+        "gru1.candidate",
+        "gru2.z",
+        "gru2.r",
+        "gru2.recurrent",
+        "gru2.candidate",
+        "back.bidirectional1.1.forward.h",
+        "back.bidirectional1.1.backward.h",
+        "back.bidirectional1.2.forward.h",
+        "back.bidirectional1.2.backward.h",
+    ];
+    let network = network(body);
+    let weights: Vec<&str> = paths(&network).into_iter().filter_map(|path| path.strip_suffix(".weight")).collect();
+    assert_eq!(weights, expected);
+    let scan = network.inference.nodes().find_map(|(_, node)| match &node.op {
+        Op::Scan(scan) => Some(scan.clone()),
+        _ => None,
+    });
+    let scan = scan.expect("a recurrence");
+    assert_eq!(scan.body.outputs[0].name, "gru1.h");
+}
+
+#[test]
+fn a_users_cell_hides_the_librarys() {
+    let text = "cell lstm(n) {\n input x[m]\n state only[n]\n only' = [x, only] -> dense(n)\n output only'\n}\n\
+                net n {\n input x[T, 3]\n lstm(4)\n}\n";
+    assert_eq!(paths(&network(text)), ["lstm1.only.weight", "lstm1.only.bias"]);
+}
+
+#[test]
+fn matrices_of_states_begin_orthogonal() {
+    use netc::network::Initial;
+    let network = network("net n {\n input x[T, 3]\n gru(4, reset = after)\n}");
+    let initial = |path: &str| &network.parameters.iter().find(|known| known.path == path).expect("known").initial;
+    let Initial::Columns(parts) = initial("gru1.z.weight") else { panic!("{:?}", initial("gru1.z.weight")) };
+    let limit = (6.0f64 / 7.0).sqrt();
+    let expected = [(3, Initial::Uniform { low: -limit, high: limit }), (4, Initial::Orthogonal { gain: 1.0 })];
+    assert_eq!(parts[..], expected);
+    assert_eq!(*initial("gru1.recurrent.weight"), Initial::Orthogonal { gain: 1.0 });
+    assert_eq!(*initial("gru1.candidate.weight"), Initial::Uniform { low: -limit, high: limit });
+}
+
+#[test]
+fn cells_stand_in_blocks_and_blocks_in_cells() {
+    network(
+        "block wide(n, f) {\n  input x[m]\n  f -> dense(n)\n}
+block pick(n) {\n  dense(n) -> tanh\n}
+cell c(n, inner) {\n  input x[m]\n  state h[n], count[1] = 1\n  param start[n] = 0.5\n  for i in 0..2 {\n    inner\n  }
+  y = inner\n  h' = [y, h, count] -> pick(n)\n  count' = count + 1\n  output h' + start\n}
+cell rows(n) {\n  input row[width, m]\n  state h[n]\n  seen = row -> gru(n) -> last\n  h' = tanh([seen, h] -> dense(n))\n  output h'\n}
+net n {\n  input x[T, 3]\n  input pages[T, S, 5]\n  x -> concat {\n    lstm(4)\n    reverse(c(3, inner = dense(3, relu)))\n  }
+  a = x -> wide(2, f = bidirectional(gru(2)))\n  words = pages -> gru(4) -> last\n  output [a, words]\n}",
+    );
+}
+
+#[test]
+fn settings_of_generation_are_read() {
+    use netc::network::{Draw, Generate};
+    let charlm = model("charlm");
+    let draw = Draw::Sample { temperature: 0.8, top_k: None };
+    let expected = Generate { input: "text".into(), output: "logits".into(), draw, until: None, length: 500 };
+    assert_eq!((charlm.generate, charlm.axes), (Some(expected), vec!["T".to_owned()]));
+    let seq2seq = model("seq2seq_attention");
+    let expected =
+        Generate { input: "prefix".into(), output: "logits".into(), draw: Draw::ArgMax, until: Some(0), length: 40 };
+    assert_eq!((seq2seq.generate, seq2seq.axes), (Some(expected), vec!["S".to_owned(), "U".to_owned()]));
+}
+
+#[test]
+fn attention_counts_its_products() {
+    let network = network(
+        "net n {\n input memory[S, 8]\n input x[T, 4]\n a = memory -> multi_head_attention(2, query = x)\n output a\n}",
+    );
+    let rows: Vec<(String, String)> =
+        network.layers.iter().map(|row| (row.path.clone(), row.multiply_accumulates.to_string())).collect();
+    let expected = [
+        ("multi_head_attention1", "32*T"),
+        ("multi_head_attention1.memory", "64*S"),
+        ("multi_head_attention1.scores", "8*S*T"),
+    ];
+    assert_eq!(rows, expected.map(|(path, count)| (path.to_owned(), count.to_owned())));
 }

@@ -26,7 +26,8 @@ fn outputs(graph: &Graph, values: &[(&str, &[f64])]) -> Vec<(String, Vec<f64>)> 
         let shape = source.ty.eval(&scope.extents);
         let n: usize = shape.iter().product();
         let given = values.iter().find(|(name, _)| *name == source.name);
-        let data = given.map_or_else(|| vec![0.0; n], |(_, data)| data.to_vec());
+        let absent = if source.role == Role::Mask { 1.0 } else { 0.0 };
+        let data = given.map_or_else(|| vec![absent; n], |(_, data)| data.to_vec());
         assert_eq!(data.len(), n, "{}", source.name);
         match source.ty.element {
             ElementType::F32 => Tensor::f32(&shape, data),

@@ -29,6 +29,9 @@ cell decoder(n) {
   h' = tanh([x, context, h] -> dense(n))
   output [h', context] -> dense(2)
 }
+block part {
+  conv_lstm(2, k = 1) -> conv3x3(2)
+}
 cell pair(n) {
   input x[a]
   input y[b]
@@ -56,6 +59,8 @@ struct Call<'n> {
     members: Vec<usize>,
     lengths: &'n Lengths,
     scope: Scope,
+    /// Whether every step is said to exist.
+    is_blind: bool,
 }
 
 impl<'n> Call<'n> {
@@ -65,7 +70,7 @@ impl<'n> Call<'n> {
             let longest = members.iter().map(|&member| all[member]).max().unwrap_or(0);
             extents.set(Symbol::Axis((*axis).into()), longest + room);
         }
-        Call { graph, members, lengths, scope: Scope::new(extents, Precision::F64) }
+        Call { graph, members, lengths, scope: Scope::new(extents, Precision::F64), is_blind: false }
     }
     /// The length of `member` along an axis: a number, or that of a sequence.
     fn length(&self, dim: &Dim, member: usize) -> usize {
@@ -107,6 +112,7 @@ impl<'n> Call<'n> {
                     (None, ElementType::I32) => 2.0,
                 })
                 .collect(),
+            Role::Mask if self.is_blind => vec![1.0; n],
             Role::Mask => self.places(&source.ty.shape).iter().map(|(_, place)| f64::from(place.is_some())).collect(),
             Role::Param => (0..n).map(|at| number(&source.name, at)).collect(),
             _ => vec![0.0; n],
@@ -290,6 +296,32 @@ fn losses_and_metrics_count_steps() {
     let body =
         "input x[T, 3]\ntarget t[T]: token(3)\nz = dense(3)\noutput z\nloss cross_entropy(z, t, weight = [2, 2, 2])";
     check(body, LENGTHS, &Weigh::Steps("T"));
+}
+
+#[test]
+fn maps_have_sequences_too() {
+    let ports = "input x[T, 1, 3, 3]\ntarget y[T, 2, 3, 3]\n";
+    for layers in ["conv_lstm(2)", "conv1x1(2) -> bidirectional(conv_lstm(1))", "part"] {
+        check(&format!("{ports}z = {layers}\noutput z\nloss mse(z, y)"), LENGTHS, &Weigh::Steps("T"));
+    }
+}
+
+/// The tests above would notice a missing mask.
+#[test]
+fn without_masks_padding_matters() {
+    let lengths: Lengths = LENGTHS.iter().map(|(axis, all)| (*axis, all.to_vec())).collect();
+    let head = "input x[T, 3]\ntarget y[2]\n";
+    let end = "\nz = dense(2)\noutput z\nloss mse(z, y)";
+    for layers in
+        ["rnn(2) -> last", "reverse(rnn(2)) -> last", "last", "mean_over(T)", "max_over(T)", "attention -> last"]
+    {
+        let network = network(&format!("{head}{layers}{end}"));
+        let mut call = Call::new(&network.inference, (0..4).collect(), &lengths, 1);
+        let loss = network.inference.outputs[1].value;
+        let seen = call.values()[loss].data[0];
+        call.is_blind = true;
+        assert!((call.values()[loss].data[0] - seen).abs() > 1e-3, "{layers}");
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! - `build` and `exprs`: a kernel to a `plan` of loops and vector operations, or nothing where a kernel's kind is not
 //!   supported;
-//! - `code`: the loops and integers of a plan; `run`: the vector instructions between them, with their registers;
+//! - `code`: the function, its stack and its integers; `loops`: loops and guards; `run`: the vector instructions between
+//!   them, with their registers;
 //! - `asm`: instructions as bytes.
 //!
 //! Elementwise kernels have the bits of Cranelift's code and of the interpreter (but for the payloads of NaN): the
@@ -13,6 +14,7 @@ mod asm;
 mod build;
 mod code;
 mod exprs;
+mod loops;
 mod plan;
 mod run;
 
@@ -41,6 +43,6 @@ pub(super) fn suits(isa: &dyn TargetIsa) -> bool {
 /// The code of a kernel's function, if the kernel is of a kind that wide code is made for.
 pub(super) fn emit(program: &Program, kernel: &Kernel, call: Call) -> Option<WideCode> {
     let plan = build::plan(program, kernel, call)?;
-    let (bytes, text) = code::encode(&plan);
+    let (bytes, text) = code::encode(&plan)?;
     Some(WideCode { bytes, text })
 }

@@ -6,7 +6,7 @@ use super::cx::{Cx, MAX_DEPTH};
 use super::eval::combinator_name;
 use super::value::{Change, DefinedUse, Function, LibraryUse, Node, Tensor, Value};
 use crate::diag::{Code, Message, Span};
-use crate::layers::{Class, LayerCx, Report, Tokens, user_shape};
+use crate::layers::{Apart, Class, LayerCx, Report, Tokens, user_shape};
 use crate::network::LayerUse;
 use crate::syntax::ast::{CombinatorKind, DefinitionKind};
 use crate::types::{Dim, ElementType, TensorType, product, show_shape};
@@ -227,14 +227,14 @@ impl<'a, 'b> Cx<'a, 'b> {
     }
 
     /// Rows for what a layer counts in other sizes.
-    fn rows_apart(&mut self, path: &str, kind: &str, others: Vec<(&'static str, Dim)>, span: Span) {
-        for (name, count) in others {
+    fn rows_apart(&mut self, path: &str, kind: &str, others: Vec<Apart>, span: Span) {
+        for Apart { name, shape, multiply_accumulates } in others {
             self.layers.push(LayerUse {
                 path: format!("{path}.{name}"),
                 kind: kind.to_owned(),
-                shape: Vec::new(),
+                shape,
                 n_parameters: 0,
-                multiply_accumulates: count,
+                multiply_accumulates,
                 activation_bytes: Dim::fixed(0),
                 explanation: Vec::new(),
                 span,

@@ -1,17 +1,15 @@
 //! Bodies: the statements of nets and blocks, one after the other.
 
-use std::collections::BTreeSet;
-
 use super::call::n_inputs;
 use super::cell::Step;
 use super::cx::Cx;
 use super::eval::combinator_name;
+use super::outputs::has_output;
 use super::scope::{Flow, Local, Scope};
 use super::value::{DefinedUse, Function, Tensor, Value};
 use crate::diag::{Code, Message, Span};
-use crate::graph::{self, Output, OutputRole};
+use crate::graph::OutputRole;
 use crate::layers::{self, Class};
-use crate::ops::{Op, Role};
 use crate::syntax::ast::{Body, Definition, DefinitionKind, Expr, ExprKind, Ident, Stmt, StmtKind, split_window};
 use crate::types::Dim;
 
@@ -181,7 +179,7 @@ impl<'a, 'b> Cx<'a, 'b> {
         }
     }
 
-    fn misplaced(&mut self, text: &str, span: Span) {
+    pub(super) fn misplaced(&mut self, text: &str, span: Span) {
         self.fail(Code::Misplaced, text, span);
     }
 
@@ -239,7 +237,7 @@ impl<'a, 'b> Cx<'a, 'b> {
     }
 
     /// The value of a statement: layers apply to the flow, anything else stands for itself.
-    fn flowing(&mut self, expr: &'a Expr, name: Option<&'a str>) -> Value<'a, 'b> {
+    pub(super) fn flowing(&mut self, expr: &'a Expr, name: Option<&'a str>) -> Value<'a, 'b> {
         let value = self.eval(expr);
         let Value::Layer(function) = value else { return value };
         let flow = self.take_flow(expr, &function);
@@ -334,126 +332,6 @@ impl<'a, 'b> Cx<'a, 'b> {
         };
         self.scope().define(&name.text, value, name.span);
     }
-
-    fn output(&mut self, expr: &'a Expr, inputs: &mut Inputs<'a, 'b>) {
-        let value = self.flowing(expr, None);
-        self.scope().flow = Flow::Over;
-        let tensor = match value {
-            Value::Tensor(tensor) => tensor,
-            Value::Poison => {
-                if let Inputs::Values { output, .. } = inputs {
-                    *output = Some(Value::Poison);
-                }
-                return;
-            }
-            other => {
-                self.fail(
-                    Code::WrongKind,
-                    format!("an output is a value of the network, not {}", other.describe()),
-                    expr.span,
-                );
-                return;
-            }
-        };
-        match inputs {
-            Inputs::Ports => {
-                let name = match &expr.kind {
-                    ExprKind::Name(name) => name.text.clone(),
-                    _ => "output".to_owned(),
-                };
-                self.push_output(name, &tensor, expr.span);
-            }
-            Inputs::Values { output: Some(_), .. } => {
-                let kind = self.scope().definition.kind;
-                let message = Message::new(Code::DuplicateName, format!("a {kind} has one `output`"));
-                self.error(message.help("join what it gives: `output [a, b]`").at(expr.span));
-            }
-            Inputs::Values { output, .. } => *output = Some(Value::Tensor(tensor)),
-        }
-    }
-
-    /// What a caller receives: something for each member of the batch, from the inputs alone.
-    fn push_output(&mut self, name: String, tensor: &Tensor<'b>, span: Span) {
-        if tensor.var.shape().first() != Some(&Dim::batch()) {
-            let message = Message::new(Code::WrongKind, format!("`{name}` is one value for the whole batch"));
-            let message = message.note("an output is computed for each member of the batch from its inputs");
-            self.error(message.at(span));
-            return;
-        }
-        if let Some(target) = self.target_of(tensor.var.id) {
-            let message =
-                Message::new(Code::WrongKind, format!("the output `{name}` depends on the target `{target}`"));
-            let message =
-                message.note("targets are known in training alone; what a network infers comes from its inputs");
-            self.error(message.help(format!("declare it as an input: `input {target}`")).at(span));
-            return;
-        }
-        // Beyond the end of a member's sequence there is nothing to see.
-        let zero = || self.builder.scalar(0.0);
-        let var = self.store.mask_of(tensor.var).map_or(tensor.var, |mask| mask.select(tensor.var, zero()));
-        self.outputs.push(Output { role: OutputRole::Output, name, value: var.id });
-    }
-
-    /// A target that a value is computed from.
-    fn target_of(&self, value: graph::Value) -> Option<String> {
-        let mut open = vec![value];
-        let mut seen = BTreeSet::new();
-        while let Some(value) = open.pop() {
-            if !seen.insert(value) {
-                continue;
-            }
-            let node = self.builder.node(value);
-            match node.op {
-                Op::Source(source) if source.role == Role::Target => return Some(source.name),
-                _ => open.extend(node.args),
-            }
-        }
-        None
-    }
-
-    /// A loss or a metric: one number.
-    fn scalar(&mut self, expr: &'a Expr, role: OutputRole, span: Span, what: &str) {
-        if self.scope().definition.kind != DefinitionKind::Net {
-            return self.misplaced(&format!("a `{what}` belongs to a `net`"), span);
-        }
-        let tensor = match self.eval(expr) {
-            Value::Tensor(tensor) => tensor,
-            Value::Poison => return,
-            other => {
-                let text = format!("a {what} is a number made of the network's values, not {}", other.describe());
-                let message = Message::new(Code::WrongKind, text);
-                self.error(message.help("name what it compares: `cross_entropy(logits, label)`").at(expr.span));
-                return;
-            }
-        };
-        if tensor.var.rank() != 0 {
-            let text = format!("a {what} is one number, not a value of shape {}", tensor.show());
-            self.error(
-                Message::new(Code::ShapeMismatch, text)
-                    .help("compare it with a target: `mse(y, target)`")
-                    .at(expr.span),
-            );
-            return;
-        }
-        if role == OutputRole::Loss {
-            self.n_losses += 1;
-            if self.n_losses > 1 {
-                self.error(
-                    Message::new(Code::DuplicateName, "the net has a second loss")
-                        .help("add them: `loss a + b`")
-                        .at(span),
-                );
-                return;
-            }
-        }
-        let name = match &expr.kind {
-            ExprKind::Call { callee, .. } => callee.text.clone(),
-            ExprKind::Name(name) => name.text.clone(),
-            _ => what.to_owned(),
-        };
-        let name = if role == OutputRole::Loss { what.to_owned() } else { name };
-        self.outputs.push(Output { role, name, value: tensor.var.id });
-    }
 }
 
 /// Where a body's inputs come from.
@@ -472,17 +350,6 @@ enum Items<'a, 'b> {
 /// A call or a name alone, perhaps repeated: it takes the name of its binding.
 fn is_one_layer(expr: &Expr) -> bool {
     matches!(expr.kind, ExprKind::Call { .. } | ExprKind::Name(_))
-}
-
-fn has_output(body: &Body) -> bool {
-    body.stmts.iter().any(|stmt| match &stmt.kind {
-        StmtKind::Output(_) => true,
-        StmtKind::For { body, .. } => has_output(body),
-        StmtKind::If { branches, otherwise } => {
-            branches.iter().any(|(_, body)| has_output(body)) || otherwise.as_ref().is_some_and(has_output)
-        }
-        _ => false,
-    })
 }
 
 impl<'b> Inputs<'_, 'b> {

@@ -7,7 +7,7 @@ use super::cx::Cx;
 use super::ports::Declared;
 use super::scope::{Flow, Scope};
 use super::value::{Change, DefinedUse, Tensor, Value};
-use crate::diag::{Code, Message, Span};
+use crate::diag::{Code, Diagnostic, Message, Span};
 use crate::graph::{Recurrence, Var};
 use crate::layers::{lead, user_shape};
 use crate::network::LayerUse;
@@ -88,7 +88,10 @@ impl<'a, 'b> Cx<'a, 'b> {
         if n_inputs(used.definition) == 0 {
             scope.flow = Flow::At(Value::Tensor(values[0].0.clone()));
         }
-        scope.step = Some(Step { recurrence, path: path.clone(), outer, states: Vec::new(), init });
+        // What a layer carries has a name of its own at each of its uses.
+        let uses = self.finals.get(&path).map_or(0, |known| known.uses);
+        let names = if uses == 0 { path.clone() } else { format!("{path}.{}", uses + 1) };
+        scope.step = Some(Step { recurrence, path: names, outer, states: Vec::new(), init });
         let n_errors = self.errors.len();
         let (value, step) = self.cell_body(used, scope, values);
         let result = self.close(used, step, value, mask, path.clone(), reverse);
@@ -102,12 +105,22 @@ impl<'a, 'b> Cx<'a, 'b> {
         result
     }
 
-    /// What is wrong within a cell of the library was caused where it is used.
+    /// What is wrong within a cell of the library was caused where it is used, and its first error says enough.
     fn blame_use(&mut self, used: &DefinedUse<'a, 'b>, n_errors: usize) {
         let file = used.definition.name.span.file;
-        if self.program.library.contains(&file) {
-            for error in self.errors[n_errors..].iter_mut().filter(|error| error.span.file == file) {
+        if !self.program.library.contains(&file) {
+            return;
+        }
+        let is_blamed = |error: &Diagnostic| error.labels.iter().any(|(span, _)| *span == used.span);
+        let mut n = self.errors[..n_errors].iter().filter(|error| error.span.file == file && is_blamed(error)).count();
+        let new = self.errors.split_off(n_errors);
+        for mut error in new {
+            if error.span.file == file {
+                n += 1;
                 error.labels.push((used.span, "used here".to_owned()));
+            }
+            if error.span.file != file || n == 1 {
+                self.errors.push(error);
             }
         }
     }
@@ -289,7 +302,14 @@ impl<'a, 'b> Cx<'a, 'b> {
             match total.plus(&count) {
                 Some(sum) => total = sum,
                 // What counts in other sizes keeps a row of its own.
-                None => others.push(LayerUse { multiply_accumulates: count, n_parameters: 0, ..row }),
+                None => others.push(LayerUse {
+                    shape: [std::slice::from_ref(steps), &row.shape].concat(),
+                    multiply_accumulates: count,
+                    activation_bytes: row.activation_bytes.times(steps),
+                    n_parameters: 0,
+                    explanation: Vec::new(),
+                    ..row
+                }),
             }
         }
         for product in products {

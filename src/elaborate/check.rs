@@ -282,6 +282,7 @@ impl<'p> Names<'p, '_> {
                     // A cell's first state is set by `init`.
                     let is_known = valid.clone().any(|valid| valid == name.text) || (is_cell && name.text == "init");
                     if !is_known {
+                        let valid = valid.chain(is_cell.then_some("init"));
                         report(self.errors, unknown_argument(text, &name.text, valid).at(name.span));
                     }
                 }

@@ -105,7 +105,8 @@ impl<'a, 'b> Cx<'a, 'b> {
             Value::Poison => return Value::Poison,
             Value::Layer(node) => match &**node {
                 Function::Shared { path, inner } if inner.is_cells() => path.clone(),
-                _ => return self.no_part(parts, "a layer that `layer` does not name, or no cell", span),
+                Function::Shared { .. } => return self.no_part(parts, "no recurrent layer", span),
+                _ => return self.no_part(parts, "no layer that `layer` names", span),
             },
             other => return self.no_part(parts, &other.describe(), span),
         };
@@ -116,10 +117,11 @@ impl<'a, 'b> Cx<'a, 'b> {
             None => both.iter().filter_map(known).collect(),
         };
         let Some(first) = finals.first() else {
-            if !self.errors.is_empty() {
+            let stacked = self.finals.keys().any(|known| known.starts_with(&format!("{path}.")));
+            // After an error, what would have run may never have been reached.
+            if !stacked && !self.errors.is_empty() {
                 return Value::Poison;
             }
-            let stacked = self.finals.keys().any(|known| known.starts_with(&format!("{path}.")));
             let (text, help) = match stacked {
                 true => (
                     format!("`{name}` is a stack of cells, each with a state of its own"),

@@ -1,13 +1,11 @@
 //! Declarations: inputs, targets and parameters, with their shapes.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use super::body::Inputs;
 use super::cx::Cx;
 use super::value::{Tensor, Value};
 use crate::diag::{At, Code, Message, Span};
-use crate::graph::OutputRole;
 use crate::layers::initial::{Fans, Init};
 use crate::layers::{lead, user_shape};
 use crate::network::{Initial, Port};
@@ -285,28 +283,6 @@ impl<'a, 'b> Cx<'a, 'b> {
             shape.push(n);
         }
         Some(shape)
-    }
-
-    /// Outputs, then the loss, then metrics; each name once.
-    pub(super) fn order_outputs(&mut self) {
-        let rank = |role: OutputRole| match role {
-            OutputRole::Output => 0,
-            OutputRole::Loss => 1,
-            OutputRole::Metric => 2,
-            OutputRole::Gradient | OutputRole::Update => 3,
-        };
-        self.outputs.sort_by_key(|output| rank(output.role));
-        let mut names: BTreeSet<String> = BTreeSet::new();
-        for mut output in std::mem::take(&mut self.outputs) {
-            let base = output.name.clone();
-            let mut number = 1;
-            while !names.insert(output.name.clone()) {
-                number += 1;
-                output.name = format!("{base}{number}");
-            }
-            self.builder.add_output(output);
-        }
-        self.store.add_update_outputs(self.builder);
     }
 }
 

@@ -125,6 +125,27 @@ impl<'b> Recurrence<'b> {
     }
 }
 
+/// The graph without what the bodies of its recurrences were cut out of.
+pub fn without_bodies(graph: Graph) -> Graph {
+    let is_local = |op: &Op| matches!(op, Op::Source(source) if source.role == Role::Local);
+    let mut is_body = IndexVec::filled(false, graph.len());
+    for (value, node) in graph.nodes() {
+        is_body[value] = is_local(&node.op) || node.args.iter().any(|&arg| is_body[arg]);
+    }
+    if !is_body.values().any(|&body| body) {
+        return graph;
+    }
+    let mut rest = graph.successor();
+    let mut new = BTreeMap::new();
+    for (value, node) in graph.nodes().filter(|(value, _)| !is_body[*value]) {
+        let args: Vec<Value> = node.args.iter().map(|arg| new[arg]).collect();
+        let pushed = rest.push(node.op.clone(), &args, node.origin);
+        new.insert(value, pushed.unwrap_or_else(|message| panic!("as well-typed as before: {message}")));
+    }
+    rest.outputs = graph.outputs.iter().map(|output| Output { value: new[&output.value], ..output.clone() }).collect();
+    rest
+}
+
 /// Whether `value` is computed from one of `sources`.
 fn depends_on(builder: &Builder, value: Value, sources: &[Value]) -> bool {
     let Some(first) = sources.iter().min() else { return false };

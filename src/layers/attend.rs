@@ -1,7 +1,7 @@
 //! The heart of attention: each query reads what is near to it.
 
 use super::cx::LayerCx;
-use super::support::{batched_matmul, lead, show_user_shape, softmax};
+use super::support::{lead, matmul, show_user_shape, softmax};
 use crate::diag::{Code, Message};
 use crate::ensure;
 use crate::graph::Var;
@@ -94,7 +94,7 @@ pub(super) fn attend<'b>(
     let (lead, queries) = (&shape[..shape.len() - 2], &shape[shape.len() - 2]);
     let keys = &k.shape()[shape.len() - 2];
     let all = [lead, &[queries.clone(), keys.clone()]].concat();
-    let scores = batched_matmul(fold(q), fold(k), true)?.reshape(&all);
+    let scores = matmul(fold(q), fold(k), [false, true])?.reshape(&all);
     let scores = if scale == 1.0 { scores } else { scores * scale };
     let mut mask = mask;
     if causal {
@@ -110,7 +110,7 @@ pub(super) fn attend<'b>(
     }
     let weights = softmax(scores, mask, all.len() - 1);
     let folded = weights.reshape(&[product(lead), queries.clone(), keys.clone()]);
-    let read = batched_matmul(folded, fold(v), false)?;
+    let read = matmul(folded, fold(v), [false, false])?;
     let size = v.shape()[shape.len() - 1].clone();
     Ok(read.reshape(&[lead, &[queries.clone(), size]].concat()))
 }

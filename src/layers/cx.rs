@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::initial::{Fans, Init};
-use super::support::lead;
+use super::support::{lead, user_shape};
 use crate::diag::Message;
 use crate::ensure;
 use crate::graph::{Builder, Output, OutputRole, Value, Var};
@@ -60,8 +60,17 @@ pub struct Report {
     pub sizes: Vec<Size>,
     /// Elements of the parameters that this use is the first to need.
     pub n_parameters: usize,
-    /// Multiply-accumulates that are counted in other sizes, by the name of their row.
-    pub others: Vec<(&'static str, Dim)>,
+    /// Multiply-accumulates that are counted in other sizes.
+    pub others: Vec<Apart>,
+}
+
+/// What has a row of its own in the table.
+#[derive(Debug, Clone)]
+pub struct Apart {
+    pub name: &'static str,
+    /// What is counted over, the batch left out.
+    pub shape: Vec<Dim>,
+    pub multiply_accumulates: Dim,
 }
 
 /// How one size of the result came about.
@@ -254,10 +263,13 @@ impl<'c, 'b> LayerCx<'c, 'b> {
     /// Counts them in a row of their own.
     pub fn count_apart(&mut self, name: &'static str, axes: &[Dim], each: usize) {
         let all = of_one_member(axes, each);
-        match self.report.others.iter_mut().find(|(known, sum)| *known == name && sum.plus(&all).is_some()) {
-            Some((_, sum)) => *sum = sum.plus(&all).expect("just seen"),
-            None => self.report.others.push((name, all)),
+        if let Some(known) = self.report.others.iter_mut().find(|known| known.name == name)
+            && let Some(sum) = known.multiply_accumulates.plus(&all)
+        {
+            known.multiply_accumulates = sum;
+            return;
         }
+        self.report.others.push(Apart { name, shape: user_shape(axes).to_vec(), multiply_accumulates: all });
     }
 }
 

@@ -204,32 +204,12 @@ pub(super) fn same_pad(layer: &str, k: usize, dilation: usize) -> Result<usize, 
     Ok(dilation.saturating_mul(k - 1) / 2)
 }
 
-/// The product of two matrices, each transposed where `transpose` says so.
+/// The product of two matrices, or of each pair of two batches of matrices; each transposed where `transpose` says so.
 ///
 /// # Errors
 /// When the inner sizes differ.
 pub(super) fn matmul<'b>(a: Var<'b>, b: Var<'b>, transpose: [bool; 2]) -> Result<Var<'b>, Message> {
     a.builder.apply(MatMul { transpose }, &[a, b])
-}
-
-/// The products of the matrices `a`, `[n, m, k]`, with those of `b`, `[n, k, l]` or transposed `[n, l, k]`.
-///
-/// # Errors
-/// When the sizes do not fit.
-pub(super) fn batched_matmul<'b>(a: Var<'b>, b: Var<'b>, transpose: bool) -> Result<Var<'b>, Message> {
-    let b = if transpose { b } else { b.transpose(&[0, 2, 1]) };
-    let (left, right) = (a.shape(), b.shape());
-    ensure!(
-        left.len() == 3 && right.len() == 3 && left[0] == right[0] && left[2] == right[2],
-        ShapeMismatch,
-        "cannot multiply {} by {} transposed",
-        show_shape(&left),
-        show_shape(&right)
-    );
-    // [n, m, 1, k] * [n, 1, l, k]
-    let a = a.reshape(&[left[0].clone(), left[1].clone(), Dim::ONE, left[2].clone()]);
-    let b = b.reshape(&[right[0].clone(), Dim::ONE, right[1].clone(), right[2].clone()]);
-    Ok(squeeze((a * b).sum(&[3]), 3))
 }
 
 /// `exp(x) / sum(exp(x))` along an axis, over what `mask` lets exist; 0 where nothing does.

@@ -1,5 +1,6 @@
 //! Evaluates a graph in every way there is, and compares.
 
+use netc::codegen::{Vectors, compile_with};
 use netc::graph::{Graph, OutputRole};
 use netc::index::IndexVec;
 use netc::interp::program::{Memory, prepare_program, run_program};
@@ -34,7 +35,8 @@ impl Case<'_> {
         let Case { what, graph, scheduled, sizes, sample, tolerance } = *self;
         graph.verify();
         scheduled.program.verify();
-        let code = netc::codegen::compile(&scheduled.program, "test");
+        let codes = [Vectors::Narrow, Vectors::Wide]
+            .map(|vectors| (vectors, compile_with(&scheduled.program, "test", vectors)));
         let plan = memory::plan(&scheduled.program);
         for &(batch, length) in sizes {
             let mut extents = Extents::with_batch(batch);
@@ -56,9 +58,11 @@ impl Case<'_> {
             run_program(&scheduled.program, &mut memory, &extents, Precision::F64);
             compare(&format!("{what}, program, {at}"), graph, scheduled, &memory, &expected, PROGRAM_TOLERANCE);
 
-            let mut memory = self.fresh(&extents);
-            code.run_copied(&mut memory, &extents, &Pool::new(2));
-            compare(&format!("{what}, code, {at}"), graph, scheduled, &memory, &expected, tolerance);
+            for (vectors, code) in &codes {
+                let mut memory = self.fresh(&extents);
+                code.run_copied(&mut memory, &extents, &Pool::new(2));
+                compare(&format!("{what}, {vectors:?} code, {at}"), graph, scheduled, &memory, &expected, tolerance);
+            }
         }
     }
 

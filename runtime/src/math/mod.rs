@@ -25,11 +25,34 @@ fn polynomial<A: Arith>(a: &mut A, x: A::F, coefficients: &[f32]) -> A::F {
 /// exponents add up to `n`, so that results overflow and underflow as they should.
 pub fn exp<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let highest = a.float(89.0);
-    let lowest = a.float(-105.0);
     // `x` stands second, so that NaN stays.
     let x = a.min(highest, x);
-    let x = a.max(lowest, x);
+    exp_up_to_89(a, x)
+}
 
+/// As [`exp`], for numbers that are known not to be greater than 89.
+fn exp_up_to_89<A: Arith>(a: &mut A, x: A::F) -> A::F {
+    let lowest = a.float(-105.0);
+    let x = a.max(lowest, x);
+    let (p, n) = exp_parts(a, x);
+    // All but the lowest bits of both halves are zero within the nine that count, as in `n` itself.
+    let half = a.sshr(n, 1);
+    let rest = a.isub(n, half);
+    let half = power_of_two(a, half);
+    let rest = power_of_two(a, rest);
+    let p = a.mul(p, half);
+    a.mul(p, rest)
+}
+
+/// As [`exp`], for numbers between -87 and 88: one power of two is enough.
+fn exp_of_moderate<A: Arith>(a: &mut A, x: A::F) -> A::F {
+    let (p, n) = exp_parts(a, x);
+    let scale = power_of_two(a, n);
+    a.mul(p, scale)
+}
+
+/// `x = n·ln 2 + r`: `e^r`, and an integer whose lowest nine bits are those of `n`.
+fn exp_parts<A: Arith>(a: &mut A, x: A::F) -> (A::F, A::I) {
     // Adding 1.5·2^23 rounds to the nearest integer and leaves it in the low bits.
     let log2_e = a.float(std::f32::consts::LOG2_E);
     let shift = a.float(12_582_912.0);
@@ -52,23 +75,14 @@ pub fn exp<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let p = a.mul(p, square);
     let p = a.add(p, r);
     let one = a.float(1.0);
-    let p = a.add(p, one);
-
-    let shift_bits = a.int(0x4b40_0000);
-    let n = a.isub(n_bits, shift_bits);
-    let half = a.sshr(n, 1);
-    let rest = a.isub(n, half);
-    let half = power_of_two(a, half);
-    let rest = power_of_two(a, rest);
-    let p = a.mul(p, half);
-    a.mul(p, rest)
+    (a.add(p, one), n_bits)
 }
 
-/// `2^n` for `n` in `-126..=127`.
+/// `2^n` for `n` in `-126..=127`, of which only the lowest nine bits are looked at.
 fn power_of_two<A: Arith>(a: &mut A, n: A::I) -> A::F {
-    let bias = a.int(127);
-    let biased = a.iadd(n, bias);
-    let bits = a.shl(biased, 23);
+    let exponent = a.shl(n, 23);
+    let one = a.int(1.0_f32.to_bits().cast_signed());
+    let bits = a.iadd(exponent, one);
     a.float_of_bits(bits)
 }
 
@@ -138,7 +152,10 @@ pub fn log<A: Arith>(a: &mut A, x: A::F) -> A::F {
 pub fn tanh<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let magnitude = a.abs(x);
     let twice = a.add(magnitude, magnitude);
-    let power = exp(a, twice);
+    // tanh(10) rounds to 1.
+    let twenty = a.float(20.0);
+    let twice = a.min(twenty, twice);
+    let power = exp_of_moderate(a, twice);
     let one = a.float(1.0);
     let two = a.float(2.0);
     let denominator = a.add(power, one);
@@ -165,7 +182,7 @@ pub fn sigmoid<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let one = a.float(1.0);
     let magnitude = a.abs(x);
     let opposite = a.sub(zero, magnitude);
-    let power = exp(a, opposite);
+    let power = exp_up_to_89(a, opposite);
     let negative = a.less(x, zero);
     let numerator = a.select(negative, power, one);
     let denominator = a.add(one, power);
@@ -197,7 +214,8 @@ pub fn erf<A: Arith>(a: &mut A, x: A::F) -> A::F {
     );
     let p = a.mul(p, t);
     let p = a.sub(p, t);
-    let power = exp(a, p);
+    // Not below the logarithm of 1 - erf(4), which is -18.
+    let power = exp_of_moderate(a, p);
     let one = a.float(1.0);
     let far = a.sub(one, power);
 

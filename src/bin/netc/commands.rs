@@ -2,7 +2,6 @@
 
 pub mod check;
 mod classes;
-mod draw;
 pub mod emit;
 pub mod explain;
 mod feed;

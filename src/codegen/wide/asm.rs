@@ -267,10 +267,11 @@ impl Asm {
     /// `to = op(a, b)`; `a` is `None` for an instruction of one operand.
     pub(super) fn vector(&mut self, op: Vop, to: Ymm, a: Option<Ymm>, b: Source, immediate: Option<u8>) {
         let Vop(name, prefix, map, opcode) = op;
-        let shown = a.map(|a| format!("{a}, ")).unwrap_or_default();
-        match immediate {
-            Some(number) => self.note(format_args!("{name} {to}, {shown}{b}, {number}")),
-            None => self.note(format_args!("{name} {to}, {shown}{b}")),
+        match (a, immediate) {
+            (Some(a), Some(number)) => self.note(format_args!("{name} {to}, {a}, {b}, {number}")),
+            (Some(a), None) => self.note(format_args!("{name} {to}, {a}, {b}")),
+            (None, Some(number)) => self.note(format_args!("{name} {to}, {b}, {number}")),
+            (None, None) => self.note(format_args!("{name} {to}, {b}")),
         }
         let a = a.map_or(0, |a| a.0);
         match b {
@@ -393,5 +394,66 @@ impl fmt::Display for Source {
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "l{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(expected: &[u8], write: impl FnOnce(&mut Asm)) {
+        let mut asm = Asm::default();
+        write(&mut asm);
+        assert_eq!(asm.bytes, expected, "{}", asm.text);
+    }
+    fn at(base: Gpr, index: Option<Gpr>, disp: i32) -> Source {
+        Source::Mem(Mem::At { base, index, disp })
+    }
+
+    /// The bytes are those of LLVM's assembler.
+    #[test]
+    fn instructions_have_their_bytes() {
+        let [add, multiply, subtract] = [0x58, 0x59, 0x5c].map(|opcode| Vop("", 0, 1, opcode));
+        let y = Ymm;
+        let reg = |number: u8| Source::Reg(Ymm(number));
+        check(&[0xc5, 0xec, 0x58, 0xcb], |asm| asm.vector(add, y(1), Some(y(2)), reg(3), None));
+        check(&[0xc4, 0x41, 0x2c, 0x58, 0xcb], |asm| asm.vector(add, y(9), Some(y(10)), reg(11), None));
+        check(&[0xc5, 0x84, 0x59, 0x4c, 0x24, 0x20], |asm| {
+            asm.vector(multiply, y(1), Some(y(15)), at(RSP, None, 32), None);
+        });
+        check(&[0xc4, 0xc1, 0x04, 0x59, 0x0c, 0x9c], |asm| {
+            asm.vector(multiply, y(1), Some(y(15)), at(R12, Some(RBX), 0), None);
+        });
+        check(&[0xc4, 0x41, 0x44, 0x5c, 0x44, 0x9d, 0x40], |asm| {
+            asm.vector(subtract, y(8), Some(y(7)), at(R13, Some(RBX), 64), None);
+        });
+        check(&[0xc5, 0xfc, 0x10, 0x5c, 0x9d, 0], |asm| asm.vector(LOAD, y(3), None, at(RBP, Some(RBX), 0), None));
+        check(&[0xc4, 0x41, 0x7c, 0x11, 0xa4, 0x99, 0, 0x10, 0, 0], |asm| {
+            asm.vector(STORE, y(12), None, at(R9, Some(RBX), 4096), None);
+        });
+        check(&[0xc4, 0xe3, 0x6d, 0x4a, 0x4c, 0x24, 0x40, 0xe0], |asm| {
+            asm.vector(BLEND, y(1), Some(y(2)), at(RSP, None, 64), Some(14 << 4));
+        });
+        check(&[0xc4, 0xc1, 0x2d, 0x72, 0xf3, 0x17], |asm| asm.vector_shift(6, y(10), y(11), 23));
+        check(&[0xc5, 0x79, 0x6e, 0xcb], |asm| asm.int_to_lane(y(9), RBX));
+        check(&[0xc4, 0x42, 0x7d, 0x58, 0xc9], |asm| asm.vector(SPLAT_INT, y(9), None, reg(9), None));
+        check(&[0xc4, 0xe2, 0x55, 0x2e, 0x34, 0x9e], |asm| {
+            asm.vector(MASKED_STORE, y(6), Some(y(5)), at(RSI, Some(RBX), 0), None);
+        });
+        check(&[0xc4, 0xc3, 0x7d, 0x08, 0xcc, 9], |asm| asm.vector(ROUND, y(1), None, reg(12), Some(9)));
+        check(&[0xc4, 0x41, 0x7a, 0x11, 0x48, 4], |asm| {
+            // A scalar store; its length bit is not looked at.
+            asm.vector(STORE_LANE, y(9), None, at(R8, None, 4), None);
+            asm.bytes[2] &= !4;
+        });
+        check(&[0x48, 0x8b, 0x44, 0x24, 8], |asm| asm.alu_mem(Alu::Mov, RAX, on(RSP, 8)));
+        check(&[0x4d, 0x8b, 0x0c, 0x24], |asm| asm.alu_mem(Alu::Mov, R9, on(R12, 0)));
+        check(&[0x48, 0x0f, 0xaf, 0x84, 0x24, 8, 1, 0, 0], |asm| asm.multiply(RAX, on(RSP, 264)));
+        check(&[0x48, 0x8d, 0x65, 0xd8], |asm| asm.lea(RSP, on(RBP, -40)));
+        check(&[0x48, 0x63, 0x44, 0x24, 0x20], |asm| asm.load_int(RAX, on(RSP, 32)));
+        check(&[0x48, 0x0f, 0x4f, 0xc1], |asm| asm.move_if(Cond::Greater, RAX, RCX));
+    }
+    fn on(base: Gpr, disp: i32) -> Mem {
+        Mem::At { base, index: None, disp }
     }
 }

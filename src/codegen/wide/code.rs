@@ -1,22 +1,22 @@
-//! Plan to code: loops, guards and integers. Integers live on the stack; the position of the vector loop in `rbx`.
+//! Plan to code: the function, its place on the stack, and integers, each of which has its word there.
 
 use std::collections::BTreeMap;
 
 use super::asm::*;
-use super::plan::{Fold, Inst, Item, Kind, Num, NumOp, Plan, Region, Run, Test, Two, Val};
+use super::plan::{Num, NumOp, Plan, Region, Val};
 use crate::index::Id;
-use crate::kernel::Axis;
 
 /// The position of the vector loop.
 pub(super) const INDEX: Gpr = RBX;
-/// What holds the addresses that an innermost loop uses.
-const POINTERS: [Gpr; 10] = [RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15];
 /// Arguments of a function after the frame, by the convention of System V.
 const ARGUMENTS: [Gpr; 4] = [RSI, RDX, RCX, R8];
 const SAVED: [Gpr; 5] = [RBX, R12, R13, R14, R15];
 
-/// The code of a function, and its text.
-pub(super) fn encode(plan: &Plan) -> (Vec<u8>, String) {
+/// More than that is not taken from a thread's stack at once.
+const LARGEST_FRAME: i32 = 32 << 10;
+
+/// The code of a function, and its text; nothing if it needs too much of the stack.
+pub(super) fn encode(plan: &Plan) -> Option<(Vec<u8>, String)> {
     let mut coder = Coder {
         asm: Asm::default(),
         plan,
@@ -30,7 +30,7 @@ pub(super) fn encode(plan: &Plan) -> (Vec<u8>, String) {
         pointers: BTreeMap::new(),
     };
     coder.function();
-    coder.asm.finish()
+    (coder.frame_size <= LARGEST_FRAME).then(|| coder.asm.finish())
 }
 
 pub(super) struct Coder<'a> {
@@ -53,7 +53,7 @@ pub(super) struct Coder<'a> {
 impl Coder<'_> {
     // The stack.
 
-    fn slot(&mut self, size: i32) -> i32 {
+    pub(super) fn slot(&mut self, size: i32) -> i32 {
         // A multiple of its size from `rsp`, which is aligned to a vector.
         let at = (self.frame_size + size - 1) / size * size;
         self.frame_size = at + size;
@@ -84,7 +84,7 @@ impl Coder<'_> {
 
     // Integers.
 
-    fn number(&self, num: Num) -> Option<i64> {
+    pub(super) fn number(&self, num: Num) -> Option<i64> {
         match self.plan.nums[num].op {
             NumOp::Const(value) => Some(value),
             _ => None,
@@ -100,7 +100,7 @@ impl Coder<'_> {
         }
     }
     /// `to = op(to, num)`; changes `rcx`.
-    fn with(&mut self, op: Alu, to: Gpr, num: Num) {
+    pub(super) fn with(&mut self, op: Alu, to: Gpr, num: Num) {
         match self.number(num) {
             Some(_) => {
                 self.fetch(RCX, num);
@@ -112,7 +112,7 @@ impl Coder<'_> {
             }
         }
     }
-    fn compare(&mut self, a: Gpr, num: Num) {
+    pub(super) fn compare(&mut self, a: Gpr, num: Num) {
         match self.number(num).map(i32::try_from) {
             Some(Ok(number)) => self.asm.compare_number(a, number),
             _ => self.with(Alu::Cmp, a, num),
@@ -207,281 +207,6 @@ impl Coder<'_> {
         SAVED.iter().rev().for_each(|&reg| self.asm.pop(reg));
         self.asm.pop(RBP);
         self.asm.ret();
-    }
-    fn items(&mut self, region: Region) {
-        for item in &self.plan.regions[region].items {
-            match item {
-                Item::Run(run) => self.run(*run),
-                Item::Region(inner) => self.region(*inner),
-            }
-        }
-    }
-    fn region(&mut self, region: Region) {
-        match &self.plan.regions[region].kind {
-            Kind::Function => panic!("a function within a function"),
-            &Kind::Loop { from, to, chains: Some(chains), fold, .. } => {
-                self.vector_loop(region, [from, to], chains);
-                if let Some(fold) = fold {
-                    self.total(fold, chains);
-                }
-            }
-            &Kind::Loop { axis, from, to, chains: None, .. } => self.scalar_loop(region, axis, [from, to]),
-            Kind::Segments { axes, extents } => self.segments(region, axes, extents),
-            Kind::If(tests) => self.guard(region, tests),
-        }
-    }
-    fn guard(&mut self, region: Region, tests: &[Test]) {
-        let end = self.asm.label();
-        for &test in tests {
-            match test {
-                Test::InRange(a, limit) => {
-                    self.fetch(RAX, a);
-                    self.compare(RAX, limit);
-                    // A negative number is a huge one without a sign.
-                    self.asm.jump_if(Cond::AboveOrEqual, end);
-                }
-                Test::Multiple(a, of) => {
-                    self.fetch(RAX, a);
-                    self.asm.number(RCX, of);
-                    self.asm.divide_signed(RCX);
-                    self.asm.compare_number(RDX, 0);
-                    self.asm.jump_if(Cond::NotEqual, end);
-                }
-                Test::NotZero(a) => {
-                    if self.number(a).is_none_or(|number| number == 0) {
-                        self.fetch(RAX, a);
-                        self.asm.compare_number(RAX, 0);
-                        self.asm.jump_if(Cond::Equal, end);
-                    }
-                }
-                Test::Less(a, b) => {
-                    self.fetch(RAX, a);
-                    self.compare(RAX, b);
-                    self.asm.jump_if(Cond::GreaterOrEqual, end);
-                }
-            }
-        }
-        self.items(region);
-        self.asm.bind(end);
-    }
-
-    /// The number that a loop sets, if anything asks for it.
-    fn given(&self, op: NumOp) -> Option<Num> {
-        self.plan.nums.iter().find(|(_, data)| data.op == op).map(|(num, _)| num)
-    }
-    fn given_mem(&mut self, op: NumOp) -> Mem {
-        match self.given(op) {
-            Some(num) => self.num_mem(num),
-            None => on_stack(self.slot(8)),
-        }
-    }
-
-    fn scalar_loop(&mut self, region: Region, axis: Axis, [from, to]: [Num; 2]) {
-        let counter = self.given_mem(NumOp::Counter(region, axis));
-        self.fetch(RAX, from);
-        self.asm.store(counter, RAX);
-        let top = self.enter(region);
-        self.items(region);
-        self.asm.alu_mem(Alu::Mov, RAX, counter);
-        self.asm.add_number(RAX, 1);
-        self.asm.store(counter, RAX);
-        self.compare(RAX, to);
-        self.asm.jump_if(Cond::Less, top);
-        self.leave();
-    }
-
-    /// Rounds of several vectors, then of one, then of the lanes that are left.
-    fn vector_loop(&mut self, region: Region, [from, to]: [Num; 2], chains: usize) {
-        let mut known = self.number(from).zip(self.number(to));
-        self.fetch(INDEX, from);
-        let limit = self.slot(8);
-        for chains in if chains > 1 { vec![chains, 1] } else { vec![1] } {
-            let step = (WIDTH * chains) as i64;
-            let rounds = known.map(|(from, to)| (to - from) / step);
-            if rounds == Some(0) {
-                continue;
-            }
-            known = known.zip(rounds).map(|((from, to), rounds)| (from + rounds * step, to));
-            let done = self.asm.label();
-            if rounds != Some(1) {
-                self.fetch(RAX, to);
-                self.asm.add_number(RAX, 1 - step as i32);
-                self.asm.store(on_stack(limit), RAX);
-            }
-            if rounds.is_none() {
-                self.asm.alu(Alu::Cmp, INDEX, RAX);
-                self.asm.jump_if(Cond::GreaterOrEqual, done);
-            }
-            self.chains = chains;
-            let top = self.enter(region);
-            self.items(region);
-            self.asm.add_number(INDEX, step as i32);
-            if rounds != Some(1) {
-                self.asm.alu_mem(Alu::Cmp, INDEX, on_stack(limit));
-                self.asm.jump_if(Cond::Less, top);
-            }
-            self.leave();
-            self.asm.bind(done);
-        }
-        self.chains = 1;
-        if known.is_none_or(|(from, to)| from < to) {
-            let done = self.asm.label();
-            if known.is_none() {
-                self.compare(INDEX, to);
-                self.asm.jump_if(Cond::GreaterOrEqual, done);
-            }
-            self.mask(to);
-            self.is_masked = true;
-            self.enter(region);
-            self.items(region);
-            self.leave();
-            self.is_masked = false;
-            self.asm.bind(done);
-        }
-    }
-    /// Stores the mask of the lanes from the index up to `to`.
-    fn mask(&mut self, to: Num) {
-        let table = self.asm.constant([[0xff; BYTES], [0; BYTES]].concat());
-        self.asm.lea(RDX, table);
-        self.asm.alu(Alu::Mov, RAX, INDEX);
-        self.with(Alu::Sub, RAX, to);
-        let mask = Mem::At { base: RDX, index: Some(RAX), disp: BYTES as i32 };
-        self.asm.vector(LOAD, Ymm(0), None, Source::Mem(mask), None);
-        let slot = self.val_slot(self.plan.mask(), 0);
-        self.asm.vector(STORE, Ymm(0), None, Source::Mem(on_stack(slot)), None);
-    }
-
-    /// The start of a round; what an innermost loop uses again and again is first brought into registers.
-    fn enter(&mut self, region: Region) -> Label {
-        if let &[Item::Run(run)] = self.plan.regions[region].items.as_slice() {
-            self.load_pointers(region, run);
-            if let Kind::Loop { fold: Some(fold), .. } = self.plan.regions[region].kind {
-                self.pins = Some(region);
-                self.move_sums(fold, LOAD);
-            }
-        }
-        let top = self.asm.label();
-        self.asm.bind(top);
-        top
-    }
-    fn leave(&mut self) {
-        self.pointers.clear();
-        if let Some(region) = self.pins.take() {
-            self.move_sums(self.plan.fold(region), STORE);
-        }
-    }
-    fn load_pointers(&mut self, region: Region, run: Run) {
-        let mut free = POINTERS.iter();
-        for &inst in &self.plan.runs[run] {
-            let pointer = match inst {
-                Inst::Val(val) => self.plan.vals[val].op.pointer(),
-                Inst::Store { ptr, .. } => Some(ptr),
-                Inst::Num(_) | Inst::Set { .. } | Inst::Accumulate(_) => None,
-            };
-            if let Some(num) = pointer
-                && self.plan.nums[num].region != region
-                && !self.pointers.contains_key(&num)
-                && !self.changes_registers(run)
-                && let Some(&reg) = free.next()
-            {
-                self.fetch(reg, num);
-                self.pointers.insert(num, reg);
-            }
-        }
-    }
-    /// Divisions change a register of those that hold addresses.
-    fn changes_registers(&self, run: Run) -> bool {
-        let divides = |num: Num| matches!(self.plan.nums[num].op, NumOp::Div(..) | NumOp::Rem(..));
-        self.plan.runs[run].iter().any(|inst| matches!(inst, Inst::Num(num) if divides(*num)))
-    }
-
-    // Sums.
-
-    /// How many vectors a sum has at present.
-    pub(super) fn n_sums(&self, fold: Fold) -> usize {
-        if self.plan.vals[fold.sum].varies { self.chains } else { 1 }
-    }
-    fn move_sums(&mut self, fold: Fold, op: Vop) {
-        for chain in 0..self.n_sums(fold) {
-            let slot = self.val_slot(fold.sum, chain);
-            self.asm.vector(op, pinned(chain), None, Source::Mem(on_stack(slot)), None);
-        }
-    }
-    /// Combines all lanes of all chains, halves with halves.
-    fn total(&mut self, fold: Fold, chains: usize) {
-        let Some(total) = fold.total else { return };
-        let (op, is_swapped) = Two::of(fold.function, fold.element);
-        let (op, immediate) = op.encoding();
-        let join = |coder: &mut Self, to: Ymm, value: Ymm| {
-            let (a, b) = if is_swapped { (value, to) } else { (to, value) };
-            coder.asm.vector(op, to, Some(a), Source::Reg(b), immediate);
-        };
-        for chain in 0..chains {
-            let slot = self.val_slot(fold.sum, chain);
-            self.asm.vector(LOAD, Ymm(chain as u8), None, Source::Mem(on_stack(slot)), None);
-        }
-        let mut n = chains;
-        while n > 1 {
-            n /= 2;
-            (0..n).for_each(|chain| join(self, Ymm(chain as u8), Ymm((n + chain) as u8)));
-        }
-        let (sum, other) = (Ymm(0), Ymm(1));
-        self.asm.vector(SWAP_HALVES, other, Some(sum), Source::Reg(sum), Some(1));
-        join(self, sum, other);
-        for order in [0x4e, 0xb1] {
-            self.asm.vector(PERMUTE, other, None, Source::Reg(sum), Some(order));
-            join(self, sum, other);
-        }
-        let slot = self.val_slot(total, 0);
-        self.asm.vector(STORE, sum, None, Source::Mem(on_stack(slot)), None);
-    }
-
-    /// The flat range of several axes: stretches along the last, whose coordinates before it count up with carries.
-    fn segments(&mut self, region: Region, axes: &[Axis], extents: &[Num]) {
-        let [begin, end] = [0, 1].map(|at| self.given(NumOp::Argument(at)).expect("a range has two arguments"));
-        let coordinates: Vec<Mem> = axes.iter().map(|&axis| self.given_mem(NumOp::Counter(region, axis))).collect();
-        let (to, position) = (self.given_mem(NumOp::End(region)), self.given_mem(NumOp::Position(region)));
-        let last = axes.len() - 1;
-        self.fetch(RAX, begin);
-        self.asm.store(position, RAX);
-        for at in (1..axes.len()).rev() {
-            self.fetch(RCX, extents[at]);
-            self.asm.divide(RCX);
-            self.asm.store(coordinates[at], RDX);
-        }
-        self.asm.store(coordinates[0], RAX);
-        let head = self.asm.label();
-        self.asm.bind(head);
-        // The stretch ends with the row or with the range; the position moves behind it.
-        self.fetch(RAX, end);
-        self.asm.alu_mem(Alu::Sub, RAX, position);
-        self.asm.alu_mem(Alu::Add, RAX, coordinates[last]);
-        self.fetch(RCX, extents[last]);
-        self.asm.alu(Alu::Cmp, RAX, RCX);
-        self.asm.move_if(Cond::Greater, RAX, RCX);
-        self.asm.store(to, RAX);
-        self.asm.alu_mem(Alu::Sub, RAX, coordinates[last]);
-        self.asm.alu_mem(Alu::Add, RAX, position);
-        self.asm.store(position, RAX);
-        self.items(region);
-        self.asm.number(RAX, 0);
-        self.asm.store(coordinates[last], RAX);
-        let counted = self.asm.label();
-        for at in (0..last).rev() {
-            self.asm.alu_mem(Alu::Mov, RAX, coordinates[at]);
-            self.asm.add_number(RAX, 1);
-            self.asm.store(coordinates[at], RAX);
-            if at > 0 {
-                self.compare(RAX, extents[at]);
-                self.asm.jump_if(Cond::NotEqual, counted);
-                self.asm.number(RAX, 0);
-                self.asm.store(coordinates[at], RAX);
-            }
-        }
-        self.asm.bind(counted);
-        self.asm.alu_mem(Alu::Mov, RAX, position);
-        self.compare(RAX, end);
-        self.asm.jump_if(Cond::Less, head);
     }
 }
 

@@ -67,8 +67,8 @@ impl<'n> Report<'n> {
         let mut lengths = Vec::new();
         for (name, n) in &args.length {
             let symbol = Symbol::Axis(name.as_str().into());
-            if !axes(network).contains(&symbol) {
-                let known: Vec<String> = axes(network).iter().map(|axis| format!("`{axis}`")).collect();
+            if !network.axes.contains(name) {
+                let known: Vec<String> = network.axes.iter().map(|axis| format!("`{axis}`")).collect();
                 let known =
                     if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
                 return Err(Failure::arguments(format!("the network has no sequence axis `{name}`; {known}")));
@@ -158,7 +158,9 @@ impl<'n> Report<'n> {
         if self.n_states() > 0 {
             table.row(["running statistics".to_owned(), bytes(4 * self.n_states()), String::new()]);
         }
-        let unknown: Vec<String> = axes(self.network).iter().map(ToString::to_string).collect();
+        let extents = &self.member;
+        let is_unknown = |axis: &&String| extents.find(&Symbol::Axis(axis.as_str().into())).is_none();
+        let unknown: Vec<&String> = self.network.axes.iter().filter(is_unknown).collect();
         let mut entry = |name: &str, memory: &Memory| {
             let note = format!("for a batch of {}", thousands(memory.batch));
             match memory.placed {
@@ -253,17 +255,6 @@ impl Memory {
             "moment_bytes": self.moments,
         })
     }
-}
-
-/// The sequence axes of the inputs and targets.
-fn axes(network: &Network) -> Vec<Symbol> {
-    let mut axes = Vec::new();
-    for symbol in network.ports.iter().flat_map(|port| &port.ty.shape).flat_map(Dim::symbols) {
-        if matches!(symbol, Symbol::Axis(_)) && !axes.contains(symbol) {
-            axes.push(symbol.clone());
-        }
-    }
-    axes
 }
 
 /// A layer without parameters has an empty cell.

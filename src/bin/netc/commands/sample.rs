@@ -2,16 +2,13 @@
 
 use std::path::Path;
 
-use ndarray::{Array1, Array2};
-use netc::TensorView;
+use ndarray::{Array2, ArrayView2};
 use netc::data::{Preparation, Tensor, Vocabulary, read_input};
 use netc::network::{Draw, Generate, Network, Port};
-use netc::session::Session;
 use netc::types::ElementType;
 
 use crate::args::SampleArgs;
 use crate::clock::Clock;
-use crate::commands::draw::Sampler;
 use crate::failure::{Exit, Failure};
 use crate::network::{self, Weights};
 use crate::output::Output;
@@ -27,30 +24,14 @@ pub fn run(args: &SampleArgs, output: &mut Output) -> Result<(), Failure> {
     let mut session = network::session(network, Some(&weights), seed, args.threads)?;
     drop(weights);
     let views: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.view())).collect();
-    session.begin(1, &views)?;
 
     let mut writer = Writer { output, vocabulary: vocabulary.as_ref(), last: None };
-    let is_shown = args.prompt.is_some();
-    let (&last, before) = prompt.split_last().expect("a prompt begins with something");
-    for &token in before {
-        scores(&mut session, &generate, token)?;
-    }
-    if is_shown {
+    if args.prompt.is_some() {
         prompt.iter().try_for_each(|&token| writer.write(token))?;
     }
-    let mut sampler = Sampler::new(generate.draw, seed);
-    let mut token = last;
-    for _ in 0..generate.length {
-        let scores = scores(&mut session, &generate, token)?;
-        let Some(drawn) = sampler.draw(&scores) else {
-            let message = "the scores are no finite numbers: the weights are those of a training that diverged";
-            return Err(Failure::new(Exit::Input, message));
-        };
-        token = drawn as i32;
-        writer.write(token)?;
-        if generate.until == Some(drawn) {
-            break;
-        }
+    let prompt = ArrayView2::from_shape((1, prompt.len()), &prompt).expect("one row");
+    for tokens in session.generate(prompt, &views, &generate, seed)? {
+        tokens?.into_iter().flatten().try_for_each(|token| writer.write(token))?;
     }
     writer.end()
 }
@@ -73,9 +54,6 @@ fn settings(network: &Network, args: &SampleArgs) -> Result<Generate, Failure> {
         };
         generate.draw =
             Draw::Sample { temperature: args.temperature.unwrap_or(temperature), top_k: args.top_k.or(top_k) };
-        if args.temperature == Some(0.0) {
-            generate.draw = Draw::ArgMax;
-        }
     }
     Ok(generate)
 }
@@ -158,14 +136,6 @@ fn other_inputs(
         Some(port) => Err(Failure::arguments(format!("there is no `--input {}=FILE`", port.name))),
         None => Ok(inputs),
     }
-}
-
-/// The scores of each token after this one.
-fn scores(session: &mut Session, generate: &Generate, token: i32) -> Result<Vec<f32>, Failure> {
-    let fed = Array1::from_elem(1, token);
-    let outputs = session.take_step(&[(generate.input.as_str(), TensorView::from(fed.view()))])?;
-    let scores = outputs.get(&generate.output).expect("checked with the file");
-    Ok(scores.iter().copied().collect())
 }
 
 /// Writes tokens as they come.

@@ -23,7 +23,13 @@ use crate::network::{self, Weights};
 use crate::number::duration;
 use crate::output::{Output, note};
 
+/// The note of a checkpoint that names the optimizer that its moments belong to.
+const OPTIMIZER: &str = "train.optimizer";
+
 pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
+    if args.weights_only && args.save.is_none() {
+        return Err(Failure::arguments("`--weights-only` says what is saved: it needs `--save FILE`"));
+    }
     let mut clock = Clock::start();
     let saved = args.resume.as_deref().or(args.weights.as_deref()).map(Weights::read).transpose()?;
     let resume = resumed_state(args, saved.as_ref())?;
@@ -41,6 +47,15 @@ pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
         seed: resume.as_ref().map_or(args.seed.unwrap_or(settings.seed), |state| state.seed),
         resume,
     };
+    if let (Some(path), Some(then)) = (&args.resume, saved.as_ref().and_then(|saved| saved.notes.get(OPTIMIZER))) {
+        let now = network.settings.optimizer.name();
+        if now != then {
+            let message = format!(
+                "`{path}` was trained with `{then}`, whose moments are none for `{now}`: start anew with `--weights {path}`"
+            );
+            return Err(Failure::arguments(message));
+        }
+    }
     let preparation = preparation(&args.pictures);
     let feed = Feed::load(&subject, &args.data, args.validate.as_ref(), options.batch, &preparation)?;
     let (train, validate) = feed.parts()?;
@@ -102,9 +117,10 @@ pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
                 }
                 _ => String::new(),
             };
+            let trouble = history.trouble.map(|trouble| format!("\n{trouble}")).unwrap_or_default();
             let message = format!(
-                "the training diverged: in epoch {epoch}, batch {batch}, the loss or a weight is no finite number{kept}; \
-                 a lower learning rate or `clip` helps"
+                "the training diverged: in epoch {epoch}, batch {batch}, the loss or a weight is no finite \
+                 number{kept}{trouble}"
             );
             Err(Failure::new(Exit::Diverged, message))
         }
@@ -164,6 +180,9 @@ impl Saver<'_> {
         let Some(path) = self.path else { return Ok(()) };
         let mut notes = if self.training { state.to_notes() } else { BTreeMap::new() };
         notes.extend(self.vocabulary.map(Vocabulary::to_note));
+        if self.training {
+            notes.insert(OPTIMIZER.to_owned(), session.network().settings.optimizer.name().to_owned());
+        }
         file::write(Path::new(path), |file| session.save(self.training, &notes, file))
     }
 }
