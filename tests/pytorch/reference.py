@@ -349,6 +349,7 @@ def recurrent(kind, **how):
 
 
 PACKED = torch.tensor([6, 3, 1])
+# The norms of the first two steps are beyond the limit, that of the third is within.
 CLIPPED = ({"words": tokens(7, 3, 6)}, {"label": tokens(7, 3, 6)}, token_loss,
            lambda p: torch.optim.Adam(p, lr=0.05, eps=0.01))
 CASES |= {
@@ -363,8 +364,8 @@ CASES |= {
               {"y": torch.randn(3, 6, 3), "z": torch.randn(3, 2), "w": torch.randn(3, 1, 5, 4)},
               lambda y, t: sequence_loss(y, t) + F.mse_loss(y["pictures"], t["w"]),
               lambda p: torch.optim.SGD(p, lr=0.1)),
-    "clip_norm": (Clipped(), *CLIPPED, lambda p: nn.utils.clip_grad_norm_(p, 0.2)),
-    "clip_value": (Clipped(), *CLIPPED, lambda p: nn.utils.clip_grad_value_(p, 0.01)),
+    "clip_norm": (Clipped(), *CLIPPED, lambda p: nn.utils.clip_grad_norm_(p, 0.17)),
+    "clip_value": (Clipped(), *CLIPPED, lambda p: nn.utils.clip_grad_value_(p, 0.005)),
 }
 
 
