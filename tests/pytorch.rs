@@ -181,7 +181,7 @@ macro_rules! cases {
     )*};
 }
 cases!(convnet, residual, activations, convolutions, text, normalised);
-cases!(lstm_layers, gru_layers, rnn_layers, relu_layers, packed, cells, clip_norm, clip_value);
+cases!(lstm_layers, gru_layers, rnn_layers, relu_layers, packed, cells, library, translator, clip_norm, clip_value);
 
 /// Truncated backpropagation through time: states go on from window to window, gradients do not.
 #[test]
