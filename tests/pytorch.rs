@@ -223,3 +223,49 @@ fn a_window_of_all_steps_is_the_whole() {
     session.set_carry(true).unwrap();
     assert_eq!(session.gradients(&views(&arrays)).unwrap(), whole);
 }
+
+/// A module that is not quite the network's is refused, with the name of what is too much or too little.
+#[test]
+fn modules_that_do_not_fit_are_refused() {
+    let case = Case::read("lstm_layers");
+    let bytes = case.module("before.");
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let module: BTreeMap<String, Saved<'_>> = file.tensors().into_iter().collect();
+    let mut session = case.session();
+    let mut refused = |change: &dyn Fn(&mut BTreeMap<String, Saved<'_>>), expected: &str| {
+        let mut module = module.clone();
+        change(&mut module);
+        let error = session.load_pytorch(&safetensors::serialize(module, None).unwrap()).expect_err(expected);
+        // What may be meant follows.
+        assert_eq!(error.to_string().split(';').next(), Some(expected));
+    };
+    refused(
+        &|module| drop(module.remove("stack.weight_hh_l1")),
+        "`stack` is no LSTM of `stack.lstm1.2`: it has no `weight_hh` of layer 1",
+    );
+    refused(&|module| drop(module.remove("prediction.bias")), "the weights have no `prediction.bias`");
+    refused(
+        &|module| drop(module.insert("plain.weight_hr_l0".into(), module["prediction.weight"].clone())),
+        "the network has no parameter `plain.weight_hr_l0`, which the weights have",
+    );
+    refused(
+        &|module| drop(module.insert("stack.weight_ih_l2".into(), module["plain.weight_hh_l0"].clone())),
+        "the network has no recurrent layer `stack.3`, which the weights have",
+    );
+    refused(
+        &|module| module.retain(|name, _| !(name.starts_with("both.") && name.ends_with("_reverse"))),
+        "the network has no recurrent layer `both`, which the weights have",
+    );
+    refused(
+        &|module| module.retain(|name, _| !name.starts_with("deep.")),
+        "the weights have no `deep.bidirectional1.1.forward.i.weight`",
+    );
+    refused(
+        &|module| drop(module.insert("plain.weight_hh_l0".into(), module["stack.weight_hh_l0"].clone())),
+        "`plain` is no LSTM of `plain`: its matrices are of 6 and of 5 features",
+    );
+    refused(
+        &|module| drop(module.remove("plain.bias_hh_l0")),
+        "`plain` is no LSTM of `plain`: it has no `bias_hh` of layer 0",
+    );
+}
