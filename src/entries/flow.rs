@@ -198,7 +198,12 @@ mod tests {
             "xs" => Tensor::new(ElementType::F32, &shape, xs.clone()),
             "bumps" => Tensor::new(ElementType::F32, &shape, bumps.to_vec()),
             "w" => Tensor::new(ElementType::F32, &[2], vec![0.8, -1.3]),
-            name => panic!("{name}"),
+            // What stood for a step's values while the recurrence was built is read by nobody.
+            name => {
+                assert_eq!(source.role, Role::Local, "{name}");
+                let shape = source.ty.eval(&scope.extents);
+                Tensor::new(ElementType::F32, &shape, vec![0.0; shape.iter().product()])
+            }
         };
         let values = eval(graph, &sources, &scope);
         graph.outputs.iter().map(|output| (output.name.clone(), values[output.value].data.clone())).collect()
