@@ -364,7 +364,7 @@ fn the_last_step_is_the_one_so_far() {
 /// Networks that cannot take one step at a time, and why.
 #[test]
 fn what_needs_more_than_a_step_is_refused() {
-    let refused = |expected: &str, build: &dyn Fn(&Net<'_>) -> ()| {
+    let refused = |expected: &str, build: &dyn Fn(&Net<'_>)| {
         let network = network(&[("x", numbers("T"))], &["T"], |net| {
             net.builder.set_origin(Some(net.builder.add_origin("layer")));
             build(net);

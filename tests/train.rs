@@ -111,6 +111,24 @@ fn divergence_is_noticed() {
     let mut session = session("optimizer sgd(lr = 1e38)", 1);
     let history = fit(&mut session, &examples(), None, &options(4), &mut ()).unwrap();
     assert!(matches!(history.end, End::Diverged { epoch: 1, .. }), "{:?}", history.end);
+    let trouble = history.trouble.unwrap();
+    assert!(
+        trouble.contains("; try a lower learning rate than 1") && trouble.contains("or `clip norm(1)`"),
+        "{trouble}"
+    );
+}
+
+#[test]
+fn data_that_are_no_numbers_are_named() {
+    let mut session = session("optimizer adam\n  clip norm(1)", 1);
+    let mut x = Array2::<f32>::zeros((4, 2));
+    x[[2, 1]] = f32::NAN;
+    let labels = Tensor::from(Array1::<i32>::zeros(4).view());
+    let examples = Examples::new([("x", Tensor::from(x.view())), ("label", labels)]).unwrap();
+    let history = fit(&mut session, &examples, None, &options(1), &mut ()).unwrap();
+    assert_eq!(history.end, End::Diverged { epoch: 1, batch: 1 });
+    let expected = "`x` of this batch holds a value that is no finite number: look at the data";
+    assert_eq!(history.trouble.as_deref(), Some(expected));
 }
 
 /// The loss of the only step is fine, and what it leaves behind is not.

@@ -2,7 +2,7 @@
 
 use crate::graph::{Builder, Graph, Node, Output, Value, Var};
 use crate::index::IndexVec;
-use crate::ops::Op;
+use crate::ops::{Op, Role};
 
 /// The graph built anew on `builder`, and its values there. Where `replace` gives a value for a node, it takes the node's
 /// place; it is told the node and its new arguments.
@@ -58,6 +58,23 @@ pub(super) fn live(graph: &Graph) -> IndexVec<Value, bool> {
     live
 }
 
+/// The graph without what no output needs.
+pub(super) fn pruned(graph: &Graph) -> Graph {
+    let (live, mut pruned) = (live(graph), graph.successor());
+    let mut new: IndexVec<Value, Option<Value>> = IndexVec::filled(None, graph.len());
+    for (value, node) in graph.nodes().filter(|(value, _)| live[*value]) {
+        let args: Vec<Value> =
+            node.args.iter().map(|&arg| new[arg].expect("arguments of live nodes are live")).collect();
+        let pushed = pruned.push(node.op.clone(), &args, node.origin);
+        new[value] = Some(pushed.unwrap_or_else(|message| panic!("well-typed before: {message}: {node:?}")));
+    }
+    let outputs = graph.outputs.iter();
+    pruned.outputs = outputs
+        .map(|output| Output { value: new[output.value].expect("outputs are live"), ..output.clone() })
+        .collect();
+    pruned
+}
+
 /// Where a value was made: its layer's path, or what it is.
 pub(super) fn place(graph: &Graph, value: Value) -> String {
     let node = graph.node(value);
@@ -73,10 +90,10 @@ pub(super) fn place(graph: &Graph, value: Value) -> String {
 pub(super) struct Names(Vec<String>);
 
 impl Names {
-    /// Beside those of all sources of the graph.
+    /// Beside those of all sources that the graph is given from outside.
     pub(super) fn beside(graph: &Graph) -> Self {
         let names = graph.nodes().filter_map(|(_, node)| match &node.op {
-            Op::Source(source) => Some(source.name.clone()),
+            Op::Source(source) if source.role != Role::Local => Some(source.name.clone()),
             _ => None,
         });
         Names(names.collect())

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::carry::{self, Recurrence};
-use super::rebuild::{Names, live, place, successor};
+use super::rebuild::{Names, live, place, pruned, successor};
 use crate::error::Error;
 use crate::graph::{Builder, Graph, Node, Output, OutputRole, Value, Var};
 use crate::index::IndexVec;
@@ -48,7 +48,7 @@ pub(super) fn split(graph: &Graph, axis: &str) -> Result<Stepped, Error> {
         axis: Dim::axis(axis),
         recurrences,
         kept: BTreeMap::new(),
-        needed: needed(graph, &stepped, &kept),
+        needed: needed(graph, &Dim::axis(axis), &stepped, &kept),
     };
     cx.name_kept(&kept);
     Ok(Stepped { begin: cx.begin(&stepped), step: cx.step(&stepped) })
@@ -71,7 +71,12 @@ fn kept(graph: &Graph, stepped: &impl Fn(Value) -> bool) -> IndexVec<Value, bool
 }
 
 /// What the graph of a step computes or reads.
-fn needed(graph: &Graph, stepped: &impl Fn(Value) -> bool, kept: &IndexVec<Value, bool>) -> IndexVec<Value, bool> {
+fn needed(
+    graph: &Graph,
+    axis: &Dim,
+    stepped: &impl Fn(Value) -> bool,
+    kept: &IndexVec<Value, bool>,
+) -> IndexVec<Value, bool> {
     let mut needed = IndexVec::filled(false, graph.len());
     for output in graph.outputs.iter().filter(|output| stepped(output.value)) {
         needed[output.value] = true;
@@ -82,10 +87,18 @@ fn needed(graph: &Graph, stepped: &impl Fn(Value) -> bool, kept: &IndexVec<Value
         }
         match last::of(graph, value) {
             Some(x) => needed[x] = true,
-            None => node.args.iter().for_each(|&arg| needed[arg] = true),
+            None => read_at_steps(node, axis).iter().for_each(|&arg| needed[arg] = true),
         }
     }
     needed
+}
+
+/// The arguments that each step reads: of a recurrence along the axis, not its first states.
+fn read_at_steps<'g>(node: &'g Node, axis: &Dim) -> &'g [Value] {
+    match &node.op {
+        Op::Scan(scan) if scan.steps == *axis => &node.args[scan.states..],
+        _ => &node.args,
+    }
 }
 
 struct Splitter<'g> {
@@ -103,11 +116,12 @@ impl Splitter<'_> {
         for name in self.recurrences.iter().flat_map(|recurrence| &recurrence.names) {
             names.unique(name);
         }
-        // A recurrence along the axis keeps its first states under their own names.
         let mut read = IndexVec::filled(false, self.graph.len());
         for (value, node) in self.graph.nodes().filter(|(value, _)| self.needed[*value] && !kept[*value]) {
-            let first = if self.is_stepped_scan(node) { self.recurrence(value).names.len() } else { 0 };
-            node.args[first.min(node.args.len())..].iter().for_each(|&arg| read[arg] = true);
+            match last::of(self.graph, value) {
+                Some(x) => read[x] = true,
+                None => read_at_steps(node, &self.axis).iter().for_each(|&arg| read[arg] = true),
+            }
         }
         for value in self.graph.nodes().map(|(value, _)| value).filter(|&value| read[value] && kept[value]) {
             let name = names.unique(&format!("begin.{}", place(self.graph, value)));
@@ -141,7 +155,7 @@ impl Splitter<'_> {
             let states = recurrence.names.iter().zip(&recurrence.args);
             begin.outputs.extend(states.map(|(name, &value)| update(name, value)));
         }
-        begin
+        pruned(&begin)
     }
 
     fn step(&self, stepped: &impl Fn(Value) -> bool) -> Graph {

@@ -47,9 +47,9 @@ impl Session {
     /// let draw = Draw::Sample { temperature: 0.8, top_k: Some(3) };
     /// let how = Generate { input: "text".into(), output: "scores".into(), draw, until: None, length: 6 };
     /// let prompt = array![[1, 2]];
-    /// let tokens: Result<Vec<_>, _> = session.generate(prompt.view(), &[], &how, 1)?.collect();
-    /// let again: Result<Vec<_>, _> = session.generate(prompt.view(), &[], &how, 1)?.collect();
-    /// assert_eq!(tokens.as_ref()?.len(), 6);
+    /// let tokens = session.generate(prompt.view(), &[], &how, 1)?.collect::<Result<Vec<_>, _>>()?;
+    /// let again = session.generate(prompt.view(), &[], &how, 1)?.collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(tokens.len(), 6);
     /// assert_eq!(tokens, again);
     /// # Ok::<(), netc::Error>(())
     /// ```
@@ -183,7 +183,7 @@ fn draw(scores: ArrayView1<'_, f32>, draw: Draw, uniform: impl FnOnce() -> f64) 
     let best = *tokens.first().filter(|&&best| scores[best].is_finite())?;
     let (temperature, top_k) = match draw {
         Draw::ArgMax => return Some(best),
-        Draw::Sample { temperature, .. } if temperature == 0.0 => return Some(best),
+        Draw::Sample { temperature: 0.0, .. } => return Some(best),
         Draw::Sample { temperature, top_k } => (temperature, top_k.unwrap_or(tokens.len())),
     };
     tokens.truncate(top_k);

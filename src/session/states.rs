@@ -85,6 +85,22 @@ impl Session {
     ///
     /// Only recurrences are carried: a window or a mean along the sequence knows its own call alone.
     ///
+    /// ```
+    /// use ndarray::{Array2, Axis, Slice};
+    /// # use netc::{Session, SessionOptions};
+    /// let network = netc::check_source("m.net", "net m {\n  input text[T]: token(5)\n  embed(4) -> lstm(3)\n}")?;
+    /// let mut session = Session::new(network, &SessionOptions { threads: 1, seed: 0 });
+    /// let text = Array2::from_shape_fn((1, 6), |(_, t)| t as i32 % 5);
+    /// let whole = session.forward(&[("text", text.view().into())])?;
+    /// session.set_carry(true)?;
+    /// let window = |range: std::ops::Range<usize>| text.slice_axis(Axis(1), Slice::from(range));
+    /// session.forward(&[("text", window(0..4).into())])?;
+    /// let rest = session.forward(&[("text", window(4..6).into())])?;
+    /// let (last, same) = (whole.get("output").unwrap(), rest.get("output").unwrap());
+    /// assert!((last[[0, 5, 0]] - same[[0, 1, 0]]).abs() < 1e-6);
+    /// # Ok::<(), netc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// When there is nothing to carry; when a layer reads its sequence backwards, and so needs the future; when a
     /// recurrence begins with a value of the network (`init = …`), which says for each call where it begins.

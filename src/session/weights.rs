@@ -148,6 +148,22 @@ impl Session {
     /// `gru(…, reset = after)` here. All else keeps its name: `weight` and `bias` of linear layers, convolutions and
     /// embeddings.
     ///
+    /// ```
+    /// # use netc::{Session, SessionOptions};
+    /// let text = "net m {\n  input x[T, 1]\n  layer r = rnn(1)\n  x -> r\n}";
+    /// let network = netc::check_source("m.net", text)?;
+    /// let mut session = Session::new(network, &SessionOptions { threads: 1, seed: 0 });
+    /// // As `save_file(nn.RNN(1, 1).state_dict(), path)` writes them under the name `r`.
+    /// let header = br#"{"r.weight_ih_l0":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]},
+    ///                   "r.weight_hh_l0":{"dtype":"F32","shape":[1,1],"data_offsets":[4,8]}}"#;
+    /// let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    /// bytes.extend(header);
+    /// bytes.extend([2.0_f32, 3.0].into_iter().flat_map(f32::to_le_bytes));
+    /// session.load_pytorch(&bytes)?;
+    /// assert_eq!(session.parameter("r.h.weight").unwrap(), ndarray::array![[2.0, 3.0]].into_dyn());
+    /// # Ok::<(), netc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Session::load_safetensors`], and when a recurrent module has no layer of its name and kind.
     pub fn load_pytorch(&mut self, bytes: &[u8]) -> Result<(), Error> {

@@ -120,6 +120,9 @@ pub(super) fn translate(network: &Network, bytes: &[u8]) -> Result<Vec<u8>, Erro
     safetensors::serialize(views, None).map_err(damaged)
 }
 
+/// What a stack or two directions are called within a layer that `layer` names.
+const INNER: [&str; 5] = ["", ".lstm1", ".gru1", ".rnn1", ".bidirectional1"];
+
 /// The path of the layer of ours that a part belongs to, and what it is.
 fn find(
     network: &Network,
@@ -127,26 +130,36 @@ fn find(
     is_stack: bool,
     is_bidirectional: bool,
 ) -> Result<(String, &'static Cell), Error> {
-    let mut path = part.module.clone();
-    if is_stack {
-        path += &format!(".{}", part.layer + 1);
-    }
-    if is_bidirectional {
-        path += if part.is_reverse { ".backward" } else { ".forward" };
-    }
-    let has = |name: &str| network.parameters.iter().any(|parameter| parameter.path == format!("{path}.{name}.weight"));
-    if let Some(cell) = CELLS.iter().find(|cell| cell.gates.iter().all(|gate| has(gate.ours))) {
-        return Ok((path, cell));
-    }
-    if has("candidate") {
-        let message =
-            format!("`{path}` resets before the product with its state; PyTorch's GRU is `gru(…, reset = after)`");
-        return Err(Error::Weights(message));
+    let number = if is_stack { format!(".{}", part.layer + 1) } else { String::new() };
+    let direction = match (is_bidirectional, part.is_reverse) {
+        (false, _) => "",
+        (true, false) => ".forward",
+        (true, true) => ".backward",
+    };
+    let path = |inner: &str| format!("{}{inner}{number}{direction}", part.module).trim_start_matches('.').to_owned();
+    let paths = INNER.map(path);
+    let has = |path: &str, gate: &str| {
+        let weight = format!("{path}.{gate}.weight");
+        network.parameters.iter().any(|parameter| parameter.path == weight)
+    };
+    for path in &paths {
+        if let Some(cell) = CELLS.iter().find(|cell| cell.gates.iter().all(|gate| has(path, gate.ours))) {
+            return Ok((path.clone(), cell));
+        }
+        if has(path, "candidate") {
+            let text = "resets before the product with its state; PyTorch's GRU is `gru(…, reset = after)`";
+            return Err(Error::Weights(format!("`{path}` {text}")));
+        }
     }
     let layers: BTreeSet<&str> =
-        network.parameters.iter().filter_map(|parameter| Some(parameter.path.rsplitn(3, '.').nth(2)?)).collect();
-    let near = suggest(&path, layers.iter().copied());
-    let near = near.first().map_or(String::new(), |near| format!("; it has `{near}`"));
+        network.parameters.iter().filter_map(|parameter| parameter.path.rsplitn(3, '.').nth(2)).collect();
+    let near = suggest(&paths[0], layers.iter().copied());
+    let near = match (near.first(), layers.is_empty()) {
+        (Some(near), _) => format!("; it has `{near}`"),
+        (None, true) => String::new(),
+        (None, false) => format!("; it has `{}`", layers.into_iter().collect::<Vec<_>>().join("`, `")),
+    };
+    let path = &paths[0];
     Err(Error::Weights(format!("the network has no recurrent layer `{path}`, which the weights have{near}")))
 }
 
