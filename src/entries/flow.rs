@@ -163,7 +163,7 @@ mod tests {
         let builder = Builder::default();
         let state = TensorType::f32([Dim::batch(), Dim::fixed(2)]);
         let steps = Dim::axis("T");
-        let sequence = state.with_shape([&[steps.clone()], state.shape.as_slice()].concat());
+        let sequence = state.with_shape([std::slice::from_ref(&steps), state.shape.as_slice()].concat());
         let xs = builder.source(Role::Input, "xs", sequence.clone());
         let w = builder.source(Role::Param, "w", TensorType::f32([2]));
         let bumps = perturbed.map(|_| builder.source(Role::Input, "bumps", sequence));
