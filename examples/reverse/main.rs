@@ -5,8 +5,9 @@
 //! cargo run --release --example reverse -- models/seq2seq_attention.net 16
 //! ```
 //!
-//! Strings have 1 to `LONGEST` random tokens. Every few hundred steps of 64 strings each, 500 strings that training has
-//! not seen are written step by step, each token from those before it; at 95% of them without a mistake it stops.
+//! Strings have 1 to `LONGEST` random tokens. Every few hundred steps of 64 strings each, 500 strings of their own are
+//! written step by step, each token from those that the network wrote before it; at 95% of them without a mistake it
+//! stops. (Of these, the shortest come in training, too: there are only so many.)
 #![expect(clippy::print_stdout, reason = "an example prints what it computes")]
 
 mod strings;
@@ -37,14 +38,14 @@ fn main() -> Result<(), Error> {
     let mut session = Session::new(network, &SessionOptions { threads, seed: 1 });
 
     let mut train = Strings { longest, vocabulary, seed: 1 };
-    let unseen = Strings { longest, vocabulary, seed: 2 }.batch(500);
+    let tested = Strings { longest, vocabulary, seed: 2 }.batch(500);
     let (mut loss, mut training) = (0.0, Duration::ZERO);
     for step in 1..=n_steps {
         let start = Instant::now();
         loss += f64::from(train.batch(BATCH).train(&mut session)?) / PERIOD as f64;
         training += start.elapsed();
         if step % PERIOD == 0 {
-            let (right, seconds) = (100.0 * unseen.accuracy(&mut session)?, training.as_secs_f64());
+            let (right, seconds) = (100.0 * tested.accuracy(&mut session)?, training.as_secs_f64());
             println!("step {step:5}  loss {loss:6.4}  reversed {right:5.1}%  {seconds:6.1} s of training");
             if right >= 95.0 {
                 break;

@@ -40,7 +40,11 @@ pub(crate) fn generate(seed: u64) -> String {
         let mut args = Vec::new();
         if made.has_second_input {
             let second = ["side", "v0", "side -> dense(2, tanh)", "v0 -> mean_over(T)"][up_to(0, 3)];
-            let _ = writeln!(body, "  second{number} = {}", if second.contains("->") { second.to_owned() } else { format!("{second} -> identity") });
+            let _ = writeln!(
+                body,
+                "  second{number} = {}",
+                if second.contains("->") { second.to_owned() } else { format!("{second} -> identity") }
+            );
             args.push(format!("second{number}"));
         }
         if up_to(0, 2) == 0 {
@@ -57,7 +61,10 @@ pub(crate) fn generate(seed: u64) -> String {
             1 if args.is_empty() => drop(writeln!(body, "  v{number} = {before} -> bidirectional(unit{number})")),
             2 if args.is_empty() => drop(writeln!(body, "  v{number} = {before} -> (unit{number})x2")),
             3 | 4 => {
-                let _ = writeln!(body, "  layer named{number} = unit{number}{args}\n  v{number} = {before} -> named{number}");
+                let _ = writeln!(
+                    body,
+                    "  layer named{number} = unit{number}{args}\n  v{number} = {before} -> named{number}"
+                );
                 let (state, n) = &made.states[up_to(0, made.states.len() - 1)];
                 finals.push((format!("named{number}.{state}"), *n));
             }
@@ -66,7 +73,9 @@ pub(crate) fn generate(seed: u64) -> String {
     }
     let end = match (up_to(0, 2), finals.first()) {
         (0, _) => format!("  target y[T, {n_out}]\n  z = v{n_cells} -> dense({n_out})\n"),
-        (1, Some((last, _))) => format!("  target y[{n_out}]\n  z = ({last} -> dense({n_out})) + (v{n_cells} -> mean_over(T) -> dense({n_out}))\n"),
+        (1, Some((last, _))) => format!(
+            "  target y[{n_out}]\n  z = ({last} -> dense({n_out})) + (v{n_cells} -> mean_over(T) -> dense({n_out}))\n"
+        ),
         _ => format!("  target y[{n_out}]\n  z = v{n_cells} -> last -> dense({n_out}, tanh)\n"),
     };
     format!("{cells}net fuzz {{\n{body}{end}  output z\n  loss mse(z, y)\n}}\n")
@@ -167,7 +176,9 @@ impl Cell {
             0 => format!("{joined} -> dense({n}) -> layernorm"),
             1 => format!("{joined} -> dense({n}, bias = false)"),
             2 => match self.of_size(n) {
-                Some(known) => format!("({joined} -> dense({n}, {function})) + {} * {known}", self.param(&n.to_string())),
+                Some(known) => {
+                    format!("({joined} -> dense({n}, {function})) + {} * {known}", self.param(&n.to_string()))
+                }
                 None => format!("{joined} -> dense({n}, {function})"),
             },
             3 => {
