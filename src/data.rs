@@ -20,7 +20,7 @@ mod text;
 
 pub use array::{Array, Values};
 pub use examples::{Batch, Dataset, Examples, Part, Unit, split};
-pub use input::{Tensor, read_input, stack};
+pub use input::{Tensor, is_picture, read_input, stack};
 pub use npy::write_npy;
 pub use npz::write_npz;
 pub use picture::{Preparation, Resize};

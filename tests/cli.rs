@@ -150,6 +150,8 @@ fn exit_codes_and_messages() {
         (2, "run side.net --input data.npz --output out.txt", "names neither an .npz nor an .npy"),
         (4, "run side.net --input data.npz --output no/out.npz", "no/out.npz: no such file or directory"),
         (1, "run side.net --input data.npz --top 1 --labels labels", "there are 1 labels, but `logits` has 2 classes"),
+        (2, "run side.net --input data.npz --mean 1", "`--mean` is for pictures"),
+        (2, "train side.net --data npz:data.npz --weights-only", "it needs `--save FILE`"),
         (2, "run side.net --input data.npz --threads 0", "write a number from 1 to 1024"),
         (2, "train side.net --data csv:data.npz", "`csv` is no kind of data"),
         (2, "train side.net --data npz:data.npz --validate 100%", "is no percentage between 0% and 100%"),
@@ -241,6 +243,16 @@ fn a_run_says_when_its_parameters_are_initial() {
 }
 
 #[test]
+fn errors_as_json() {
+    let place = Place::new();
+    place.write("wrong.net", "net wrong {\n  input x[2]\n  densse(4)\n}\n");
+    let run = place.netc("check wrong.net --json").code(1).stderr_eq("");
+    let json: serde_json::Value = serde_json::from_slice(&run.get_output().stdout).unwrap();
+    let error = &json["errors"][0];
+    assert_eq!((&error["code"], &error["line"], &error["column"]), (&"unknown-layer".into(), &3.into(), &3.into()));
+}
+
+#[test]
 fn a_training_reports_saves_and_goes_on() {
     let place = Place::new();
     let data = "--data npz:data.npz --validate 20%";
@@ -274,6 +286,7 @@ fn a_training_reports_saves_and_goes_on() {
     place.netc(&format!("train side.net {data} --epochs 4 --resume parts")).success().stdout_eq("");
     place.netc("train side.net --data npz:data.npz --epochs 9 --resume parts").code(1);
     place.netc(&format!("train side.net {data} --resume parts --seed 7")).code(2);
+    place.netc(&format!("train side.net {data} --resume parts --epochs 9 --set train.optimizer=sgd")).code(2);
     place.netc(&format!("train side.net {data} --weights parts --weights-only --save alone")).success();
     assert!(2 * place.read("alone").len() < place.read("parts").len());
     place.netc("run side.net --input data.npz --weights alone").success().stderr_eq("");

@@ -1,39 +1,150 @@
 //! Random small networks of odd sizes: interpreter = program = machine code, for inference and for a training step
-//! with its updates, and the memory plan is sound. Always the same ones; a failure prints the network's text.
+//! with its updates, and the memory plan is sound. Random cells with and without what rewrites recurrences, with and
+//! without lengths, and their gradients are those of finite differences. Always the same ones; a failure prints the
+//! network's text.
 
 #[path = "support/nets.rs"]
 mod nets;
 #[path = "support/random.rs"]
 mod random;
+#[path = "support/random_cells.rs"]
+mod random_cells;
 mod support;
 
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use netc::pipeline::Entry;
-use nets::{check_entry, network};
+use netc::autodiff::gradient;
+use netc::entries::{Variant, forward_graph};
+use netc::graph::{Builder, Graph, Output, OutputRole};
+use netc::interp::{Precision, Scope, Tensor, eval};
+use netc::network::Network;
+use netc::ops::{Op, Role, Source};
+use netc::pipeline::{Entry, lower};
+use netc::schedule::schedule;
+use netc::simplify::simplify;
+use netc::types::{ElementType, Extents, Symbol};
+use nets::{check_entry, network, sample};
 use random::Random;
+use support::Case;
 
 /// Networks in one run.
 const N_NETWORKS: u64 = 48;
 /// Batch sizes and lengths.
 const SIZES: [(usize, usize); 2] = [(3, 5), (1, 7)];
 
+/// Networks of random cells in one run, and their sizes.
+const N_CELL_NETWORKS: u64 = 24;
+const CELL_SIZES: [(usize, usize); 5] = [(3, 5), (1, 1), (2, 4), (2, 0), (0, 3)];
+
 #[test]
 fn random_networks_agree_with_themselves() {
     for seed in 0..N_NETWORKS {
-        let text = generate(seed);
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            let network = network(&text);
+        with_text(seed, &generate(seed), |network| {
             for entry in [Entry::Forward, Entry::Evaluate, Entry::Gradients, Entry::TrainStep] {
                 let sizes = if entry == Entry::TrainStep { &SIZES[..] } else { &SIZES[..1] };
-                check_entry("random network", &network, entry, sizes);
+                check_entry("random network", network, entry, sizes);
             }
-        }));
-        if let Err(panic) = result {
-            let message = panic.downcast_ref::<String>().map(String::as_str);
-            panic!("seed {seed}:\n{text}\n{}", message.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default());
+        });
+    }
+}
+
+#[test]
+fn random_cells_agree_with_themselves() {
+    // `SEEDS=7..9` looks at others.
+    let given = std::env::var("SEEDS").ok();
+    let seeds = given.as_deref().and_then(|seeds| seeds.split_once(".."));
+    let seeds = seeds.map_or(0..N_CELL_NETWORKS, |(low, high)| low.parse().unwrap()..high.parse().unwrap());
+    for seed in seeds {
+        with_text(seed, &random_cells::generate(seed), check_cells);
+    }
+}
+
+/// A panic within `check` tells the text of the network.
+fn with_text(seed: u64, text: &str, check: impl FnOnce(&Network)) {
+    let result = catch_unwind(AssertUnwindSafe(|| check(&network(text))));
+    if let Err(panic) = result {
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        panic!("seed {seed}:\n{text}\n{}", message.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default());
+    }
+}
+
+/// What is computed with the rewrites of recurrences and without is what the graph as it was elaborated says.
+fn check_cells(network: &Network) {
+    for masked in [false, true] {
+        for entry in [Entry::Forward, Entry::Gradients] {
+            let variant = Variant { masked, ..Variant::from(entry) };
+            let graph = forward_graph(network, &variant);
+            let graph = if entry == Entry::Gradients { with_gradients(graph) } else { graph };
+            let sample = |source: &Source, extents: &Extents| with_lengths(network, source, extents);
+            let rewritten = lower(network, variant, &mut ()).0;
+            let plain = schedule(&simplify(&graph));
+            for (scheduled, how) in [(&rewritten, "rewritten"), (&plain, "plain")] {
+                let what = format!("{}, {how}, {}", entry.name(), if masked { "masked" } else { "whole" });
+                let sizes = if how == "plain" { &CELL_SIZES[..1] } else { &CELL_SIZES[..] };
+                Case { what: &what, graph: &graph, scheduled, sizes, sample: &sample, tolerance: 1e-3 }.check();
+            }
+            if entry == Entry::Gradients {
+                check_differences(network, &graph);
+            }
         }
+    }
+}
+
+/// The graph of a loss with its gradients as outputs.
+fn with_gradients(graph: Graph) -> Graph {
+    let is_param = |op: &Op| match op {
+        Op::Source(source) if source.role == Role::Param => Some(source.name.clone()),
+        _ => None,
+    };
+    let (names, wrt): (Vec<String>, Vec<_>) =
+        graph.nodes().filter_map(|(value, node)| Some((is_param(&node.op)?, value))).unzip();
+    let loss = graph.outputs.iter().find(|output| output.role == OutputRole::Loss).expect("a loss").value;
+    let builder = Builder::from_graph(graph);
+    let gradients = gradient(&builder, builder.var(loss), &wrt);
+    for (name, gradient) in names.into_iter().zip(gradients) {
+        builder.add_output(Output { role: OutputRole::Gradient, name, value: gradient.id });
+    }
+    builder.finish()
+}
+
+/// As [`sample`]; members have from no step to all of them.
+fn with_lengths(network: &Network, source: &Source, extents: &Extents) -> Tensor {
+    if source.role == Role::Input && source.name == "T" && source.ty.element == ElementType::I32 {
+        let [batch, steps] =
+            [Symbol::Batch, Symbol::Axis("T".into())].map(|symbol| extents.find(&symbol).expect("given"));
+        let lengths = (0..batch).map(|member| ((steps + 2 * member) % (steps + 1)) as f64).collect();
+        return Tensor::i32(&[batch], lengths);
+    }
+    sample(network, source, extents)
+}
+
+/// Gradients against central differences, at one place of each parameter.
+fn check_differences(network: &Network, graph: &Graph) {
+    let mut extents = Extents::with_batch(3);
+    extents.set(Symbol::Axis("T".into()), 4);
+    let scope = Scope::new(extents, Precision::F64);
+    // The parameter, the place in it, and what is added there.
+    let values = |nudge: Option<(&str, usize, f64)>| {
+        let source = |source: &Source| {
+            let mut tensor = with_lengths(network, source, &scope.extents);
+            if let Some((_, at, by)) = nudge.filter(|(name, ..)| *name == source.name) {
+                tensor.data[at] += by;
+            }
+            tensor
+        };
+        let values = eval(graph, &source, &scope);
+        graph.outputs.iter().map(|output| values[output.value].data.clone()).collect::<Vec<_>>()
+    };
+    let loss = graph.outputs.iter().position(|output| output.role == OutputRole::Loss).expect("a loss");
+    let found = values(None);
+    let gradients = graph.outputs.iter().zip(&found).filter(|(output, _)| output.role == OutputRole::Gradient);
+    for (number, (output, gradient)) in gradients.enumerate() {
+        let (name, at, step) = (output.name.as_str(), number * 7 % gradient.len(), 1e-5);
+        let [below, above] = [-step, step].map(|by| values(Some((name, at, by)))[loss][0]);
+        let expected = (above - below) / (2.0 * step);
+        let close = (gradient[at] - expected).abs() < 1e-6 * (1.0 + expected.abs());
+        assert!(close, "the gradient of {name}[{at}] is {}, not {expected}", gradient[at]);
     }
 }
 

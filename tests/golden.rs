@@ -3,6 +3,9 @@
 //! A stage is checked iff its file is there: `5-kernels.txt` for training (or for inference, where the model has no
 //! loss), `5-kernels-forward.txt` for inference. `UPDATE_EXPECT=1` writes them anew. Machine code has no file, for it
 //! depends on the machine; all else must not.
+//!
+//! Under `tests/golden/recurrence`, one folder a cell: its graph as each rewrite of recurrences leaves it, and the kernels
+//! of a step before and after they are fused.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,8 +19,13 @@ use netc::codegen;
 use netc::codegen::emit::{Definition, Vectors, emit};
 use netc::diag::{Code, Message, Sources};
 use netc::elaborate::Options;
+use netc::entries;
+use netc::graph::Graph;
 use netc::kernel::Program;
+use netc::ops::{Op, Role, Source};
 use netc::pipeline::{self, Entry, Observer, Stage};
+use netc::schedule::schedule;
+use netc::simplify::{recurrence, simplify};
 
 #[test]
 fn stages_look_as_expected() {
@@ -32,6 +40,60 @@ fn stages_look_as_expected() {
         }
     }
     assert!(n_files >= 5 * 8, "only {n_files} files were checked");
+}
+
+#[test]
+fn recurrences_are_rewritten_as_expected() {
+    let mut n_files = 0;
+    for folder in files(&golden().join("recurrence")) {
+        for (name, text) in rewrites(&folder.join("cell.net")) {
+            expect_file![&folder.join(format!("{name}.txt"))].assert_eq(&text);
+            n_files += 1;
+        }
+    }
+    assert_eq!(n_files, 3 * 7, "only {n_files} files were checked");
+}
+
+/// A cell's graph as each pass leaves it, and its step as kernels.
+fn rewrites(path: &Path) -> Vec<(&'static str, String)> {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let network = netc::check_source("cell.net", &text).unwrap_or_else(|error| panic!("{error}"));
+    let simple = |graph: &Graph| simplify(&recurrence::bodies(&simplify(graph)));
+    let mut graph = simple(&entries::forward_graph(&network, &Entry::Forward.into()));
+    let mut texts = vec![("1-graph", graph.to_string())];
+    type Pass = fn(&Graph) -> Graph;
+    let passes: [(&str, Pass); 4] = [
+        ("2-split", recurrence::split),
+        ("3-merge", recurrence::merge),
+        ("4-hoist", recurrence::hoist),
+        ("5-sink", recurrence::sink),
+    ];
+    for (name, pass) in passes {
+        graph = simple(&pass(&graph));
+        texts.push((name, graph.to_string()));
+    }
+    texts.push(("6-step-alone", schedule(&body(&graph)).program.to_string()));
+    texts.push(("7-step-fused", schedule(&graph).program.to_string()));
+    texts
+}
+
+/// The body of the only recurrence, as a graph that is called by itself.
+fn body(graph: &Graph) -> Graph {
+    let scan = graph.nodes().find_map(|(_, node)| match &node.op {
+        Op::Scan(scan) => Some(scan.clone()),
+        _ => None,
+    });
+    let scan = scan.expect("there is a recurrence");
+    let mut body = scan.body.successor();
+    for (_, node) in scan.body.nodes() {
+        let op = match &node.op {
+            Op::Source(source) => Source { role: Role::Input, ..source.clone() }.into(),
+            op => op.clone(),
+        };
+        body.push(op, &node.args, node.origin).expect("of the same types as before");
+    }
+    body.outputs.clone_from(&scan.body.outputs);
+    body
 }
 
 /// What is printed must not depend on the processor that it is printed on.
@@ -93,8 +155,13 @@ fn clif_for_plainest(program: &Program, name: &str) -> String {
     definitions.iter().map(Definition::to_string).collect()
 }
 
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
 fn models() -> Vec<PathBuf> {
-    let models = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"));
+    let mut models = files(&golden());
+    models.retain(|folder| folder.join("model.net").exists());
     assert!(models.len() >= 5, "a folder for each model");
     models
 }

@@ -11,6 +11,7 @@ use netc::autodiff::gradient;
 use netc::graph::{Builder, Graph, Output, OutputRole, Value, Var};
 use netc::interp::{Precision, Scope, Tensor, eval};
 use netc::layers::{self, Class, Layer};
+use netc::library;
 use netc::network::Network;
 use netc::ops::{Op, Role, Source};
 use netc::pipeline::Entry;
@@ -46,6 +47,14 @@ const MORE: &[&str] = &[
 fn every_layer_agrees_with_itself_and_its_slope() {
     for layer in layers::all() {
         check(layer.name, layer.doc.example);
+    }
+}
+
+#[test]
+fn every_cell_agrees_with_itself_and_its_slope() {
+    for cell in library::all().iter().chain(library::DIRECTIONS) {
+        // Small ones tell as much.
+        check(cell.name, &cell.example().replace("32", "5").replace("65", "7").replace("16, 16]", "4, 3]"));
     }
 }
 
@@ -130,7 +139,9 @@ const N_MOVED: usize = 4;
 
 fn check_slopes(what: &str, network: &Network, graph: &Graph, loss: Value, of: &[(Value, Value)]) {
     let mut extents = Extents::with_batch(2);
-    extents.set(Symbol::Axis("T".into()), 4);
+    for (axis, length) in [("T", 4), ("S", 3), ("U", 2)] {
+        extents.set(Symbol::Axis(axis.into()), length);
+    }
     let scope = Scope::new(extents, Precision::F64);
     let values = eval(graph, &|source| sample(network, source, &scope.extents), &scope);
     let mut random = Random(7);

@@ -3,11 +3,14 @@
 
 use std::path::Path;
 
+use ndarray::{Array3, array};
+use netc::entries::{self, Variant};
 use netc::kernel::{Buffer, Direction, IntExpr, Kernel, Program, Scalar, Step};
 use netc::memory;
 use netc::network::Network;
 use netc::pipeline::{Entry, lower};
 use netc::types::{Dim, Extents, Symbol};
+use netc::{Session, SessionOptions};
 
 /// A model, its parameters, its multiply-accumulates for one member of the batch (and sequences of 10), and
 /// where they come from.
@@ -25,13 +28,34 @@ const COUNTS: &[(&str, usize, usize)] = &[
     ("inception", 552_432, 551_424 * 784),
     // 640,000 + 38,500 + 51,300 + 64,100 + 602; 38,400 T + 51,200 (T - 3) + 64,000 T + 600.
     ("textcnn", 794_502, 384_000 + 358_400 + 640_000 + 600),
+    // 4 gates of (in + hidden) x hidden + hidden: 4,160 + 1,181,696 + 2,099,200 + 33,345.
+    ("charlm", 3_318_401, 10 * (1_179_648 + 2_097_152 + 33_280)),
+    // 80,384 + 1,290.
+    ("rows", 81_674, 10 * 79_872 + 1_280),
+    // 16 + 336 + 68.
+    ("hello", 420, 10 * (320 + 64)),
+    ("rnn_by_hand", 8 + 4, 10 * (8 + 4)),
+    ("lstm_by_hand", 4 * 3 + 3, 10 * 4 * 3),
+    // 150,016 + 295,168 + 65; each weight at 64 x 64 places.
+    ("cells", 445_249, 10 * 4096 * (149_760 + 294_912 + 64)),
+    // 896 + 18,496 + 73,856 + 33,024 + 128,000 + 295,680 + 257,000.
+    ("caption", 806_952, 41_287_680 + 32_768 + 10 * (294_912 + 256_000)),
+    // 2 x 4,096 + 2 x 328,704 + 16,448.
+    ("seq2seq", 682_048, 10 * (2 * 327_680 + 16_384)),
+    // 2 x 4,096 + 2 x 74,112 + 32,896 + 205,440 + 24,640; 512 for each pair of steps.
+    ("seq2seq_attention", 419_392, 10 * 147_456 + 32_768 + 10 * (204_800 + 24_576) + 100 * 512),
+    // 1,312 + 4 x 1,312 + 65.
+    ("flow", 6_625, 10 * 5 * 1_280 + 64),
+    // Lin et al. 2017: 18 convolutions, 18,875,392 + 8,392,704 + 52,275.
+    ("pose", 35_775_987, 10 * 41_723_218_944),
 ];
 
-const ENTRIES: [Entry; 4] = [Entry::Forward, Entry::Evaluate, Entry::Gradients, Entry::TrainStep];
+const ENTRIES: [Entry; 7] =
+    [Entry::Forward, Entry::Evaluate, Entry::Gradients, Entry::Flow, Entry::TrainStep, Entry::Begin, Entry::Step];
 
 #[test]
 fn counts_are_those_of_the_papers() {
-    let sizes = extents(1, 10);
+    let sizes = extents(1, [10; 3]);
     for (name, parameters, multiply_accumulates) in COUNTS {
         let network = model(name).unwrap_or_else(|error| panic!("{error}"));
         let found: usize = network.parameters.iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum();
@@ -53,33 +77,83 @@ fn a_stride_of_two_halves_the_map() {
     assert!(first.explanation.iter().any(|line| line == "height: floor((224 + 2*1 - 3) / 2) + 1 = 112"), "{first:?}");
 }
 
+/// Where sizes are known at run time, counts are formulas.
+#[test]
+fn counts_of_sequences_are_formulas() {
+    let rows = model("seq2seq_attention").expect("it compiles").layers;
+    let count = |path: &str| {
+        let row = rows.iter().find(|row| row.path == path).unwrap_or_else(|| panic!("`{path}` in {rows:?}"));
+        row.multiply_accumulates.to_string()
+    };
+    assert_eq!(count("encoder.forward"), "73728*S");
+    assert_eq!(count("decoder1"), "204800*U");
+    assert_eq!(count("decoder1.seen"), "512*S*U");
+    assert_eq!(count("dense1"), "32768");
+}
+
 #[test]
 fn every_entry_of_every_model_is_a_sound_program() {
-    let mut n_models = 0;
     for name in names() {
-        let network = match model(&name) {
-            Ok(network) => network,
-            Err(error) => {
-                assert!(COUNTS.iter().all(|(known, ..)| *known != name), "{name}: {error}");
-                let n_errors = error.matches("error[").count();
-                let n_recurrent = error.matches("error[not-supported]: recurrent layers are not compiled yet").count();
-                assert_eq!(n_recurrent, n_errors, "{name}: {error}");
-                continue;
-            }
-        };
-        n_models += 1;
-        for entry in ENTRIES.into_iter().filter(|entry| *entry == Entry::Forward || network.has_loss()) {
-            let (scheduled, plan) = lower(&network, entry, &mut ());
-            scheduled.program.verify();
-            for (batch, length) in [(1, 10), (2, 7), (7, 3), (64, 1), (0, 4)] {
-                let extents = extents(batch, length);
-                let placement = plan.place(&scheduled.program, &extents);
-                let problems = memory::check::check(&scheduled.program, &placement, &extents);
-                assert!(problems.is_empty(), "{name}, {}, batch {batch}: {problems:#?}", entry.name());
+        let network = model(&name).unwrap_or_else(|error| panic!("{error}"));
+        assert!(COUNTS.iter().any(|(known, ..)| *known == name), "{name} has its counts");
+        let mut supported = Vec::new();
+        for entry in ENTRIES {
+            for (masked, carried) in [(false, false), (true, false), (false, true)] {
+                let variant = Variant { masked, carried, ..Variant::from(entry) };
+                let has_variant = !carried || !matches!(entry, Entry::Begin | Entry::Step);
+                if has_variant && (!masked || !network.axes.is_empty()) && entries::check(&network, &variant).is_ok() {
+                    check_plan(&name, &network, &variant);
+                    supported.push(variant);
+                }
             }
         }
+        let has = |entry| supported.iter().any(|variant| variant.entry == entry);
+        assert!(has(Entry::Forward), "{name}");
+        assert_eq!(has(Entry::TrainStep), network.has_loss(), "{name}");
+        // What writes sequences takes one step at a time.
+        assert!(has(Entry::Step) || network.generate.is_none(), "{name}");
     }
-    assert_eq!(n_models, COUNTS.len(), "every model that compiles has its counts");
+}
+
+fn check_plan(name: &str, network: &Network, variant: &Variant) {
+    let (scheduled, plan) = lower(network, variant.clone(), &mut ());
+    scheduled.program.verify();
+    for (batch, lengths) in
+        [(1, [10, 7, 4]), (2, [7, 1, 3]), (7, [3, 3, 3]), (64, [1, 2, 1]), (0, [4, 4, 4]), (3, [200, 90, 0])]
+    {
+        let extents = extents(batch, lengths);
+        let placement = plan.place(&scheduled.program, &extents);
+        let problems = memory::check::check(&scheduled.program, &placement, &extents);
+        assert!(problems.is_empty(), "{name}, {variant:?}, batch {batch}, {lengths:?}: {problems:#?}");
+    }
+}
+
+/// What the comment in the file says comes out of machine code, at once and step by step.
+#[test]
+fn what_a_hand_works_out_comes_out() {
+    let steps = array![[3., 1., 0.], [4., 1., 0.], [2., 0., 0.], [1., 0., 1.], [3., -1., 0.0_f32]];
+    check_by_hand("lstm_by_hand", steps, &[0.0001, 0.0003, 0.0003, 6.9995, 0.0]);
+    let steps = array![[1., 1.], [1., 1.], [2., 2.0_f32]];
+    check_by_hand("rnn_by_hand", steps, &[4., 4., 12., 12., 32., 32.]);
+}
+
+fn check_by_hand(name: &str, steps: ndarray::Array2<f32>, expected: &[f32]) {
+    let network = model(name).unwrap_or_else(|error| panic!("{error}"));
+    let mut session = Session::new(network, &SessionOptions { threads: 1, seed: 1 });
+    let close = |found: &[f32], expected: &[f32]| {
+        let near = found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 6e-5);
+        assert!(near, "{name}: {found:?}, by hand {expected:?}");
+    };
+    let x: Array3<f32> = steps.clone().insert_axis(ndarray::Axis(0));
+    let outputs = session.forward(&[("x", x.view().into())]).unwrap_or_else(|error| panic!("{error}"));
+    let whole: Vec<f32> = outputs.outputs().next().expect("an output").1.iter().copied().collect();
+    close(&whole, expected);
+    session.begin(1, &[]).unwrap_or_else(|error| panic!("{error}"));
+    for (step, expected) in steps.rows().into_iter().zip(expected.chunks(expected.len() / steps.nrows())) {
+        let x = step.insert_axis(ndarray::Axis(0));
+        let outputs = session.take_step(&[("x", x.view().into())]).unwrap_or_else(|error| panic!("{error}"));
+        close(&outputs.outputs().next().expect("an output").1.iter().copied().collect::<Vec<f32>>(), expected);
+    }
 }
 
 /// Bias and relu ride in the epilogues of VGG-16's contractions: what loops remain are its five pools.
@@ -159,9 +233,12 @@ fn kernels(program: &Program) -> impl Iterator<Item = &Kernel> {
     })
 }
 
-fn extents(batch: usize, length: usize) -> Extents {
+/// Lengths along `T`, `S` and `U`.
+fn extents(batch: usize, lengths: [usize; 3]) -> Extents {
     let mut extents = Extents::with_batch(batch);
-    extents.set(Symbol::Axis("T".into()), length);
+    for (axis, length) in ["T", "S", "U"].into_iter().zip(lengths) {
+        extents.set(Symbol::Axis(axis.into()), length);
+    }
     extents
 }
 

@@ -4,12 +4,15 @@
 mod cells;
 mod support;
 
+use ndarray::{Array3, s};
 use netc::autodiff::gradient;
 use netc::graph::{Builder, Graph, Output, OutputRole};
 use netc::ops::{Op, Role};
+use netc::pipeline::{Entry, Observer, Stage};
 use netc::schedule::schedule;
 use netc::simplify::recurrence::{after_gradient, before_gradient};
 use netc::simplify::simplify;
+use netc::{Session, SessionOptions};
 use support::Case;
 
 const SIZES: [(usize, usize); 5] = [(3, 5), (1, 1), (2, 4), (2, 0), (0, 3)];
@@ -59,4 +62,47 @@ fn every_cell_means_the_same_through_every_pass() {
             .check();
         }
     }
+}
+
+/// Notices when an entry is compiled.
+#[derive(Default)]
+struct Compiled(usize);
+
+impl Observer for Compiled {
+    fn after(&mut self, stage: Stage, _: &dyn std::fmt::Display) {
+        self.0 += usize::from(stage == Stage::Clif);
+    }
+}
+
+/// Code does not know how long a sequence is: 5,000 steps run what was compiled for 50, and begin with the same numbers.
+#[test]
+fn long_sequences_run_the_code_of_short_ones() {
+    let text = "net long {\n  input x[T, 3]\n  target y[T, 2]\n  lstm(8) -> gru(5)\n  z = dense(2)\n  output z\n  \
+                loss mse(z, y)\n}";
+    let network = netc::check_source("long.net", text).unwrap_or_else(|error| panic!("{error}"));
+    let mut session = Session::new(network, &SessionOptions { threads: 2, seed: 1 });
+    let mut seen = Compiled::default();
+    for entry in [Entry::Forward, Entry::Gradients] {
+        session.compile(entry, &mut seen).unwrap();
+    }
+    assert_eq!(seen.0, 2);
+    let mut outputs = Vec::new();
+    for steps in [50, 5_000, 0, 50] {
+        let x = Array3::from_shape_fn((2, steps, 3), |(b, t, i)| ((b + 7 * t + 3 * i) % 11) as f32 / 11.0 - 0.5);
+        let y = Array3::<f32>::ones((2, steps, 2));
+        let z = session.forward(&[("x", x.view().into())]).unwrap().get("z").unwrap().into_owned();
+        let all = session.gradients(&[("x", x.view().into()), ("y", y.view().into())]).unwrap();
+        assert!(
+            steps == 0 || all.gradients().all(|(_, gradient)| gradient.iter().all(|x| x.is_finite())),
+            "T = {steps}"
+        );
+        assert_eq!(z.shape(), [2, steps, 2]);
+        outputs.push(z.slice(s![.., ..steps.min(50), ..]).into_owned());
+    }
+    assert_eq!(outputs[0], outputs[1]);
+    assert_eq!(outputs[0], outputs[3]);
+    for entry in [Entry::Forward, Entry::Gradients] {
+        session.compile(entry, &mut seen).unwrap();
+    }
+    assert_eq!(seen.0, 2, "nothing was compiled again");
 }

@@ -31,7 +31,7 @@ pub struct Definition {
 /// What a function is made of.
 #[derive(Debug)]
 pub enum Code {
-    Cranelift(Function),
+    Cranelift(Box<Function>),
     Wide(WideCode),
 }
 
@@ -69,7 +69,7 @@ pub fn define(module: &mut dyn Module, definitions: Vec<Definition>) {
     for Definition { id, name, code } in definitions {
         match code {
             Code::Cranelift(function) => {
-                let mut context = Context::for_function(function);
+                let mut context = Context::for_function(*function);
                 let defined = module.define_function(id, &mut context);
                 defined.unwrap_or_else(|error| panic!("`{name}`: {error:?}\n{}", context.func));
             }
@@ -111,7 +111,7 @@ impl Emitter<'_> {
         cranelift_codegen::ir::InstBuilder::return_(builder.ins(), &[]);
         builder.seal_all_blocks();
         builder.finalize(self.module.target_config());
-        self.definitions.push(Definition { id, name, code: Code::Cranelift(function) });
+        self.definitions.push(Definition { id, name, code: Code::Cranelift(Box::new(function)) });
         id
     }
 
@@ -131,7 +131,7 @@ impl Emitter<'_> {
             let mut function = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
             let config = self.module.target_config();
             emit_kernel(&shape.program, &shape.kernel, call, &mut function, &mut self.context, config);
-            Code::Cranelift(function)
+            Code::Cranelift(Box::new(function))
         });
         self.definitions.push(Definition { id, name, code });
         self.shared.push((call, shape, id));

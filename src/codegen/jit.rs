@@ -178,7 +178,7 @@ pub fn asm_with(program: &Program, name: &str, vectors: Vectors) -> String {
             text += &definition.to_string();
             continue;
         };
-        let mut context = Context::for_function(function);
+        let mut context = Context::for_function(*function);
         context.set_disasm(true);
         let compiled = context.compile(module.isa(), &mut Default::default());
         let compiled = compiled.unwrap_or_else(|error| panic!("`{name}`: {error:?}"));

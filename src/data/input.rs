@@ -88,6 +88,13 @@ pub fn read_input(port: &Port, path: &str, preparation: &Preparation) -> Result<
     Err(damaged(path, "holds neither an array (.npy, .npz) nor a picture (.png, .jpg)"))
 }
 
+/// Whether a file is a picture, by what it holds; one that cannot be read is none.
+pub fn is_picture(path: &str) -> bool {
+    let mut start = Vec::new();
+    let read = file::open(Path::new(path)).is_ok_and(|file| file.take(8).read_to_end(&mut start).is_ok());
+    read && (start.starts_with(b"\x89PNG") || start.starts_with(b"\xff\xd8\xff"))
+}
+
 /// `FILE.npz:NAME`; a path that exists as it stands has no name.
 fn split_key(path: &str) -> (PathBuf, Option<String>) {
     match path.rsplit_once(':') {
@@ -126,9 +133,31 @@ fn fit(port: &Port, path: &Path, mut array: Array) -> Result<Tensor, Error> {
     }
     if !fits(port, &array.shape) {
         let (name, expected) = (&port.name, show_shape(&port.ty.shape[1..]));
-        return Err(damaged(path, format!("has shape {shape:?}, but `{name}` takes {expected}, or a batch of such")));
+        let message = match shape.contains(&0) {
+            true => {
+                format!("has shape {shape:?}: it holds no values, and `{name}` takes {expected}, or a batch of such")
+            }
+            false => {
+                let help = help_of_ones(port, &shape).unwrap_or_default();
+                format!("has shape {shape:?}, but `{name}` takes {expected}, or a batch of such{help}")
+            }
+        };
+        return Err(damaged(path, message));
     }
     to_tensor(port, path, array)
+}
+
+/// How to make an array fit that differs by axes of length one alone.
+fn help_of_ones(port: &Port, shape: &[usize]) -> Option<String> {
+    let without_ones = |sizes: &[usize]| sizes.iter().copied().filter(|size| *size != 1).collect::<Vec<_>>();
+    let expected: Vec<usize> = port.ty.shape[1..].iter().map(Dim::as_fixed).collect::<Option<_>>()?;
+    let shape_of_one = if without_ones(shape) == without_ones(&expected) { Some(expected.clone()) } else { None };
+    let of_many = || {
+        let (&n, rest) = shape.split_first()?;
+        (without_ones(rest) == without_ones(&expected)).then(|| [&[n], expected.as_slice()].concat())
+    };
+    let fitting = shape_of_one.or_else(of_many)?;
+    Some(format!("; `array.reshape{}` has the same values", format!("{fitting:?}").replace('[', "(").replace(']', ")")))
 }
 
 /// Whether the shape, with the batch axis first, is the port's.
@@ -198,7 +227,7 @@ pub(super) mod tests {
 
     use ndarray::array;
 
-    use super::{Tensor, read_input, stack};
+    use super::{Tensor, help_of_ones, read_input, stack};
     use crate::data::npy::tests::npy;
     use crate::data::{Preparation, file, write_npz};
     use crate::network::Port;
@@ -220,6 +249,14 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn axes_of_one_are_explained() {
+        let help = |expected: &[usize], shape: &[usize]| help_of_ones(&port("x", expected), shape);
+        assert_eq!(help(&[1, 28, 28], &[28, 28]).unwrap(), "; `array.reshape(1, 28, 28)` has the same values");
+        assert_eq!(help(&[28, 28], &[5, 1, 28, 28]).unwrap(), "; `array.reshape(5, 28, 28)` has the same values");
+        assert_eq!(help(&[28, 28], &[27, 28]), None);
+    }
+
+    #[test]
     fn one_axis_more_is_a_batch() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.npy");
@@ -233,7 +270,7 @@ pub(super) mod tests {
         assert_eq!(read(&x, &path).unwrap_err(), expected);
         fs::write(&path, npy("|u1", "False", "(0, 3)", &[])).unwrap();
         assert!(read(&x, &path).is_err());
-        let expected = "DIR/a.npy: has shape [0, 3], but `y` takes [], or a batch of such";
+        let expected = "DIR/a.npy: has shape [0, 3]: it holds no values, and `y` takes [], or a batch of such";
         assert_eq!(read(&port("y", &[]), &path).unwrap_err(), expected);
         fs::write(&path, npy("|u1", "False", "(2,)", &[0, 9])).unwrap();
         let expected = "DIR/a.npy: holds 9, which is no token from 0 to 8";

@@ -131,6 +131,9 @@ pub(super) fn target_size(path: &Path, height: usize, width: usize) -> Result<(u
 fn decode(path: &Path) -> Result<DynamicImage, Error> {
     let bytes = file::read(path, MAX_FILE)?;
     let broken = |error: &dyn std::fmt::Display| damaged(path, format!("is no picture that can be read: {error}"));
+    if bytes.starts_with(b"\xff\xd8") && !ends_as_jpeg(&bytes) {
+        return Err(damaged(path, "ends in the middle of the picture"));
+    }
     let mut reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(|error| broken(&error))?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODED);
@@ -151,6 +154,15 @@ fn decode(path: &Path) -> Result<DynamicImage, Error> {
         picture.apply_orientation(orientation);
     }
     Ok(picture)
+}
+
+/// Whether the last scan of a JPEG is followed by the end of the image: decoders make up what is missing.
+fn ends_as_jpeg(bytes: &[u8]) -> bool {
+    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
+    match (last(0xda), last(0xd9)) {
+        (Some(scan), Some(end)) => scan < end,
+        (_, end) => end.is_some(),
+    }
 }
 
 type Picture<P> = ImageBuffer<P, Vec<u8>>;
@@ -251,6 +263,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_cut_jpeg_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jpg");
+        RgbImage::from_fn(64, 64, |x, y| Rgb([x as u8 * 4, y as u8 * 4, 9])).save(&path).unwrap();
+        read(&path, [3, 8, 8], &Preparation::default());
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - bytes.len() / 4]).unwrap();
+        let error = read_picture(&path, [3, 8, 8], &Preparation::default()).unwrap_err().to_string();
+        assert!(error.ends_with("ends in the middle of the picture"), "{error}");
     }
 
     #[test]

@@ -149,8 +149,11 @@ fn idx_column(port: &Port, path: &Path, preparation: &Preparation) -> Result<Col
         check_shape(port, path, &array.shape)?;
         return Column::new(&port.name, to_tensor(port, path, array)?);
     }
-    let Some(sizes) = port.ty.shape[1..].iter().map(Dim::as_fixed).collect::<Option<Vec<usize>>>() else {
-        return Err(misfit(port, path, &array.shape));
+    // A picture for a sequence: its rows, or whatever its axes are, as they stand.
+    let sizes = match port.ty.shape[1..].iter().map(Dim::as_fixed).collect::<Option<Vec<usize>>>() {
+        Some(sizes) => sizes,
+        None if check_shape(port, path, &array.shape).is_ok() => array.shape[1..].to_vec(),
+        None => return Err(misfit(port, path, &array.shape)),
     };
     preparation.check(1)?;
     let (n_examples, bytes) = fit_pictures(port, path, array, &sizes, preparation)?;
@@ -208,6 +211,8 @@ mod tests {
     use crate::data::input::tests::{port, tokens};
     use crate::data::{Batch, Dataset, Examples, Preparation, file, write_npz};
     use crate::network::Port;
+    use crate::session::TensorView;
+    use crate::types::{Dim, TensorType};
 
     fn load(dir: &Path, spec: &str, ports: &[Port]) -> Result<Examples, String> {
         let spec: Spec = spec.replace("DIR", &dir.display().to_string()).parse().unwrap();
@@ -246,6 +251,15 @@ mod tests {
         assert_eq!(shape_of(&[1, 2, 2]).unwrap(), [2, 1, 2, 2]);
         assert_eq!(shape_of(&[4]).unwrap(), [2, 4]);
         assert_eq!(shape_of(&[3, 5, 4]).unwrap(), [2, 3, 5, 4]);
+        // A picture read row by row.
+        let ty = TensorType::f32([Dim::batch(), Dim::axis("T"), Dim::fixed(2)]);
+        let rows = Port { ty, ..port("x", &[]) };
+        let examples = load(dir.path(), "idx:DIR/images,DIR/labels", &[rows, tokens("y", &[], 10)]).unwrap();
+        let mut batch = Batch::default();
+        examples.gather(&[1], &mut batch).unwrap();
+        let views = batch.views();
+        let TensorView::F32(picture) = &views[0].1 else { panic!("features") };
+        assert_eq!(picture.iter().copied().collect::<Vec<_>>(), [1.0, 0.0, 0.0, 0.0]);
         assert_eq!(shape_of(&[5]).unwrap_err(), "DIR/images: has shape [2, 2, 2], which cannot be made to fit `x`[5]");
         let ports = [port("x", &[1, 2, 2]), tokens("y", &[], 9)];
         let error = |spec: &str| load(dir.path(), spec, &ports).unwrap_err();

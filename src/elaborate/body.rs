@@ -147,7 +147,7 @@ impl<'a, 'b> Cx<'a, 'b> {
             StmtKind::Param(decls) => decls.iter().for_each(|decl| self.param(decl)),
             StmtKind::Layer { name, value } => self.instance(name, value),
             StmtKind::Bind { name, primed: true, value } if kind == DefinitionKind::Cell => {
-                self.next_value(name, value)
+                self.next_value(name, value);
             }
             StmtKind::Bind { name, primed: true, .. } => {
                 self.misplaced(

@@ -11,7 +11,7 @@ use crate::types::TensorType;
 pub(crate) fn with_gradients(graph: Graph, network: &Network, update: bool) -> Graph {
     let loss = graph.outputs.iter().find(|output| output.role == OutputRole::Loss);
     let loss = loss.expect("the caller has checked that there is a loss").value;
-    let parameters: Vec<(String, Value)> = graph
+    let mut parameters: Vec<(String, Value)> = graph
         .nodes()
         .filter_map(|(value, node)| match &node.op {
             Op::Source(source) if source.role == Role::Param => Some((source.name.clone(), value)),
@@ -19,6 +19,13 @@ pub(crate) fn with_gradients(graph: Graph, network: &Network, update: bool) -> G
         })
         .collect();
     let builder = Builder::from_graph(graph);
+    // What nothing reads may be gone already. Its gradient is 0, and weights decay all the same.
+    for parameter in &network.parameters {
+        if !parameters.iter().any(|(path, _)| *path == parameter.path) {
+            let ty = TensorType::f32(parameter.shape.iter().copied());
+            parameters.push((parameter.path.clone(), builder.source(Role::Param, &parameter.path, ty).id));
+        }
+    }
     let wrt: Vec<Value> = parameters.iter().map(|(_, value)| *value).collect();
     let mut gradients = gradient(&builder, builder.var(loss), &wrt);
     if !update {

@@ -165,11 +165,11 @@ fn depends_on(builder: &Builder, value: Value, sources: &[Value]) -> bool {
 }
 
 fn source_name(body: &Graph, at: usize) -> String {
-    let sources = body.nodes().filter_map(|(_, node)| match &node.op {
+    let mut sources = body.nodes().filter_map(|(_, node)| match &node.op {
         Op::Source(source) => Some(&source.name),
         _ => None,
     });
-    sources.skip(at).next().expect("a source for each state").clone()
+    sources.nth(at).expect("a source for each state").clone()
 }
 
 /// A part of a graph as a graph of its own.

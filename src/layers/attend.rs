@@ -94,7 +94,12 @@ pub(super) fn attend<'b>(
     let (lead, queries) = (&shape[..shape.len() - 2], &shape[shape.len() - 2]);
     let keys = &k.shape()[shape.len() - 2];
     let all = [lead, &[queries.clone(), keys.clone()]].concat();
-    let scores = matmul(fold(q), fold(k), [false, true])?.reshape(&all);
+    // One query alone is no matrix: what it meets is multiplied and added up.
+    let is_single = queries.is_one();
+    let scores = match is_single {
+        true => (q * k).sum(&[lead.len() + 1]).reshape(&all),
+        false => matmul(fold(q), fold(k), [false, true])?.reshape(&all),
+    };
     let scores = if scale == 1.0 { scores } else { scores * scale };
     let mut mask = mask;
     if causal {
@@ -109,6 +114,10 @@ pub(super) fn attend<'b>(
         mask = Some(mask.map_or(seen, |mask| mask * seen));
     }
     let weights = softmax(scores, mask, all.len() - 1);
+    if is_single {
+        let column = [lead, &[keys.clone(), Dim::ONE]].concat();
+        return Ok((weights.reshape(&column) * v).sum(&[lead.len()]));
+    }
     let folded = weights.reshape(&[product(lead), queries.clone(), keys.clone()]);
     let read = matmul(folded, fold(v), [false, false])?;
     let size = v.shape()[shape.len() - 1].clone();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::collapse::collapse_all;
+use super::collapse::{collapse_all, share};
 use super::{call, merge};
 use crate::kernel::{
     Address, Buffer, BufferInfo, Home, IntExpr, Kernel, MatMulCall, Mode, PackCall, PackMatrixCall, Program, Scalar,
@@ -19,6 +19,7 @@ pub(super) fn tighten(
     temporary: impl Fn(Buffer) -> bool,
     fixed: impl Fn(Buffer) -> bool,
 ) -> Vec<Step> {
+    detach(body);
     merge::all(body);
     merge::drop_unread(body, temporary);
     carry(body);
@@ -28,6 +29,25 @@ pub(super) fn tighten(
         }
     }
     pack(body, program, fixed)
+}
+
+/// Takes epilogues off their products again, so that they can be one with the loops that follow.
+fn detach(body: &mut Vec<Step>) {
+    let mut steps = Vec::with_capacity(body.len());
+    for step in body.drain(..) {
+        match step {
+            Step::MatMul(mut product) if product.groups == 1 => {
+                let epilogue = product.epilogue.take();
+                steps.push(Step::MatMul(product));
+                steps.extend(epilogue.map(|mut kernel| {
+                    share(&mut kernel);
+                    Step::Loop(kernel)
+                }));
+            }
+            step => steps.push(step),
+        }
+    }
+    *body = steps;
 }
 
 /// Lets products carry the loops that read them, as epilogues over each of their runs of columns.
@@ -91,8 +111,10 @@ fn runs(product: &MatMulCall, kernel: &Kernel) -> Option<usize> {
         _ => true,
     });
     // While the epilogue runs on some tiles, the product still reads its operands for others.
-    let operands = [product.a.buffer, product.b.buffer, product.c.buffer];
-    let free = kernel.stores.iter().all(|store| !operands.contains(&store.buffer));
+    // In the product's own memory, what is written is what is read at the same place.
+    let own_memory = |buffer: Buffer| buffer == product.c.buffer && n_groups > 1;
+    let is_operand = |buffer: Buffer| buffer == product.a.buffer || buffer == product.b.buffer;
+    let free = kernel.stores.iter().all(|store| !is_operand(store.buffer) && !own_memory(store.buffer));
     (own && free).then_some(n_groups)
 }
 

@@ -4,11 +4,13 @@
 //! - `merge`: products of one operand become one product: an LSTM's four gates are one matrix;
 //! - `hoist`: what depends on no state is computed before the loop, for all steps at once;
 //! - `sink` (after differentiation): what no state depends on is computed after the loop, for all steps at once; a sum
-//!   over steps, such as a weight's gradient, becomes one product.
+//!   over steps, such as a weight's gradient, becomes one product;
+//! - `rotate`: a step that would end with a product begins with it, so that the rest can be its epilogue.
 
 mod hoist;
 mod lift;
 mod merge;
+mod rotate;
 mod sink;
 mod split;
 
@@ -23,6 +25,7 @@ use crate::types::Dim;
 pub use hoist::hoist;
 use lift::Lifted;
 pub use merge::merge;
+pub use rotate::rotate;
 pub use sink::sink;
 pub use split::split;
 
@@ -47,7 +50,7 @@ pub fn after_gradient(graph: &Graph) -> Graph {
         return graph.clone();
     }
     let simple = |graph: &Graph| super::simplify(&bodies(&super::simplify(graph)));
-    simple(&sink(&simple(graph)))
+    simple(&rotate(&simple(&sink(&simple(graph)))))
 }
 
 fn has_recurrence(graph: &Graph) -> bool {
@@ -270,9 +273,7 @@ impl<'b> Loop<'b> {
                 Op::Source(source) => match position(&self.sequences, &source.name) {
                     Some(at) => recurrence.element(&source.name, self.sequences[at].1),
                     None if new.contains_key(&value) => continue,
-                    None => match self.argument(&source.name) {
-                        Lifted::Same(var) | Lifted::Each(var) => var,
-                    },
+                    None => self.argument(&source.name).var(),
                 },
                 op => {
                     let args: Vec<Var<'b>> = node.args.iter().map(|arg| new[arg]).collect();

@@ -40,7 +40,9 @@ impl Case<'_> {
         let plan = memory::plan(&scheduled.program);
         for &(batch, length) in sizes {
             let mut extents = Extents::with_batch(batch);
-            extents.set(Symbol::Axis("T".into()), length);
+            for axis in ["T", "S", "U"] {
+                extents.set(Symbol::Axis(axis.into()), length);
+            }
             let scope = Scope::new(extents.clone(), Precision::F64);
             let values = eval(graph, &|source| sample(source, &scope.extents), &scope);
             let expected = |role: OutputRole, name: &str| {

@@ -25,18 +25,20 @@ pub struct Failure {
     exit: Exit,
     /// As it is printed; empty when all has been said.
     text: String,
+    /// The errors of a source, for `--json`.
+    errors: Option<Box<serde_json::Value>>,
 }
 
 impl Failure {
     pub fn new(exit: Exit, message: impl AsRef<str>) -> Self {
-        Failure { exit, text: format!("{} {}", ERROR, message.as_ref()) }
+        Failure::rendered(exit, format!("{} {}", ERROR, message.as_ref()))
     }
     pub fn arguments(message: impl AsRef<str>) -> Self {
         Failure::new(Exit::Arguments, message)
     }
     /// With diagnostics as the renderer made them, or nothing at all.
     pub fn rendered(exit: Exit, text: impl Into<String>) -> Self {
-        Failure { exit, text: text.into() }
+        Failure { exit, text: text.into(), errors: None }
     }
     /// An error of writing to standard output.
     pub fn output(error: &io::Error) -> Self {
@@ -51,6 +53,16 @@ impl Failure {
             Error::Weights(message) => Failure::new(Exit::Input, format!("{path}: {message}")),
             error => error.into(),
         }
+    }
+
+    /// With the errors of a source as data.
+    pub fn with_errors(mut self, errors: serde_json::Value) -> Self {
+        self.errors = Some(Box::new(errors));
+        self
+    }
+    /// The errors of a source, where it is what is wrong.
+    pub fn errors(&self) -> Option<&serde_json::Value> {
+        self.errors.as_deref()
     }
 
     pub fn exit(&self) -> Exit {

@@ -45,7 +45,22 @@ fn refuse(name: &str, message: Message) -> Failure {
 }
 
 pub fn diagnostics(sources: &Sources, diagnostics: &[Diagnostic]) -> Failure {
-    Failure::rendered(Exit::Input, render(sources, diagnostics, true))
+    let errors = diagnostics.iter().map(|diagnostic| {
+        let span = diagnostic.span;
+        let (line, column) = sources.line_column(span.file, span.start);
+        let message = &diagnostic.message;
+        serde_json::json!({
+            "code": message.code.slug(),
+            "message": message.text,
+            "file": sources.name(span.file),
+            "line": line,
+            "column": column,
+            "notes": message.notes,
+            "help": message.help,
+        })
+    });
+    let errors = errors.collect::<Vec<_>>().into();
+    Failure::rendered(Exit::Input, render(sources, diagnostics, true)).with_errors(errors)
 }
 
 /// Reads and checks a network. `earlier` are the overrides of a checkpoint; the arguments' own come after them.

@@ -261,12 +261,12 @@ impl Asm {
     /// An integer of 32 bits as lane 0.
     pub(super) fn int_to_lane(&mut self, to: Ymm, from: Gpr) {
         self.note(format_args!("vmovd {to}, {from}"));
-        self.vex(false, 1, 1, to.0, 0, from.0 >> 3 == 1, false);
-        self.bytes.extend([0x6e, 0xc0 | (to.0 & 7) << 3 | from.0 & 7]);
+        self.vex(Vop("vmovd", 1, 1, 0x6e), false, [to.0, 0], (from.0 >> 3 == 1, false));
+        self.bytes.push(0xc0 | (to.0 & 7) << 3 | from.0 & 7);
     }
     /// `to = op(a, b)`; `a` is `None` for an instruction of one operand.
     pub(super) fn vector(&mut self, op: Vop, to: Ymm, a: Option<Ymm>, b: Source, immediate: Option<u8>) {
-        let Vop(name, prefix, map, opcode) = op;
+        let name = op.0;
         match (a, immediate) {
             (Some(a), Some(number)) => self.note(format_args!("{name} {to}, {a}, {b}, {number}")),
             (Some(a), None) => self.note(format_args!("{name} {to}, {a}, {b}")),
@@ -276,13 +276,11 @@ impl Asm {
         let a = a.map_or(0, |a| a.0);
         match b {
             Source::Reg(b) => {
-                self.vex(true, prefix, map, to.0, a, b.0 >> 3 == 1, false);
-                self.bytes.extend([opcode, 0xc0 | (to.0 & 7) << 3 | b.0 & 7]);
+                self.vex(op, true, [to.0, a], (b.0 >> 3 == 1, false));
+                self.bytes.push(0xc0 | (to.0 & 7) << 3 | b.0 & 7);
             }
             Source::Mem(mem) => {
-                let (base, index) = mem.high_bits();
-                self.vex(true, prefix, map, to.0, a, base, index);
-                self.bytes.push(opcode);
+                self.vex(op, true, [to.0, a], mem.high_bits());
                 self.operand(to.0, mem, usize::from(immediate.is_some()));
             }
         }
@@ -291,13 +289,15 @@ impl Asm {
     /// Shifts all lanes; `digit` is 6 to the left, 2 to the right with zeros, 4 to the right with signs.
     pub(super) fn vector_shift(&mut self, digit: u8, to: Ymm, a: Ymm, by: u8) {
         self.note(format_args!("{} /{digit} {to}, {a}, {by}", SHIFT.0));
-        self.vex(true, SHIFT.1, SHIFT.2, 0, to.0, a.0 >> 3 == 1, false);
-        self.bytes.extend([SHIFT.3, 0xc0 | digit << 3 | a.0 & 7, by]);
+        self.vex(SHIFT, true, [0, to.0], (a.0 >> 3 == 1, false));
+        self.bytes.extend([0xc0 | digit << 3 | a.0 & 7, by]);
     }
 
     // Parts of encodings.
 
-    fn vex(&mut self, is_256: bool, prefix: u8, map: u8, reg: u8, a: u8, base: bool, index: bool) {
+    /// The prefix and the opcode; `base` and `index` tell which registers of the last operand are among 8 to 15.
+    fn vex(&mut self, op: Vop, is_256: bool, [reg, a]: [u8; 2], (base, index): (bool, bool)) {
+        let Vop(_, prefix, map, opcode) = op;
         let [r, x, b] = [reg >> 3 == 1, index, base].map(|bit| u8::from(!bit));
         let last = (!a & 15) << 3 | u8::from(is_256) << 2 | prefix;
         if map == 1 && !base && !index {
@@ -305,6 +305,7 @@ impl Asm {
         } else {
             self.bytes.extend([0xc4, r << 7 | x << 6 | b << 5 | map, last]);
         }
+        self.bytes.push(opcode);
     }
     fn wide_mem(&mut self, opcode: &[u8], reg: u8, mem: Mem, after: usize) {
         let (base, index) = mem.high_bits();
@@ -333,8 +334,8 @@ impl Asm {
         };
         if index.is_some() || base == 4 {
             // The index 4, which is `rsp`, stands for none.
-            let index = index.map_or(4, |index| index.0 & 7);
-            self.bytes.extend([mode | reg | 4, 0x80 | index << 3 | base]);
+            let index = index.map_or(4 << 3, |index| 0x80 | (index.0 & 7) << 3);
+            self.bytes.extend([mode | reg | 4, index | base]);
         } else {
             self.bytes.push(mode | reg | base);
         }

@@ -28,6 +28,8 @@ pub(super) fn encode(plan: &Plan) -> Option<(Vec<u8>, String)> {
         is_masked: false,
         pins: None,
         pointers: BTreeMap::new(),
+        moving: Vec::new(),
+        is_moving: false,
     };
     coder.function();
     (coder.frame_size <= LARGEST_FRAME).then(|| coder.asm.finish())
@@ -48,6 +50,10 @@ pub(super) struct Coder<'a> {
     /// The loop whose sums are in the last registers.
     pub(super) pins: Option<Region>,
     pub(super) pointers: BTreeMap<Num, Gpr>,
+    /// Addresses that grow by so many bytes at the end of each round.
+    pub(super) moving: Vec<(Gpr, i32)>,
+    /// Whether the present loop's integers were computed before it.
+    pub(super) is_moving: bool,
 }
 
 impl Coder<'_> {

@@ -1,8 +1,10 @@
 //! Plan to code: loops and guards, whose integers lie on the stack but for the position of the vector loop, in `rbx`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::asm::*;
 use super::code::{Coder, INDEX, on_stack, pinned};
-use super::plan::{Fold, Inst, Item, Kind, Num, NumOp, Region, Run, Test, Two};
+use super::plan::{Fold, Inst, Item, Kind, Num, NumOp, Op, Region, Run, Test, Two};
 use crate::kernel::Axis;
 
 /// What holds the addresses that an innermost loop uses.
@@ -83,6 +85,9 @@ impl Coder<'_> {
         self.asm.store(counter, RAX);
         let top = self.enter(region);
         self.items(region);
+        for (reg, step) in std::mem::take(&mut self.moving) {
+            self.asm.add_number(reg, step);
+        }
         self.asm.alu_mem(Alu::Mov, RAX, counter);
         self.asm.add_number(RAX, 1);
         self.asm.store(counter, RAX);
@@ -155,7 +160,9 @@ impl Coder<'_> {
     /// The start of a round; what an innermost loop uses again and again is first brought into registers.
     fn enter(&mut self, region: Region) -> Label {
         if let &[Item::Run(run)] = self.plan.regions[region].items.as_slice() {
-            self.load_pointers(region, run);
+            let steps = self.steps(region, run);
+            self.load_pointers(region, run, steps.as_ref());
+            self.is_moving = steps.is_some();
             if let Kind::Loop { fold: Some(fold), .. } = self.plan.regions[region].kind {
                 self.pins = Some(region);
                 self.move_sums(fold, LOAD);
@@ -167,26 +174,67 @@ impl Coder<'_> {
     }
     fn leave(&mut self) {
         self.pointers.clear();
+        self.is_moving = false;
         if let Some(region) = self.pins.take() {
             self.move_sums(self.plan.fold(region), STORE);
         }
     }
-    fn load_pointers(&mut self, region: Region, run: Run) {
+    /// What each address that a loop computes grows by in a round, if these are constants, and if nothing else is
+    /// computed from the loop's counter: then the integers are computed once, and the addresses move.
+    fn steps(&self, region: Region, run: Run) -> Option<BTreeMap<Num, i32>> {
+        if !matches!(self.plan.regions[region].kind, Kind::Loop { chains: None, .. }) {
+            return None;
+        }
+        let mut steps = BTreeMap::new();
+        for &inst in &self.plan.runs[run] {
+            match inst {
+                Inst::Num(num) => _ = steps.insert(num, self.step_of(num, region)?),
+                Inst::Val(val) if matches!(self.plan.vals[val].op, Op::SplatNum(_)) => return None,
+                Inst::Val(_) | Inst::Store { .. } | Inst::Set { .. } | Inst::Accumulate(_) => {}
+            }
+        }
+        let pointers: BTreeSet<Num> = self.plan.runs[run].iter().filter_map(|&inst| self.pointer_of(inst)).collect();
+        (!steps.is_empty() && pointers.len() <= POINTERS.len()).then_some(steps)
+    }
+    fn step_of(&self, num: Num, region: Region) -> Option<i32> {
+        let data = self.plan.nums[num];
+        if data.region != region {
+            return Some(0);
+        }
+        match data.op {
+            NumOp::Counter(..) => Some(1),
+            NumOp::Add(a, b) => self.step_of(a, region)?.checked_add(self.step_of(b, region)?),
+            NumOp::Scale(a, by) => self.step_of(a, region)?.checked_mul(i32::try_from(by).ok()?),
+            _ => None,
+        }
+    }
+    fn pointer_of(&self, inst: Inst) -> Option<Num> {
+        match inst {
+            Inst::Val(val) => self.plan.vals[val].op.pointer(),
+            Inst::Store { ptr, .. } => Some(ptr),
+            Inst::Num(_) | Inst::Set { .. } | Inst::Accumulate(_) => None,
+        }
+    }
+    fn load_pointers(&mut self, region: Region, run: Run, steps: Option<&BTreeMap<Num, i32>>) {
+        for num in steps.into_iter().flat_map(|steps| steps.keys()) {
+            self.integer(*num);
+        }
+        if steps.is_none() && self.changes_registers(run) {
+            return;
+        }
         let mut free = POINTERS.iter();
         for &inst in &self.plan.runs[run] {
-            let pointer = match inst {
-                Inst::Val(val) => self.plan.vals[val].op.pointer(),
-                Inst::Store { ptr, .. } => Some(ptr),
-                Inst::Num(_) | Inst::Set { .. } | Inst::Accumulate(_) => None,
-            };
-            if let Some(num) = pointer
-                && self.plan.nums[num].region != region
+            if let Some(num) = self.pointer_of(inst)
+                && (self.plan.nums[num].region != region || steps.is_some())
                 && !self.pointers.contains_key(&num)
-                && !self.changes_registers(run)
                 && let Some(&reg) = free.next()
             {
                 self.fetch(reg, num);
                 self.pointers.insert(num, reg);
+                match steps.and_then(|steps| steps.get(&num)) {
+                    None | Some(0) => {}
+                    Some(&step) => self.moving.push((reg, step)),
+                }
             }
         }
     }

@@ -346,9 +346,10 @@ impl Plan {
         for region in self.regions.ids() {
             let work = self.work(region);
             if let Kind::Loop { chains: Some(chains), fold, .. } = &mut self.regions[region].kind {
+                // Measured: the latency of long polynomials is hidden by two vectors at once, of short ones by four.
                 *chains = match work {
-                    0..=12 => 4,
-                    13..=80 => 2,
+                    0..=40 => 4,
+                    41..=250 => 2,
                     _ => 1,
                 };
                 if let Some(fold) = fold {

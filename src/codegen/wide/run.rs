@@ -211,6 +211,7 @@ impl Coder<'_> {
 
     fn step(&mut self, frame: &mut Frame, run: Run, inst: Inst, chain: usize, operands: &[usize], at: usize) {
         match inst {
+            Inst::Num(_) if self.is_moving => {}
             Inst::Num(num) => self.integer(num),
             Inst::Val(val) => {
                 let local = self.local(frame, run, val, chain);

@@ -24,7 +24,9 @@ fn hoist_loop<'b>(parts: &Loop<'b>) -> Vec<Var<'b>> {
         let is_source = matches!(node.op, Op::Source(_));
         liftable.push(match classes[value] {
             Class::Invariant => true,
-            Class::Sequence => is_source || can_lift(&node.op, &changes) && node.args.iter().all(|&arg| liftable[arg]),
+            Class::Sequence => {
+                is_source || can_lift(&node.op, &changes, node.ty.rank()) && node.args.iter().all(|&arg| liftable[arg])
+            }
             Class::Stateful => false,
         });
         let of_args = node.args.iter().any(|&arg| classes[arg] == Class::Sequence && dear[arg]);

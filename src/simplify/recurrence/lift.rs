@@ -28,14 +28,22 @@ impl<'b> Lifted<'b> {
             Lifted::Same(var) => var.broadcast_to(&[&[steps.clone()], var.shape().as_slice()].concat()),
         }
     }
+    pub(super) fn var(self) -> Var<'b> {
+        match self {
+            Lifted::Same(var) | Lifted::Each(var) => var,
+        }
+    }
     fn changes(self) -> bool {
         matches!(self, Lifted::Each(_))
     }
 }
 
 /// Whether [`lift`] knows the operation, for arguments of which `changes` says whether they change along the steps.
-pub(super) fn can_lift(op: &Op, changes: &[bool]) -> bool {
+/// `rank` is the result's.
+pub(super) fn can_lift(op: &Op, changes: &[bool], rank: usize) -> bool {
     match op {
+        // Products of a batch have no rows to put below each other.
+        Op::MatMul(_) if rank > 2 => false,
         Op::Unary(_)
         | Op::Binary(_)
         | Op::Compare(_)
@@ -67,7 +75,7 @@ pub(super) fn can_lift(op: &Op, changes: &[bool]) -> bool {
 /// The operation for all steps. `ty` is the result's type at one step.
 pub(super) fn lift<'b>(op: &Op, args: &[Lifted<'b>], ty: &TensorType, steps: &Dim) -> Var<'b> {
     let changes: Vec<bool> = args.iter().map(|arg| arg.changes()).collect();
-    assert!(can_lift(op, &changes), "cannot be computed for all steps: {op:?}");
+    assert!(can_lift(op, &changes, ty.rank()), "cannot be computed for all steps: {op:?}");
     let all: Vec<Var<'b>> = match op {
         Op::Gather(_) | Op::MatMul(_) | Op::Convolution(_) => args
             .iter()

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::hoist::is_dear;
 use super::lift::{Lifted, Lifter, can_lift, join_first};
 use super::{Class, Loop, Wanted, position, rewrite};
-use crate::graph::{Graph, Output, OutputRole, Value, Var};
+use crate::graph::{Graph, Node, Output, OutputRole, Value, Var};
 use crate::index::IndexVec;
 use crate::kernel::{BinaryFn, Combine, UnaryFn};
 use crate::ops::{Binary, Direction, MatMul, Op, Reduce, ScatterAdd};
@@ -170,7 +170,7 @@ impl<'a, 'b> Plan<'a, 'b> {
                 continue;
             }
             let changes: Vec<bool> = node.args.iter().map(|&arg| self.classes[arg] != Class::Invariant).collect();
-            if !can_lift(&node.op, &changes) {
+            if !can_lift(&node.op, &changes, node.ty.rank()) {
                 return None;
             }
             open.extend(&node.args);
@@ -193,7 +193,7 @@ impl<'a, 'b> Plan<'a, 'b> {
                 Some(all)
             })
         };
-        match Linear::of(&node.op, &node.args, &changes) {
+        match Linear::of(node, &changes) {
             Linear::Through => all(&node.args, &|arg| self.sum_frontier(arg)),
             Linear::Operands => all(&node.args, &|arg| self.frontier(arg)),
             Linear::No => self.frontier(term),
@@ -212,8 +212,9 @@ enum Linear {
 }
 
 impl Linear {
-    fn of(op: &Op, args: &[Value], changes: &dyn Fn(Value) -> bool) -> Linear {
-        match op {
+    fn of(node: &Node, changes: &dyn Fn(Value) -> bool) -> Linear {
+        let args = &node.args;
+        match &node.op {
             Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Pad(_) | Op::Broadcast(_) | Op::Concat(_) => {
                 Linear::Through
             }
@@ -222,7 +223,7 @@ impl Linear {
             Op::Binary(Binary(BinaryFn::Mul)) if args.iter().filter(|&&arg| changes(arg)).count() == 1 => {
                 Linear::Through
             }
-            Op::MatMul(_) if args.iter().all(|&arg| changes(arg)) => Linear::Operands,
+            Op::MatMul(_) if node.ty.rank() == 2 && args.iter().all(|&arg| changes(arg)) => Linear::Operands,
             Op::Convolution(convolution)
                 if convolution.direction == Direction::WeightGrad && args.iter().all(|&arg| changes(arg)) =>
             {
@@ -253,7 +254,7 @@ impl<'b> Sums<'_, 'b> {
             let Lifted::Same(var) = self.lifter.value(term) else { unreachable!("{term} does not change") };
             var * builder.size(&self.parts.steps)
         } else {
-            match Linear::of(&node.op, &node.args, &changes) {
+            match Linear::of(node, &changes) {
                 Linear::Through => {
                     let factor = matches!(node.op, Op::Binary(Binary(BinaryFn::Mul)));
                     let args: Vec<Var<'b>> = (node.args.iter())

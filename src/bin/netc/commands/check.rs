@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::args::CheckArgs;
 use crate::clock::Clock;
 use crate::commands::emit;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::network;
 use crate::number::{Sum, bytes, formula, thousands, value};
 use crate::output::Output;
@@ -25,7 +25,14 @@ pub fn run(args: &CheckArgs, output: &mut Output) -> Result<(), Failure> {
         return output.text(emit::stage(&args.net, stage.0, args.entry.map(|entry| entry.0))?);
     }
     let mut clock = Clock::start();
-    let network = network::load(&args.net, &[], &mut clock)?;
+    let network = match network::load(&args.net, &[], &mut clock) {
+        Err(failure) if args.json && failure.errors().is_some() => {
+            let json = json!({"version": VERSION, "errors": failure.errors()});
+            output.line(serde_json::to_string_pretty(&json).expect("JSON of strings and numbers"))?;
+            return Err(Failure::rendered(Exit::Input, ""));
+        }
+        network => network?,
+    };
     clock.pass("elaborate");
     let report = Report::new(&network, args, &mut clock)?;
     if args.json {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use ndarray::{ArrayViewD, Axis};
-use netc::data::{Preparation, Resize, Tensor, file, read_input, stack, write_npy, write_npz};
+use netc::data::{Preparation, Resize, Tensor, file, is_picture, read_input, stack, write_npy, write_npz};
 use netc::error::Error;
 use netc::network::{Network, Port};
 use netc::pipeline::Entry;
@@ -34,6 +34,14 @@ pub fn run(args: &RunArgs, output: &mut Output) -> Result<(), Failure> {
     let network = network::load(&args.net, &overrides, &mut clock)?;
     clock.pass("elaborate");
     let inputs = read_inputs(&network, &args.input, &preparation(&args.pictures))?;
+    let of_pictures = given_for_pictures(&args.pictures);
+    if let Some(option) =
+        of_pictures.filter(|_| !inputs.iter().flat_map(|input| &input.paths).any(|path| is_picture(path)))
+    {
+        return Err(Failure::arguments(format!(
+            "`{option}` is for pictures; the values of arrays are taken as they are"
+        )));
+    }
     let labels = args.labels.as_deref().map(read_labels).transpose()?;
     check_output(&network, args.output.as_deref())?;
 
@@ -63,6 +71,12 @@ pub fn run(args: &RunArgs, output: &mut Output) -> Result<(), Failure> {
         note(format!("run: {:.2} ms", seconds * 1e3));
     }
     Ok(())
+}
+
+/// An option that changes pictures alone.
+pub fn given_for_pictures(args: &PictureArgs) -> Option<&'static str> {
+    let given = [("--mean", !args.mean.is_empty()), ("--std", !args.std.is_empty()), ("--invert", args.invert)];
+    given.into_iter().find(|(_, is_given)| *is_given).map(|(option, _)| option)
 }
 
 pub fn preparation(args: &PictureArgs) -> Preparation {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use netc::data::{Dataset, Vocabulary, file};
+use netc::data::{Dataset, Spec, Vocabulary, file};
 use netc::error::Error;
 use netc::network::Network;
 use netc::pipeline::Entry;
@@ -17,7 +17,7 @@ use crate::args::TrainArgs;
 use crate::clock::Clock;
 use crate::commands::feed::{Feed, Subject};
 use crate::commands::progress::{Progress, Show};
-use crate::commands::run::preparation;
+use crate::commands::run::{given_for_pictures, preparation};
 use crate::failure::{Exit, Failure};
 use crate::network::{self, Weights};
 use crate::number::duration;
@@ -55,6 +55,10 @@ pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
             );
             return Err(Failure::arguments(message));
         }
+    }
+    let holds_pictures = matches!(args.data, Spec::Idx(_));
+    if let Some(option) = given_for_pictures(&args.pictures).filter(|_| !holds_pictures) {
+        return Err(Failure::arguments(format!("`{option}` is for pictures, which only `idx:` holds")));
     }
     let preparation = preparation(&args.pictures);
     let feed = Feed::load(&subject, &args.data, args.validate.as_ref(), options.batch, &preparation)?;
