@@ -31,7 +31,7 @@ pub(crate) fn generate(seed: u64) -> String {
     let mut up_to = |low: usize, high: usize| low + random.word() as usize % (high - low + 1);
     let (n_in, n_side, n_out) = (up_to(1, 4), up_to(1, 3), up_to(1, 3));
     let mut cells = String::new();
-    let mut body = format!("  input x[T, {n_in}]\n  input side[{n_side}]\n  v0 = x -> identity\n");
+    let mut body = "  v0 = x -> identity\n".to_owned();
     let n_cells = up_to(1, 3);
     let mut finals = Vec::new();
     for number in 1..=n_cells {
@@ -78,7 +78,9 @@ pub(crate) fn generate(seed: u64) -> String {
         ),
         _ => format!("  target y[{n_out}]\n  z = v{n_cells} -> last -> dense({n_out}, tanh)\n"),
     };
-    format!("{cells}net fuzz {{\n{body}{end}  output z\n  loss mse(z, y)\n}}\n")
+    let body = body + &end;
+    let side = if body.contains("side") { format!("  input side[{n_side}]\n") } else { String::new() };
+    format!("{cells}net fuzz {{\n  input x[T, {n_in}]\n{side}{body}  output z\n  loss mse(z, y)\n}}\n")
 }
 
 fn cell(random: Random, name: &str) -> Made {
@@ -93,6 +95,9 @@ fn cell(random: Random, name: &str) -> Made {
         let _ = writeln!(cell.text, "  state {state}[{n}]{first}");
     }
     cell.known = states.clone();
+    if has_second_input {
+        cell.name("[x, w] -> dense(2, tanh)".to_owned(), 2);
+    }
     for _ in 0..cell.up_to(0, 3) {
         let n = cell.up_to(1, 4);
         let value = cell.value(n, has_second_input);
@@ -115,7 +120,10 @@ fn cell(random: Random, name: &str) -> Made {
         3 => cell.any(),
         _ => format!("{}'", states.last().expect("a state").0),
     };
-    let _ = writeln!(cell.text, "  output {output}\n}}");
+    // An input that nothing uses is an error.
+    let is_used = |text: &String| ["x ->", "x,", "x]"].iter().any(|way| text.contains(way));
+    let last = if is_used(&cell.text) || is_used(&output) { output } else { format!("[{}, x]", cell.name(output, 1)) };
+    let _ = writeln!(cell.text, "  output {last}\n}}");
     Made { text: cell.text, states, has_second_input }
 }
 
@@ -193,7 +201,7 @@ impl Cell {
             5 => format!("0.3 * ({joined} -> dense({n}, {function})) - 0.2"),
             // What nothing of the recurrence enters.
             6 => format!("x -> dense({n}, {function})"),
-            _ => format!("{function}({joined} -> dense({n}))"),
+            _ => format!("{joined} -> dense({n}) -> {function}"),
         }
     }
     /// The next value of a state, which stays small over many steps.
