@@ -373,7 +373,7 @@ fn what_needs_more_than_a_step_is_refused() {
         assert_eq!(error, format!("`layer` cannot take one step of `T` at a time: it {expected}"));
     };
     refused("reads the sequence backwards", &|net| {
-        net.output("y", net.unit("layer", "T", net.inputs["x"], None, true).0)
+        net.output("y", net.unit("layer", "T", net.inputs["x"], None, true).0);
     });
     refused("needs all steps at once", &|net| net.output("y", net.inputs["x"].mean(&[1])));
     refused("needs all steps at once", &|net| net.output("y", net.inputs["x"].max(&[1])));

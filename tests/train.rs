@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Array3};
 use netc::data::{Batch, Dataset, Examples, Tensor, split};
 use netc::session::read_notes;
 use netc::train::{End, Epoch, FitOptions, History, Step, TrainState, Watch, evaluate, fit};
@@ -173,4 +173,34 @@ fn weights_are_saved_alone_or_with_the_training() {
     for end in (0..alone.len()).step_by(7) {
         assert!(Session::with_weights(session.network().clone(), &options, &alone[..end]).is_err(), "cut at {end}");
     }
+}
+
+/// Stopped between two windows of a batch: what recurrences carry is in the checkpoint.
+#[test]
+fn an_interruption_between_windows_leaves_no_trace() {
+    let text = "net sums {\n  input x[T, 1]\n  target y[T, 1]\n  p = rnn(4) -> dense(1)\n  output p\n  loss mse(p, y)\n}\n\
+                train sums { optimizer adam(lr = 0.02)\n  clip norm(1)\n  tbptt 4 }";
+    let network = netc::check_source("sums.net", text).unwrap_or_else(|error| panic!("{error}"));
+    let x = Array3::<f32>::from_shape_fn((6, 10, 1), |(i, t, _)| ((i * 5 + t * 3) % 7) as f32 / 7.0);
+    let y = Array3::from_shape_fn((6, 10, 1), |(i, t, _)| (0..=t).map(|t| x[[i, t, 0]]).sum::<f32>());
+    let data = Examples::new([("x", Tensor::from(x.view())), ("y", Tensor::from(y.view()))]).unwrap();
+    let options = |resume| FitOptions { epochs: 2, batch: 4, seed: 3, resume };
+    let session = |seed| Session::new(network.clone(), &SessionOptions { threads: 1, seed });
+    let mut whole = session(1);
+    let expected = fit(&mut whole, &data, Some(&data), &options(None), &mut ()).unwrap();
+    // Two batches of three windows an epoch.
+    for steps in [1, 2, 3, 5, 6, 10] {
+        let mut first = session(1);
+        let begun = fit(&mut first, &data, Some(&data), &options(None), &mut StopAfter(steps)).unwrap();
+        let saved = bytes(&first, &begun.state);
+        let state = TrainState::from_notes(&read_notes(&saved).unwrap()).unwrap();
+        let mut second = session(9);
+        second.load_safetensors(&saved).unwrap();
+        let rest = fit(&mut second, &data, Some(&data), &options(Some(state)), &mut ()).unwrap();
+        assert_eq!([numbers(&begun), numbers(&rest)].concat(), numbers(&expected), "after {steps} steps");
+        for ((path, a), (_, b)) in second.parameters().zip(whole.parameters()) {
+            assert_eq!(a, b, "{path} after {steps} steps");
+        }
+    }
+    assert_eq!(expected.epochs[0].train.metrics[0].0, "gradient_norm");
 }

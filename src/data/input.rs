@@ -227,7 +227,7 @@ pub(super) mod tests {
 
     use ndarray::array;
 
-    use super::{Tensor, read_input, stack};
+    use super::{Tensor, help_of_ones, read_input, stack};
     use crate::data::npy::tests::npy;
     use crate::data::{Preparation, file, write_npz};
     use crate::network::Port;
@@ -249,6 +249,14 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn axes_of_one_are_explained() {
+        let help = |expected: &[usize], shape: &[usize]| help_of_ones(&port("x", expected), shape);
+        assert_eq!(help(&[1, 28, 28], &[28, 28]).unwrap(), "; `array.reshape(1, 28, 28)` has the same values");
+        assert_eq!(help(&[28, 28], &[5, 1, 28, 28]).unwrap(), "; `array.reshape(5, 28, 28)` has the same values");
+        assert_eq!(help(&[28, 28], &[27, 28]), None);
+    }
+
+    #[test]
     fn one_axis_more_is_a_batch() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.npy");
@@ -262,7 +270,7 @@ pub(super) mod tests {
         assert_eq!(read(&x, &path).unwrap_err(), expected);
         fs::write(&path, npy("|u1", "False", "(0, 3)", &[])).unwrap();
         assert!(read(&x, &path).is_err());
-        let expected = "DIR/a.npy: has shape [0, 3], but `y` takes [], or a batch of such";
+        let expected = "DIR/a.npy: has shape [0, 3]: it holds no values, and `y` takes [], or a batch of such";
         assert_eq!(read(&port("y", &[]), &path).unwrap_err(), expected);
         fs::write(&path, npy("|u1", "False", "(2,)", &[0, 9])).unwrap();
         let expected = "DIR/a.npy: holds 9, which is no token from 0 to 8";

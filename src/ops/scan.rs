@@ -131,7 +131,7 @@ impl Primitive for Scan {
         // h = tanh(h * w + x), forwards and backwards; of each step the state before it, too.
         let (state, weight) = (TensorType::f32([Dim::batch(), Dim::fixed(2)]), TensorType::f32([2]));
         let steps = Dim::axis("T");
-        let sequence = state.with_shape([&[steps.clone()], state.shape.as_slice()].concat());
+        let sequence = state.with_shape([std::slice::from_ref(&steps), state.shape.as_slice()].concat());
         let mut samples = Vec::new();
         for reverse in [false, true] {
             let builder = Builder::default();

@@ -149,7 +149,11 @@ mod tests {
     fn sequences_are_cut_and_all_else_stays() {
         let steps = Dim::axis("T");
         let two = Dim::fixed(2);
-        let network = network(&[("x", false, &[steps.clone()]), ("c", false, &[two]), ("y", true, &[steps])]);
+        let network = network(&[
+            ("x", false, std::slice::from_ref(&steps)),
+            ("c", false, &[two]),
+            ("y", true, std::slice::from_ref(&steps)),
+        ]);
         let windows = Windows::of(&network).unwrap().unwrap();
         let x = Array2::from_shape_fn((2, 7), |(i, t)| (10 * i + t) as f32);
         let lengths = array![7, 4];

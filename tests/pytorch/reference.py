@@ -5,7 +5,7 @@ three optimizer steps of small networks, computed by PyTorch.
     python tests/pytorch/reference.py
 
 Each case is a file NAME.net beside this script and the module that says the same in PyTorch; the figures go
-to NAME.safetensors. Names are netc's paths.
+to NAME.safetensors. Names are PyTorch's: those of recurrent modules become netc's paths when they are read.
 """
 
 import pathlib
@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.numpy import save_file
 from torch import nn
+
+from recurrent import Cells, Clipped, Library, Packed, Recurrent, Translator, Windows
 
 HERE = pathlib.Path(__file__).parent
 torch.manual_seed(20)
@@ -151,6 +153,52 @@ CASES = {
 }
 
 
+def sequence_loss(y, t):
+    return F.mse_loss(y["prediction"], t["y"]) + F.mse_loss(y["end"], t["z"])
+
+
+def packed_loss(y, t):
+    # The mean over the steps that exist.
+    exists = torch.arange(6) < PACKED[:, None]
+    return F.mse_loss(y["prediction"][exists], t["y"][exists]) + F.mse_loss(y["end"], t["z"])
+
+
+def token_loss(y, t):
+    return F.cross_entropy(y.flatten(0, 1), t["label"].flatten())
+
+
+def recurrent(kind, **how):
+    return (Recurrent(kind, **how), {"x": torch.randn(3, 6, 4)}, {"y": torch.randn(3, 6, 3), "z": torch.randn(3, 2)},
+            sequence_loss, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9))
+
+
+PACKED = torch.tensor([6, 3, 1])
+# The norms of the first two steps are beyond the limit, that of the third is within.
+CLIPPED = ({"words": tokens(7, 3, 6)}, {"label": tokens(7, 3, 6)}, token_loss,
+           lambda p: torch.optim.Adam(p, lr=0.05, eps=0.01))
+CASES |= {
+    "lstm_layers": recurrent(nn.LSTM),
+    "gru_layers": recurrent(nn.GRU),
+    "rnn_layers": recurrent(nn.RNN),
+    "relu_layers": recurrent(nn.RNN, nonlinearity="relu"),
+    "packed": (Packed(), {"x": torch.randn(3, 6, 4), "T": PACKED},
+               {"y": torch.randn(3, 6, 3), "z": torch.randn(3, 2)}, packed_loss,
+               lambda p: torch.optim.SGD(p, lr=0.1)),
+    "cells": (Cells(), {"x": torch.randn(3, 6, 4), "frames": torch.randn(3, 6, 2, 5, 4)},
+              {"y": torch.randn(3, 6, 3), "z": torch.randn(3, 2), "w": torch.randn(3, 1, 5, 4)},
+              lambda y, t: sequence_loss(y, t) + F.mse_loss(y["pictures"], t["w"]),
+              lambda p: torch.optim.SGD(p, lr=0.1)),
+    "clip_norm": (Clipped(), *CLIPPED, lambda p: nn.utils.clip_grad_norm_(p, 0.17)),
+    "clip_value": (Clipped(), *CLIPPED, lambda p: nn.utils.clip_grad_value_(p, 0.005)),
+    "library": (Library(), {"x": torch.randn(3, 6, 4), "frames": torch.randn(3, 6, 1, 6, 5)},
+                {"y": torch.randn(3, 6, 3), "z": torch.randn(3, 2), "w": torch.randn(3, 6, 1, 6, 5)},
+                lambda y, t: sequence_loss(y, t) + F.mse_loss(y["pictures"], t["w"]),
+                lambda p: torch.optim.SGD(p, lr=0.1)),
+    "translator": (Translator(), {"source": torch.randn(3, 6, 4), "prefix": torch.randn(3, 5, 3), "S": PACKED},
+                   {"label": tokens(7, 3, 5)}, token_loss, lambda p: torch.optim.SGD(p, lr=0.1)),
+}
+
+
 def array(tensor):
     tensor = tensor.detach()
     kind = np.float32 if tensor.dtype.is_floating_point else np.int32
@@ -163,12 +211,14 @@ def parameter(name, tensor):
 
 
 def main():
-    for name, (module, inputs, targets, loss_of, optimizer_of) in CASES.items():
+    for name, (module, inputs, targets, loss_of, optimizer_of, *clip) in CASES.items():
         figures = {f"input.{key}": array(value) for key, value in (inputs | targets).items()}
         state = lambda: {key: value for key, value in module.state_dict().items() if "num_batches" not in key}
         figures |= {f"before.{key}": parameter(key, value) for key, value in state().items()}
         module.eval()
-        figures["inference"] = array(module(*inputs.values()))
+        outputs = module(*inputs.values())
+        outputs = outputs if isinstance(outputs, dict) else {"": outputs}
+        figures |= {f"inference.{key}".removesuffix("."): array(value) for key, value in outputs.items()}
         module.train()
         optimizer = optimizer_of(module.parameters())
         for step in range(3):
@@ -179,10 +229,37 @@ def main():
             if step == 0:
                 gradients = dict(module.named_parameters())
                 figures |= {f"gradient.{key}": parameter(key, p.grad) for key, p in gradients.items()}
+            for clipping in clip:
+                norm = clipping(module.parameters())
+                if norm is not None:
+                    figures[f"norm.{step}"] = array(norm)
             optimizer.step()
         figures |= {f"after.{key}": parameter(key, value) for key, value in state().items()}
         save_file(figures, HERE / f"{name}.safetensors")
         print(name, {key: float(figures[key][0]) for key in figures if key.startswith("loss")})
 
 
+def windows():
+    module, words, labels = Windows(), tokens(7, 3, 6), tokens(7, 3, 6)
+    figures = {"input.words": array(words), "input.label": array(labels)}
+    figures |= {f"before.{key}": array(value) for key, value in module.state_dict().items()}
+    states = (None, None)
+    for window in range(2):
+        module.zero_grad()
+        part = slice(3 * window, 3 * window + 3)
+        logits, states = module(words[:, part], states)
+        loss = token_loss(logits, {"label": labels[:, part]})
+        loss.backward()
+        figures[f"window.{window}.inference"] = array(logits)
+        figures[f"window.{window}.loss"] = array(loss.reshape(1))
+        figures |= {f"window.{window}.gradient.{key}": array(p.grad) for key, p in module.named_parameters()}
+        (h, c), end = states
+        for layer in range(2):
+            figures[f"window.{window}.state.stack.lstm1.{layer + 1}.h"] = array(h[layer])
+            figures[f"window.{window}.state.stack.lstm1.{layer + 1}.c"] = array(c[layer])
+        figures[f"window.{window}.state.top.h"] = array(end[0])
+    save_file(figures, HERE / "windows.safetensors")
+
+
 main()
+windows()

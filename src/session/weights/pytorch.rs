@@ -186,7 +186,10 @@ fn add_gates(
     if state.0 != n || state.1 != n {
         return Err(wrong(format!("its matrices are of {n} and of {} features", state.0)));
     }
+    // Modules without biases have neither.
+    let has_biases = theirs.keys().any(|kind| kind.starts_with("bias"));
     let bias = |kind: &str| match theirs.get(kind) {
+        None if has_biases => Err(wrong(format!("it has no `{kind}` of layer {}", part.layer))),
         None => Ok(vec![0.0; n * cell.n_gates]),
         Some(tensor) if tensor.shape() == [n * cell.n_gates] => Ok(values(tensor)),
         Some(tensor) => Err(wrong(format!("its `{kind}` has shape {:?}, not [{}]", tensor.shape(), n * cell.n_gates))),

@@ -25,7 +25,7 @@ impl<'b> Lifted<'b> {
     pub(super) fn at_all(self, steps: &Dim) -> Var<'b> {
         match self {
             Lifted::Each(var) => var,
-            Lifted::Same(var) => var.broadcast_to(&[&[steps.clone()], var.shape().as_slice()].concat()),
+            Lifted::Same(var) => var.broadcast_to(&[std::slice::from_ref(steps), var.shape().as_slice()].concat()),
         }
     }
     pub(super) fn var(self) -> Var<'b> {
@@ -86,7 +86,7 @@ pub(super) fn lift<'b>(op: &Op, args: &[Lifted<'b>], ty: &TensorType, steps: &Di
         _ => args.iter().map(|arg| arg.at_all(steps)).collect(),
     };
     let builder = all[0].builder;
-    let lead = |shape: &[Dim]| [&[steps.clone()], shape].concat();
+    let lead = |shape: &[Dim]| [std::slice::from_ref(steps), shape].concat();
     let op: Op = match op {
         Op::Reduce(reduce) => {
             let axes = reduce.axes.iter().map(|axis| axis + 1).collect();

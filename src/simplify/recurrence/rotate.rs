@@ -11,7 +11,7 @@ use crate::types::Dim;
 
 /// Carries `p` instead of `s`, where `s' = p @ W` with `W` the same at every step and `s` begins as 0.
 pub fn rotate(graph: &Graph) -> Graph {
-    rewrite(graph, |parts| rotate_loop(parts))
+    rewrite(graph, rotate_loop)
 }
 
 /// A state whose next value is a product.

@@ -14,7 +14,7 @@ use crate::types::Dim;
 /// Moves what no state depends on after the loops of all recurrences. A state that only adds up becomes a sum over all
 /// steps: that of products is one product.
 pub fn sink(graph: &Graph) -> Graph {
-    rewrite(graph, |parts| sink_loop(parts))
+    rewrite(graph, sink_loop)
 }
 
 fn sink_loop(mut parts: Loop<'_>) -> Vec<Var<'_>> {

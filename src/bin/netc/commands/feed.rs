@@ -44,7 +44,12 @@ impl Subject {
         }
         let has = has.map_or_else(|| "any tokens".to_owned(), |has| format!("{has} tokens"));
         let of = known.map_or_else(|| path.display().to_string(), |_| "the text of the checkpoint".to_owned());
-        let help = if is_set { format!("`--set vocab={n}` mends it") } else { format!("write `token({n})`") };
+        let help = match is_set {
+            true => format!("`--set vocab={n}` mends it"),
+            false => {
+                format!("write `token({n})`, or give the network a parameter `vocab` that `--set vocab={n}` can set")
+            }
+        };
         let message = format!("`{}` takes {has}, but {of} has {n} different characters; {help}", ports.input.name);
         Err(Failure::new(Exit::Input, message))
     }
