@@ -1,220 +1,136 @@
-//! Network: a checked network, what `elaborate` makes of a file and all later stages start from.
+//! From a file to a checked network, and from a network to a session: what several commands begin with.
 
-use crate::diag::Span;
-use crate::graph::{Graph, OutputRole};
-use crate::types::{Dim, TensorType};
+use std::path::{Path, PathBuf};
 
-/// Everything known about one `net`. Nothing after it can fail on a user's input.
-#[derive(Debug, Clone)]
-pub struct Network {
-    pub name: String,
-    /// Inputs first, then targets, each in the order written.
-    pub ports: Vec<Port>,
-    /// In the order of first use.
-    pub parameters: Vec<Parameter>,
-    /// What changes in training but has no gradient: running statistics.
-    pub states: Vec<StateVariable>,
-    /// One entry for each layer used, in the order of the flow.
-    pub layers: Vec<LayerUse>,
-    /// The network as it infers: dropout is the identity, normalization uses running statistics.
-    /// Its outputs are the network's outputs, then the loss and the metrics where the file has them.
-    pub inference: Graph,
-    /// The network as it trains: the same outputs, and an update for each state. The key of its random
-    /// numbers is the source [`KEY`].
-    pub training: Graph,
-    /// The names of the sequence axes, in the order of the file. The graphs read the mask of each as a source of the
-    /// role `Mask`, where a length may matter.
-    pub axes: Vec<String>,
-    /// What `train NAME { }` says, with defaults and overrides.
-    pub settings: TrainSettings,
-    /// What `generate NAME { }` says, when the file has it.
-    pub generate: Option<Generate>,
-    /// The overrides that were used, for the checkpoint: `hidden=256`.
-    pub overrides: Vec<(String, String)>,
-}
+use netc::data::file;
+use netc::diag::{Code, Diagnostic, Message, Sources, render::render};
+use netc::elaborate;
+use netc::error::Error;
+use netc::network::Network;
+use netc::pipeline::{self, Observer};
+use netc::session::{Session, SessionOptions, read_notes};
+use netc::syntax::decode;
 
-impl Network {
-    /// Whether it can be trained and evaluated.
-    pub fn has_loss(&self) -> bool {
-        self.inference.outputs.iter().any(|output| output.role == OutputRole::Loss)
+use crate::args::NetArgs;
+use crate::failure::{Exit, Failure};
+
+/// A description of a network is small.
+const MAX_SOURCE: u64 = 16 << 20;
+/// The name of standard input in messages.
+const STDIN: &str = "<stdin>";
+
+/// The text of a file, or of standard input for `-`, and the name it has in messages.
+pub fn read_source(path: &str) -> Result<(String, String), Failure> {
+    let (name, bytes) = if path == "-" {
+        let mut bytes = Vec::new();
+        let stdin = std::io::Read::take(std::io::stdin(), MAX_SOURCE + 1);
+        std::io::Read::read_to_end(&mut { stdin }, &mut bytes)
+            .map_err(|error| file::failed(Path::new(STDIN), &error))?;
+        (STDIN, bytes)
+    } else {
+        (path, file::read(Path::new(path), MAX_SOURCE)?)
+    };
+    match decode(&bytes) {
+        Ok(text) => Ok((name.to_owned(), text.to_owned())),
+        Err(message) => Err(refuse(name, message)),
     }
 }
 
-/// The name of the source that holds the two words of the random numbers' key: seed and step.
-pub const KEY: &str = "key";
-/// The name of the source that holds the learning rate.
-pub const LEARNING_RATE: &str = "lr";
-/// The name of the source that holds the number of the training step, from 1.
-pub const STEP: &str = "step";
-
-/// The name of the metric of a training step that is the gradients' global L2 norm before they are clipped by it.
-pub const GRADIENT_NORM: &str = "gradient_norm";
-
-/// An input or target of the network.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Port {
-    pub name: String,
-    pub is_target: bool,
-    /// With the batch axis first.
-    pub ty: TensorType,
-    /// For tokens, how many there are; values are checked against it before a call.
-    pub vocabulary: Option<usize>,
+/// A message about a file as a whole.
+fn refuse(name: &str, message: Message) -> Failure {
+    let mut sources = Sources::new();
+    let id = sources.add(name, "");
+    let diagnostic = message.at_file(id);
+    diagnostics(&sources, &[diagnostic])
 }
 
-/// A trained tensor.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Parameter {
-    /// Its stable path: `stage2.basic1.conv1.weight`.
-    pub path: String,
-    pub shape: Vec<usize>,
-    pub initial: Initial,
-    /// Whether weight decay applies: to matrices and kernels, and, as the field's optimizers do, to all else too.
-    pub span: Option<Span>,
+pub fn diagnostics(sources: &Sources, diagnostics: &[Diagnostic]) -> Failure {
+    let errors = diagnostics.iter().map(|diagnostic| {
+        let span = diagnostic.span;
+        let (line, column) = sources.line_column(span.file, span.start);
+        let message = &diagnostic.message;
+        serde_json::json!({
+            "code": message.code.slug(),
+            "message": message.text,
+            "file": sources.name(span.file),
+            "line": line,
+            "column": column,
+            "notes": message.notes,
+            "help": message.help,
+        })
+    });
+    let errors = errors.collect::<Vec<_>>().into();
+    Failure::rendered(Exit::Input, render(sources, diagnostics, true)).with_errors(errors)
 }
 
-/// How a parameter gets its first values; fans are of the tensor that it belongs to.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Initial {
-    Constant(f64),
-    /// Written out in the file, row-major.
-    Values(Vec<f64>),
-    Uniform {
-        low: f64,
-        high: f64,
-    },
-    Normal {
-        mean: f64,
-        deviation: f64,
-    },
-    /// Blocks of columns of a matrix: how many columns, and how they begin.
-    Columns(Vec<(usize, Initial)>),
-    /// A matrix with orthonormal rows or columns, times `gain` (Saxe et al. 2013).
-    Orthogonal {
-        gain: f64,
-    },
+/// Reads and checks a network. `earlier` are the overrides of a checkpoint; the arguments' own come after them.
+pub fn load(args: &NetArgs, earlier: &[(String, String)], observer: &mut dyn Observer) -> Result<Network, Failure> {
+    let (name, text) = read_source(&args.file)?;
+    let mut sources = Sources::new();
+    let root = sources.add(name, text);
+    let is_given = |name: &String| args.set.iter().any(|(given, _)| given == name);
+    let overrides = earlier.iter().filter(|(name, _)| !is_given(name)).chain(&args.set).cloned().collect();
+    let options = elaborate::Options { net: args.net.clone(), overrides };
+    let mut loader = |path: &str, from: &str| import(path, from);
+    let network = pipeline::check(&mut sources, root, &mut loader, &options, observer);
+    network.map_err(|error| match error {
+        Error::Source { diagnostics: list, .. } => diagnostics(&sources, &list),
+        error => error.into(),
+    })
 }
 
-/// A tensor that a training step replaces without a gradient.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StateVariable {
-    pub path: String,
-    pub shape: Vec<usize>,
-    pub initial: f64,
-}
-
-/// A row of `netc check`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerUse {
-    pub path: String,
-    /// As written, without arguments: `conv3x3`, `maxpool2x2`, `basic`.
-    pub kind: String,
-    /// The output's shape without the batch axis.
-    pub shape: Vec<Dim>,
-    pub n_parameters: usize,
-    /// Multiply-accumulates for one member of the batch; a named size stands for itself.
-    pub multiply_accumulates: Dim,
-    /// Bytes of its output for one member of the batch.
-    pub activation_bytes: Dim,
-    /// The size formula worked with its numbers: `floor((224 + 2*1 - 3) / 1) + 1 = 224`.
-    pub explanation: Vec<String>,
-    pub span: Span,
-}
-
-/// What `train NAME { }` may say.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TrainSettings {
-    pub optimizer: Optimizer,
-    pub schedule: Schedule,
-    pub clip: Option<Clip>,
-    pub batch: usize,
-    pub epochs: usize,
-    pub seed: u64,
-    /// Steps between cuts of the gradient; for recurrent networks.
-    pub tbptt: Option<usize>,
-}
-
-/// What `generate NAME { }` says: how the network writes a sequence, each step from those before.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Generate {
-    /// The input that what was drawn is fed to: `text` of `feed text <- sample(logits)`.
-    pub input: String,
-    /// The output that it is drawn from: scores for each token.
-    pub output: String,
-    pub draw: Draw,
-    /// Ends after this token.
-    pub until: Option<usize>,
-    /// Ends after so many steps.
-    pub length: usize,
-}
-
-/// How a token is chosen from scores.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Draw {
-    /// The greatest.
-    ArgMax,
-    /// From `softmax(scores / temperature)`, of the `top_k` greatest alone where that is said.
-    Sample { temperature: f64, top_k: Option<usize> },
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Optimizer {
-    Sgd { lr: f64, momentum: f64, nesterov: bool, weight_decay: f64 },
-    Adam { lr: f64, beta1: f64, beta2: f64, epsilon: f64, weight_decay: f64, decoupled: bool },
-    RmsProp { lr: f64, alpha: f64, epsilon: f64, momentum: f64, weight_decay: f64 },
-    AdaGrad { lr: f64, epsilon: f64, weight_decay: f64 },
-}
-
-impl Optimizer {
-    /// As the file calls it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Optimizer::Sgd { .. } => "sgd",
-            Optimizer::Adam { decoupled: true, .. } => "adamw",
-            Optimizer::Adam { decoupled: false, .. } => "adam",
-            Optimizer::RmsProp { .. } => "rmsprop",
-            Optimizer::AdaGrad { .. } => "adagrad",
-        }
+/// The text of an import: its path is relative to the file that imports it.
+fn import(path: &str, from: &str) -> Result<String, Message> {
+    let whole = if from == STDIN { PathBuf::from(path) } else { Path::new(from).with_file_name(path) };
+    // A pipe would be waited for without end.
+    if std::fs::metadata(&whole).is_ok_and(|metadata| !metadata.is_file()) {
+        let message = Message::new(Code::ImportNotFound, format!("`{path}` cannot be imported: it is no file"));
+        return Err(message.note(format!("looked for `{}`", whole.display())));
     }
-    pub fn lr(&self) -> f64 {
-        match self {
-            Optimizer::Sgd { lr, .. }
-            | Optimizer::Adam { lr, .. }
-            | Optimizer::RmsProp { lr, .. }
-            | Optimizer::AdaGrad { lr, .. } => *lr,
-        }
+    let bytes = file::read(&whole, MAX_SOURCE).map_err(|error| {
+        let reason = match error {
+            Error::File { message, .. } => message,
+            error => error.to_string(),
+        };
+        Message::new(Code::ImportNotFound, format!("`{path}` cannot be imported: {reason}"))
+            .note(format!("looked for `{}`", whole.display()))
+    })?;
+    decode(&bytes).map(str::to_owned)
+}
+
+/// A file of weights, and what stands beside them.
+pub struct Weights {
+    pub path: String,
+    pub bytes: Vec<u8>,
+    pub notes: std::collections::BTreeMap<String, String>,
+}
+
+impl Weights {
+    pub fn read(path: &str) -> Result<Self, Failure> {
+        let bytes = file::read(Path::new(path), u64::MAX - 1)?;
+        let notes = read_notes(&bytes).map_err(|error| Failure::in_file(path, error))?;
+        Ok(Weights { path: path.to_owned(), bytes, notes })
+    }
+    /// What was set when they were trained.
+    pub fn overrides(&self) -> Vec<(String, String)> {
+        let set =
+            self.notes.iter().filter_map(|(key, value)| Some((key.strip_prefix("set.")?.to_owned(), value.clone())));
+        set.collect()
     }
 }
 
-/// How the learning rate changes, epoch by epoch, after a linear warm-up.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Schedule {
-    Constant,
-    Step {
-        every: usize,
-        factor: f64,
-    },
-    Exponential {
-        factor: f64,
-    },
-    Cosine {
-        epochs: usize,
-        floor: f64,
-    },
-    /// Linear from 0 over so many epochs, then constant.
-    WarmUp {
-        epochs: usize,
-    },
-    /// By `factor` when the validation loss has not improved for `patience` epochs.
-    Plateau {
-        factor: f64,
-        patience: usize,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Clip {
-    /// All gradients are scaled so that their global L2 norm is at most this.
-    Norm(f64),
-    /// Each element is kept within plus and minus this.
-    Value(f64),
+/// A session with these weights, or with initial values.
+pub fn session(
+    network: Network,
+    weights: Option<&Weights>,
+    seed: u64,
+    threads: Option<usize>,
+) -> Result<Session, Failure> {
+    let mut options = SessionOptions { seed, ..SessionOptions::default() };
+    options.threads = threads.unwrap_or(options.threads);
+    match weights {
+        None => Ok(Session::new(network, &options)),
+        Some(weights) => Session::with_weights(network, &options, &weights.bytes)
+            .map_err(|error| Failure::in_file(&weights.path, error)),
+    }
 }

@@ -159,7 +159,7 @@ fn the_library_example_is_one() {
     let example = blocks.iter().find(|block| block.marks == ["rust"]).expect("README.md shows the library");
     let lines: Vec<&str> = example.text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     assert!(lines.len() < 20, "{} lines", lines.len());
-    for name in ["src/lib.rs", "examples/library.rs"] {
+    for name in ["compiler/src/lib.rs", "examples/library.rs"] {
         let text = read(name);
         let mut rest = text.lines().map(|line| line.trim_start_matches("//!").trim());
         for line in &lines {

@@ -4,6 +4,7 @@
 //! or called from code made in memory. Its parts:
 //!
 //! - [`abi`]: the contract with generated code, one table of `extern "C"` symbols and their descriptors;
+//! - [`artifact`]: compiled networks outside of the compiler, their instances and C interface;
 //! - [`math`]: `exp`, `log`, `tanh`, `sigmoid` and `erf`, defined once over [`math::Arith`];
 //! - [`rng`]: random numbers as a pure function of a key, a stream and an index;
 //! - [`threads`]: fork-join over fixed chunks, so that a result never depends on the number of threads;
@@ -21,6 +22,7 @@
 //! ```
 
 pub mod abi;
+pub mod artifact;
 pub mod kernels;
 pub mod math;
 pub mod rng;

@@ -23,7 +23,7 @@ pub(crate) fn formatted(source: &str) -> String {
 /// `docs/layers.md`
 pub(crate) fn layers() -> String {
     let mut page = String::from(
-        "<!-- Generated from src/layers by tests/docs.rs: UPDATE_EXPECT=1 cargo test --test docs -->\n\
+        "<!-- Generated from compiler/src/layers by tests/docs.rs: UPDATE_EXPECT=1 cargo test --test docs -->\n\
          # Layers, losses and metrics\n\n\
          Everything the library has, with its arguments, shapes, formula and source. `netc layers NAME` prints the same \
          for one of them. How layers are written and combined is in [language.md](language.md).\n\n\
@@ -55,7 +55,7 @@ pub(crate) fn layers() -> String {
         }
         if class == Class::Layer {
             page.push_str(
-                "\n## Recurrent layers\n\nCells, written in the language itself: `src/library` has their files, which \
+                "\n## Recurrent layers\n\nCells, written in the language itself: `compiler/src/library` has their files, which \
                  `netc layers NAME` prints. A cell in a user's file is neither slower nor faster, and one of the same \
                  name takes the place of the library's. They run along the last sequence axis.\n",
             );
@@ -133,7 +133,7 @@ fn preset(preset: &Preset) -> String {
 /// `docs/errors.md`, with a case from `ui` for each error.
 pub(crate) fn errors(ui: &Path) -> String {
     let mut page = String::from(
-        "<!-- Generated from src/diag/code.rs and tests/ui by tests/docs.rs: UPDATE_EXPECT=1 cargo test --test docs -->\n\
+        "<!-- Generated from compiler/src/diag/code.rs and tests/ui by tests/docs.rs: UPDATE_EXPECT=1 cargo test --test docs -->\n\
          # Error codes\n\n\
          Every error that a network's text can have, with its meaning and a real message. `netc explain CODE` prints the \
          meaning; codes do not change from version to version.\n\n",

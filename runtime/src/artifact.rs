@@ -1,0 +1,5 @@
+//! Compiled networks outside of the compiler: instances of what an object file holds, and the C interface to them.
+
+pub mod codec;
+pub mod description;
+pub mod raw;
