@@ -60,46 +60,102 @@
 //! Steps 3 to 7 run once for each [`Entry`] when it is first used. `ARCHITECTURE.md` tells where everything is and why.
 //! The modules of these steps are public for the tests of this repository only, are hidden here, and change freely.
 
+#![cfg_attr(
+    not(feature = "internals"),
+    allow(dead_code, unreachable_pub, unused_imports, reason = "what the tests alone reach")
+)]
+
 pub mod data;
 pub mod diag;
 pub mod error;
-pub mod layers;
+#[macro_use]
+mod inputs;
 pub mod library;
+mod net;
 pub mod network;
-pub mod pipeline;
 pub mod session;
 pub mod train;
 pub mod types;
 
+#[cfg(not(feature = "internals"))]
+mod autodiff;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod autodiff;
+#[cfg(not(feature = "internals"))]
+mod codegen;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod codegen;
+#[cfg(not(feature = "internals"))]
+mod elaborate;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod elaborate;
+#[cfg(not(feature = "internals"))]
+mod entries;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod entries;
+#[cfg(not(feature = "internals"))]
+mod graph;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod graph;
+#[cfg(not(feature = "internals"))]
+mod index;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod index;
+#[cfg(not(feature = "internals"))]
+mod interp;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod interp;
+#[cfg(not(feature = "internals"))]
+mod kernel;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod kernel;
+#[cfg(not(feature = "internals"))]
+mod layers;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod layers;
+#[cfg(not(feature = "internals"))]
+mod memory;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod memory;
+#[cfg(not(feature = "internals"))]
+mod ops;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod ops;
+#[cfg(not(feature = "internals"))]
+mod pipeline;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod pipeline;
+#[cfg(not(feature = "internals"))]
+mod schedule;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod schedule;
+#[cfg(not(feature = "internals"))]
+mod simplify;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod simplify;
+#[cfg(not(feature = "internals"))]
+mod syntax;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod syntax;
 
 pub use error::Error;
+pub use net::Net;
 pub use network::Network;
-pub use pipeline::{Entry, check_source};
+pub use pipeline::{Entry, Observer, Stage, check_source};
 pub use session::{Generator, Outputs, Session, SessionOptions, TensorView};
 pub use train::{FitOptions, History, fit};

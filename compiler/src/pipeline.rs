@@ -5,7 +5,7 @@ use std::fmt;
 use crate::codegen::{self, CompiledProgram};
 use crate::diag::{Code, FileId, Message, Sources};
 use crate::elaborate::{self, Loader, elaborate};
-use crate::entries::{self, with_gradients, with_norms};
+use crate::entries::{self, apply, with_gradients, with_norms};
 pub use crate::entries::{Entry, Variant};
 use crate::error::Error;
 use crate::graph::Graph;
@@ -173,7 +173,8 @@ pub fn entry_graph(network: &Network, variant: impl Into<Variant>, observer: &mu
     let graph = recurrence::before_gradient(&graph);
     let graph = match variant.entry {
         Entry::Forward | Entry::Evaluate | Entry::Begin | Entry::Step => graph,
-        Entry::Gradients => with_gradients(graph, network, false),
+        Entry::Gradients | Entry::Backward => with_gradients(graph, network, false),
+        Entry::Apply => apply(network),
         Entry::Flow => with_norms(&graph),
         Entry::TrainStep => with_gradients(graph, network, true),
     };

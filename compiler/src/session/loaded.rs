@@ -1,12 +1,13 @@
 //! One compiled entry of a session: its frame, and a call through it.
 #![expect(unsafe_code, reason = "generated code is called with a frame of addresses")]
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, ArrayViewMutD, IxDyn};
 
 use super::inputs::Bound;
 use super::memory::Aligned;
 use super::{Outputs, Session};
 use crate::error::Error;
+use crate::graph::OutputRole;
 use crate::kernel::{Home, Program};
 use crate::memory::Placement;
 use crate::network::{LEARNING_RATE, Network, STEP};
@@ -33,15 +34,22 @@ impl Loaded {
         Loaded { compiled, placed: None, prepared: Aligned::default(), prepared_version: 0, frame }
     }
 
-    pub(super) fn call(&mut self, session: &mut Session, bound: Bound<'_>) -> Result<Outputs, Error> {
+    /// Runs the entry; outputs that `into` names are written there.
+    pub(super) fn call(
+        &mut self,
+        session: &mut Session,
+        bound: Bound<'_>,
+        into: &mut [(&str, ArrayViewMutD<'_, f32>)],
+    ) -> Result<Outputs, Error> {
         self.require(&session.network, &bound)?;
         self.require_windows(&bound.extents)?;
+        self.require_fitting(&bound.extents, into)?;
         session.states.prepare(&self.compiled, &bound.extents, &session.tensors)?;
         self.place(session, bound.extents.clone());
         let (extents, _) = self.placed.as_ref().expect("placed above");
 
         let program = &self.compiled.scheduled.program;
-        let mut outputs: Vec<ArrayD<f32>> = Vec::new();
+        let mut outputs: Vec<(OutputRole, String, ArrayD<f32>)> = Vec::new();
         // The words of the key and the rates must outlive the call too.
         let mut key = [session.seed as u32 ^ (session.seed >> 32) as u32, session.step as u32];
         let mut rates = [session.learning_rate as f32, (session.step + 1) as f32];
@@ -69,11 +77,15 @@ impl Loaded {
                     };
                     stored.values.address()
                 }
-                SlotKind::Output(_) => {
-                    outputs.push(ArrayD::zeros(IxDyn(&slot.ty.eval(extents))));
-                    let array = outputs.last_mut().expect("pushed above");
-                    array.as_mut_ptr().expose_provenance() as u64
-                }
+                SlotKind::Output(role) => match destination(into, slot).filter(|array| array.is_standard_layout()) {
+                    Some(array) => array.as_mut_ptr().expose_provenance() as u64,
+                    None => {
+                        let mut array: ArrayD<f32> = ArrayD::zeros(IxDyn(&slot.ty.eval(extents)));
+                        let address = array.as_mut_ptr().expose_provenance() as u64;
+                        outputs.push((role, slot.name.clone(), array));
+                        address
+                    }
+                },
             };
             self.frame[program.buffer_word(slot.buffer)] = address;
         }
@@ -90,11 +102,28 @@ impl Loaded {
         // what is in use at the same time. `&mut self` and `&mut Session` keep everyone else away.
         unsafe { self.compiled.code.run(&mut self.frame) };
 
-        let roles = self.compiled.scheduled.slots.iter().filter_map(|slot| match slot.kind {
-            SlotKind::Output(role) => Some((role, slot.name.clone())),
-            SlotKind::Source(_) => None,
+        // What could not be written in place.
+        outputs.retain(|(role, name, array)| {
+            let is_output = *role == OutputRole::Output;
+            let place = into.iter_mut().find(|(known, _)| is_output && known == name);
+            place.map(|(_, place)| place.assign(array)).is_none()
         });
-        Ok(Outputs { values: roles.zip(outputs).map(|((role, name), array)| (role, name, array)).collect() })
+        Ok(Outputs { values: outputs })
+    }
+
+    /// Every array of the caller's is one of an output, and of its shape.
+    fn require_fitting(&self, extents: &Extents, into: &[(&str, ArrayViewMutD<'_, f32>)]) -> Result<(), Error> {
+        for (name, array) in into {
+            let is_named = |slot: &&Slot| slot.kind == SlotKind::Output(OutputRole::Output) && slot.name == *name;
+            let Some(slot) = self.compiled.scheduled.slots.iter().find(is_named) else {
+                return Err(Error::Input(format!("the network has no output `{name}`")));
+            };
+            let (expected, found) = (slot.ty.eval(extents), array.shape());
+            if expected != found {
+                return Err(Error::Input(format!("the output `{name}` has shape {expected:?}, not {found:?}")));
+            }
+        }
+        Ok(())
     }
 
     /// Everything the entry reads must be there: inputs and targets, then what tells lengths.
@@ -159,4 +188,13 @@ impl Loaded {
             self.frame[program.buffer_word(buffer)] = base + placement.offsets[buffer] as u64;
         }
     }
+}
+
+/// The caller's array for a slot.
+fn destination<'i, 'a>(
+    into: &'i mut [(&str, ArrayViewMutD<'a, f32>)],
+    slot: &Slot,
+) -> Option<&'i mut ArrayViewMutD<'a, f32>> {
+    let is_output = slot.kind == SlotKind::Output(OutputRole::Output);
+    into.iter_mut().find(|(name, _)| is_output && *name == slot.name).map(|(_, array)| array)
 }
