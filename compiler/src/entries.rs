@@ -42,6 +42,7 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// As `netc emit --entry` takes it.
     pub fn name(self) -> &'static str {
         match self {
             Entry::Forward => "forward",

@@ -64,7 +64,7 @@
     not(feature = "internals"),
     allow(dead_code, unreachable_pub, unused_imports, reason = "what the tests alone reach")
 )]
-
+#![warn(missing_docs)]
 pub mod data;
 pub mod diag;
 pub mod error;

@@ -27,17 +27,26 @@ pub struct CompiledEntry {
 /// The stages between text and code, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
+    /// What was written.
     Ast,
+    /// What the entry computes.
     Graph,
+    /// With the backward pass and the optimizer's step.
     Backward,
+    /// After algebra, folding and common subexpressions.
     Simplified,
+    /// Loop nests and library calls.
     Kernels,
+    /// When each buffer lives.
     Plan,
+    /// Cranelift's intermediate code.
     Clif,
+    /// This machine's code.
     Asm,
 }
 
 impl Stage {
+    /// In order.
     pub const ALL: [Stage; 8] = [
         Stage::Ast,
         Stage::Graph,
@@ -48,6 +57,7 @@ impl Stage {
         Stage::Clif,
         Stage::Asm,
     ];
+    /// As `netc emit --stage` takes it.
     pub fn name(self) -> &'static str {
         match self {
             Stage::Ast => "ast",
@@ -64,6 +74,7 @@ impl Stage {
 
 /// Told after each pass what it made: `--emit` prints it, `--time` looks at the clock.
 pub trait Observer {
+    /// `product` prints what the stage made.
     fn after(&mut self, stage: Stage, product: &dyn fmt::Display);
 }
 

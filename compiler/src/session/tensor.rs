@@ -13,17 +13,21 @@ use crate::types::ElementType;
 /// ```
 #[derive(Debug, Clone)]
 pub enum TensorView<'a> {
+    /// Numbers.
     F32(ArrayViewD<'a, f32>),
+    /// Tokens and lengths.
     I32(ArrayViewD<'a, i32>),
 }
 
 impl TensorView<'_> {
+    /// With the batch axis first.
     pub fn shape(&self) -> &[usize] {
         match self {
             TensorView::F32(array) => array.shape(),
             TensorView::I32(array) => array.shape(),
         }
     }
+    /// What it holds.
     pub fn element(&self) -> ElementType {
         match self {
             TensorView::F32(_) => ElementType::F32,
