@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use ndarray::array;
-//! use netc::{Session, SessionOptions};
+//! use netc::{Net, SessionOptions, inputs};
 //!
 //! let source = "net xor {
 //!   input  x[2]
@@ -14,15 +14,14 @@
 //!   logits = dense(8, tanh) -> dense(2)
 //!   output logits
 //!   loss   cross_entropy(logits, y)
-//! }";
-//! let network = netc::check_source("xor.net", source)?;
-//! let mut session = Session::new(network, &SessionOptions::default());
-//! session.set_learning_rate(0.05);
+//! }
+//! train xor { optimizer adam(lr = 0.05) }";
+//! let mut session = Net::from_source("xor.net", source).compile(&SessionOptions::default())?;
 //! let (x, y) = (array![[0., 0.], [0., 1.], [1., 0.], [1., 1.0_f32]], array![0, 1, 1, 0]);
 //! for _ in 0..200 {
-//!     session.train_step(&[("x", x.view().into()), ("y", y.view().into())])?;
+//!     session.train_step(inputs![x, y])?;
 //! }
-//! let outputs = session.forward(&[("x", x.view().into())])?;
+//! let outputs = session.forward(inputs![x])?;
 //! println!("{}", outputs.get("logits").expect("an output of the network"));
 //! # let logits = outputs.get("logits").unwrap();
 //! # assert!((0..4).all(|i| (logits[[i, 1]] > logits[[i, 0]]) == (y[i] == 1)), "{logits}");
@@ -33,9 +32,9 @@
 //!
 //! | to … | see |
 //! |---|---|
-//! | check a text | [`check_source`]; [`pipeline::check`] for imports and overrides |
+//! | read a file or text, set its parameters, compile it | [`Net`] |
 //! | know a network's layers, sizes and settings | [`Network`] |
-//! | run it, train step by step, save and load weights | [`Session`], [`TensorView`], [`Outputs`] |
+//! | run it, train step by step or with a loop of one's own, save and load weights | [`Session`], [`inputs!`], [`Outputs`] |
 //! | train over epochs, with validation, schedules and resuming | [`train::fit`] |
 //! | read arrays, pictures and data sets from files | [`data`] |
 //! | handle what can be wrong | [`Error`], [`diag::Code`] |

@@ -88,20 +88,6 @@ impl Observer for () {
 /// `root` is the file of `sources` to begin with, `loader` gives the texts of its imports, and `options` name the net
 /// and what is set in place of the file's own values.
 ///
-/// # Examples
-/// ```
-/// use netc::diag::{Code, Message, Sources};
-/// use netc::{elaborate::Options, pipeline::check};
-///
-/// let mut sources = Sources::default();
-/// let root = sources.add("mlp.net", "net mlp(n = 2) {\n  input x[4]\n  dense(n)\n}");
-/// let mut loader = |path: &str, _: &str| Err(Message::new(Code::ImportNotFound, format!("no `{path}`")));
-/// let options = Options { overrides: vec![("n".into(), "8".into())], ..Options::default() };
-/// let network = check(&mut sources, root, &mut loader, &options, &mut ())?;
-/// assert_eq!(network.parameters[0].shape, [8, 4]);
-/// # Ok::<(), netc::Error>(())
-/// ```
-///
 /// # Errors
 /// Every error of the files, rendered.
 pub fn check(

@@ -71,3 +71,9 @@ impl<'a, A: Element, S: Data<Elem = A>, D: Dimension> From<&'a ArrayBase<S, D>> 
         A::view(array.view().into_dyn())
     }
 }
+
+impl<'a, A: Element, S: Data<Elem = A>, D: Dimension> From<&&'a ArrayBase<S, D>> for TensorView<'a> {
+    fn from(array: &&'a ArrayBase<S, D>) -> Self {
+        TensorView::from(*array)
+    }
+}
