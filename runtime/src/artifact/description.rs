@@ -179,7 +179,7 @@ record! {
 choice! {
     /// A library call, as far as its scratch memory depends on it; see [`crate::abi::MatMul`] and [`crate::abi::Conv`].
     pub enum Call {
-        0 = MatMul { m: Size, n: Size, k: Size, groups: u64, is_packed: bool },
+        0 = MatMul { batch: Size, m: Size, n: Size, k: Size, groups: u64, is_packed: bool },
         1 = Conv { direction: Direction, geometry: Geometry, winograd: bool, is_packed: bool },
     }
 }
@@ -324,6 +324,7 @@ mod tests {
                 slots: Vec::new(),
                 prepares: true,
                 calls: vec![Call::MatMul {
+                    batch: batch.clone(),
                     m: batch.clone(),
                     n: batch.clone(),
                     k: batch.clone(),
