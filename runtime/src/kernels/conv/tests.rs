@@ -3,6 +3,7 @@
 use super::super::testing::{Marked, assert_near, cpus, random};
 use super::cases::{CASE, Case, visit};
 use super::*;
+use crate::threads::Pool;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
@@ -74,7 +75,7 @@ fn run(cpu: Cpu, threads: usize, what: What, packed: bool, d: &Conv, [x, y, w]: 
     let mut room = vec![f32::NAN; packed_len(&d, direction)];
     if packed {
         // SAFETY: the descriptor is that of the vectors.
-        unsafe { pack_on(cpu, &pool, &d, direction, room.as_mut_ptr()) };
+        unsafe { pack_on(cpu, pool.team(), &d, direction, room.as_mut_ptr()) };
         d.packed = room.as_ptr();
     }
     let columns = (d.c / d.groups * d.kh * d.kw) as usize;
@@ -86,9 +87,9 @@ fn run(cpu: Cpu, threads: usize, what: What, packed: bool, d: &Conv, [x, y, w]: 
     // SAFETY: the descriptor is that of the vectors.
     unsafe {
         match what {
-            What::Forward => correlate(cpu, &pool, marked.frame(), &d, FORWARD),
-            What::DataGrad => correlate(cpu, &pool, marked.frame(), &d, DATA_GRAD),
-            What::WeightGrad => weight_grad_on(cpu, &pool, marked.frame(), &d),
+            What::Forward => correlate(cpu, pool.team(), marked.frame(), &d, FORWARD),
+            What::DataGrad => correlate(cpu, pool.team(), marked.frame(), &d, DATA_GRAD),
+            What::WeightGrad => weight_grad_on(cpu, pool.team(), marked.frame(), &d),
         }
     }
     match what {

@@ -3,8 +3,8 @@
 #![expect(unsafe_code, reason = "raw images")]
 
 use crate::abi::{Conv, Frame};
-use crate::scratch::{self, Purpose};
-use crate::threads::Pool;
+use crate::scratch::{Purpose, Scratch};
+use crate::threads::Team;
 
 use super::super::gemm::Output;
 use super::super::micro::{self, Block};
@@ -26,10 +26,10 @@ const CHUNKS: usize = 12;
 const PARTIAL: usize = 16 << 20;
 
 pub(crate) struct WeightGrad<'a> {
-    pub(crate) pool: &'a Pool,
+    pub(crate) team: Team<'a>,
     pub(crate) frame: Frame,
     pub(crate) d: &'a Conv,
-    pub(crate) g: &'a Correlation,
+    pub(crate) g: &'a Correlation<'a>,
 }
 
 // SAFETY: chunks read shared operands and write to disjoint blocks of the result.
@@ -57,7 +57,7 @@ struct Division {
 }
 
 impl Division {
-    fn new<S: Simd>(g: &Correlation) -> Division {
+    fn new<S: Simd>(g: &Correlation<'_>) -> Division {
         let [m, n] = [g.to.channels, g.from.channels];
         let patches = n < CHANNELS;
         let rows = g.images * g.to.height;
@@ -89,16 +89,17 @@ impl Task for WeightGrad<'_> {
         }
         let division = Division::new::<S>(g);
         let chunks = division.row_blocks * division.col_blocks * g.groups * division.parts;
-        let mut sums = scratch::lend(Purpose::Partial, division.sums * g.groups * division.parts);
+        let mut sums = self.team.scratch.lend(Purpose::Partial, division.sums * g.groups * division.parts);
 
         let sums = Output(sums.as_mut_ptr());
-        self.pool.run(chunks, |chunk| {
+        self.team.run(chunks, |scratch, chunk| {
             let (row_block, rest) = (chunk % division.row_blocks, chunk / division.row_blocks);
             let (col_block, rest) = (rest % division.col_blocks, rest / division.col_blocks);
             let (group, part) = (rest % g.groups, rest / g.groups);
             let first = row_block * division.mc;
             let chunk = Chunk {
                 g,
+                scratch,
                 division,
                 group,
                 rows: [first, g.to.channels.min(first + division.mc)],
@@ -123,7 +124,7 @@ impl WeightGrad<'_> {
         let cols = channels * taps;
         let per_chunk = (4096 / cols).max(1);
         let all_rows = rows * g.groups;
-        self.pool.run(all_rows.div_ceil(per_chunk), |chunk| {
+        self.team.run(all_rows.div_ceil(per_chunk), |_, chunk| {
             let (first, last) = (chunk * per_chunk, all_rows.min((chunk + 1) * per_chunk));
             for row in first..last {
                 let (group, row_in_group) = (row / rows, row % rows);
@@ -158,7 +159,8 @@ fn add_or_set<'a>(add: bool, to: impl Iterator<Item = &'a mut f32>, from: &[f32]
 }
 
 struct Chunk<'a> {
-    g: &'a Correlation,
+    g: &'a Correlation<'a>,
+    scratch: &'a Scratch,
     division: Division,
     group: usize,
     /// Channels of `y`.
@@ -181,11 +183,11 @@ impl Task for Chunk<'_> {
             unsafe { self.products::<S>(&[], 0, std::ptr::null(), 0, true) };
             return;
         }
-        let mut left = scratch::lend(Purpose::Left, left_len);
+        let mut left = self.scratch.lend(Purpose::Left, left_len);
 
-        let mut right = scratch::lend(Purpose::Right, panel_len * (self.panels[1] - self.panels[0]));
+        let mut right = self.scratch.lend(Purpose::Right, panel_len * (self.panels[1] - self.panels[0]));
 
-        let mut table = scratch::lend(Purpose::Table, 2 * rows * division.block);
+        let mut table = self.scratch.lend(Purpose::Table, 2 * rows * division.block);
 
         let table = table.as_mut_ptr().cast::<*const f32>();
         for index in self.blocks[0]..self.blocks[1] {
@@ -216,7 +218,7 @@ impl Chunk<'_> {
     fn window(&self, rows: usize) -> [usize; 2] {
         let g = self.g;
         let reach = |axis: usize, count: usize| {
-            let taps = &g.phases[0].taps;
+            let taps = g.phases[0].taps;
             let span = taps[taps.len() - 1].offset[axis] - taps[0].offset[axis];
             (count.max(1) - 1) * g.scale[axis] + span.unsigned_abs() + 1
         };
