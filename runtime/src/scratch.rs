@@ -108,6 +108,41 @@ impl Scratch {
     }
 }
 
+/// How many floats of scratch memory a library call takes at most for each purpose: on the thread that makes the call,
+/// and on each that works on its chunks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    pub(crate) caller: [usize; PURPOSES],
+    pub(crate) chunk: [usize; PURPOSES],
+}
+
+impl Needs {
+    /// Also what the caller lends.
+    pub(crate) fn caller(mut self, purpose: Purpose, len: usize) -> Needs {
+        self.caller[purpose as usize] = self.caller[purpose as usize].max(len);
+        self
+    }
+    /// Also what each chunk lends.
+    pub(crate) fn chunk(mut self, purpose: Purpose, len: usize) -> Needs {
+        self.chunk[purpose as usize] = self.chunk[purpose as usize].max(len);
+        self
+    }
+    /// What both calls take, one after the other.
+    pub(crate) fn max(self, other: Needs) -> Needs {
+        let max = |a: [usize; PURPOSES], b: [usize; PURPOSES]| std::array::from_fn(|i| a[i].max(b[i]));
+        Needs { caller: max(self.caller, other.caller), chunk: max(self.chunk, other.chunk) }
+    }
+    /// What a call within a chunk takes.
+    pub(crate) fn within_a_chunk(self) -> Needs {
+        Needs { caller: [0; PURPOSES], chunk: self.max(Needs { caller: self.chunk, chunk: self.caller }).chunk }
+    }
+    /// What the scratch memory of a thread must have: the first makes the calls.
+    pub(crate) fn of_thread(&self, thread: usize) -> [usize; PURPOSES] {
+        let caller = if thread == 0 { self.caller } else { [0; PURPOSES] };
+        std::array::from_fn(|i| caller[i].max(self.chunk[i]))
+    }
+}
+
 /// How many floats have room for `len` items.
 pub(crate) const fn floats_of<T>(len: usize) -> usize {
     (len * size_of::<T>()).div_ceil(size_of::<f32>())

@@ -4,12 +4,12 @@
 #![expect(unsafe_code, reason = "raw matrices")]
 
 use crate::abi::{EpilogueFn, Frame};
-use crate::scratch::{Purpose, Scratch};
+use crate::scratch::{Needs, Purpose, Scratch};
 use crate::threads::Team;
 
 use super::micro::{self, Block};
 use super::pack::{self, Matrix};
-use super::simd::{Simd, Task};
+use super::simd::{Simd, TALLEST, Task, WIDEST};
 
 /// Most steps of a block of the K loop: a panel of the right operand stays in the first cache.
 pub(crate) const KC: usize = 256;
@@ -69,6 +69,26 @@ impl Division {
         let part = k.div_ceil(parts).next_multiple_of(8).max(8);
         Division { mc, row_blocks, group, groups: panels.div_ceil(group), part, parts: k.div_ceil(part).max(1) }
     }
+}
+
+/// What [`Gemm`] takes at most on any CPU, for sizes up to these.
+pub(crate) fn needs(m: usize, n: usize, k: usize) -> Needs {
+    let cols = n.saturating_add(WIDEST);
+    // One block of rows shares at most the last panel, and only of few steps.
+    let shared = if m <= MC {
+        k.min(4 * KC) * WIDEST
+    } else {
+        cols.saturating_mul(k).min(k.saturating_mul(4 * WIDEST).saturating_add(PACKED))
+    };
+    // See `Division::new`: the inner axis is split where it is long beside the result.
+    let parts = if k < 4 * KC { 0 } else { CHUNKS.min(k / (2 * KC)) };
+    let partial = parts * m.saturating_mul(n).min(k.saturating_mul(256));
+    let kc = k.next_multiple_of(8).min(KC);
+    Needs::default()
+        .caller(Purpose::Shared, shared)
+        .caller(Purpose::Partial, partial)
+        .chunk(Purpose::Left, pack::most_left(m.min(MC + TALLEST), kc))
+        .chunk(Purpose::Right, cols.min(512) * kc)
 }
 
 impl Task for Gemm<'_> {

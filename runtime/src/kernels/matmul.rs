@@ -2,17 +2,29 @@
 #![expect(unsafe_code, reason = "raw matrices of generated code")]
 
 use crate::abi::{Frame, MatMul};
-use crate::scratch::Purpose;
+use crate::scratch::{Needs, Purpose};
 use crate::threads::Team;
 
 use super::cpu::{self, Cpu};
 use super::gemm::Gemm;
 use super::pack::Matrix;
-use super::{dots, packed, rows};
+use super::{dots, gemm, packed, rows};
 
 /// How many floats [`netc_matmul_pack`](crate::abi::netc_matmul_pack) writes, on any CPU.
 pub fn packed_len(k: usize, n: usize, groups: usize) -> usize {
     packed::packed_len(k, n, groups.max(1))
+}
+
+/// What a product takes at most on any CPU, for sizes up to these and any strides; `packed` if its `b` is packed.
+pub(crate) fn needs(batch: usize, [m, n, k]: [usize; 3], groups: usize, packed: bool) -> Needs {
+    let one = if packed {
+        packed::needs(m, k)
+    } else if groups > 1 {
+        packed::needs(m, k).caller(Purpose::Shared, packed_len(k, n, groups))
+    } else {
+        gemm::needs(m, n, k)
+    };
+    if batch > 1 { one.max(one.within_a_chunk()) } else { one }
 }
 
 /// # Safety
@@ -126,7 +138,7 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{MARK, Marked, assert_near, cpus, random};
+    use super::super::testing::{MARK, Marked, assert_near, assert_within, cpus, random};
     use super::*;
     use crate::threads::Pool;
 
@@ -168,7 +180,7 @@ mod tests {
             for cpu in cpus() {
                 let what = format!("{m}x{n}x{k} in {groups}, {cpu:?} {transposes} {is_packed}");
                 let results = [1, 2, 3].map(|threads| {
-                    let pool = Pool::new(threads);
+                    let mut pool = Pool::new(threads);
                     let mut c = vec![7.0; m * c_rs];
                     let marked = Marked::new(&pool, c.as_mut_ptr(), c_rs, 0, 0).grouped(groups, n / groups);
                     let d = descriptor(sizes, strides, &a, &b, &mut c);
@@ -182,6 +194,7 @@ mod tests {
                         }
                         matmul_on(cpu, pool.team(), marked.frame(), &d);
                     }
+                    assert_within(&mut pool, &needs(1, sizes, groups, is_packed), &what);
                     c
                 });
                 assert_near(&results[0], &truth, k, &what);
@@ -267,7 +280,7 @@ mod tests {
             let (a, b) = (random(batch * a_bs, 0), random(batch * b_bs, 1));
             for (cpu, transposes) in cpus().into_iter().flat_map(|cpu| [0, 1, 2, 3].map(|t| (cpu, t))) {
                 for threads in [1, 2] {
-                    let pool = Pool::new(threads);
+                    let mut pool = Pool::new(threads);
                     let words = pool_frame(&pool);
                     let frame = Frame::new(words.as_ptr());
                     let [mut all, mut each] = [(); 2].map(|()| vec![7.0; batch * c_bs]);
@@ -282,6 +295,7 @@ mod tests {
                         // SAFETY: as above.
                         unsafe { matmul_on(cpu, pool.team(), frame, &d) };
                     }
+                    assert_within(&mut pool, &needs(batch, sizes, 1, false), "a batch");
                     assert_eq!(all, each, "{batch} of {sizes:?}, {transposes}, on {cpu:?}");
                 }
             }

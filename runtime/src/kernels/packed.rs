@@ -4,15 +4,13 @@
 //! nor on how the result is divided.
 #![expect(unsafe_code, reason = "raw matrices")]
 
-use crate::scratch::{Purpose, Scratch};
+use crate::scratch::{Needs, Purpose, Scratch};
 
 use super::gemm::{Gemm, KC, MC, Output, PackPanel};
 use super::micro::{self, Block};
 use super::pack::{self, Matrix};
-use super::simd::{Simd, Task};
+use super::simd::{Simd, TALLEST, Task, WIDEST};
 
-/// The most columns of a panel on any CPU.
-const WIDEST: usize = 32;
 /// Columns of a run after which the epilogue is called, when it reads one run and when it reads several.
 const EPILOGUE_COLS: [usize; 2] = [64, 32];
 /// Chunks for each thread that keep several evenly busy.
@@ -23,6 +21,12 @@ const CONFLICT: usize = 512;
 /// How many floats [`Pack`] writes.
 pub(crate) fn packed_len(k: usize, n: usize, groups: usize) -> usize {
     groups * (n / groups).next_multiple_of(WIDEST) * k
+}
+
+/// What [`Packed`] takes at most, for `m` and `k` up to these.
+pub(crate) fn needs(m: usize, k: usize) -> Needs {
+    let left = if m > 1 { pack::most_left(m.min(MC + TALLEST), k.next_multiple_of(8).clamp(8, KC)) } else { 0 };
+    Needs::default().chunk(Purpose::Left, left)
 }
 
 /// A packed operand is `[block of K][panel][step][NR columns]`; each run of columns begins with a panel of its own.

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "vector instructions on raw images")]
 
 use crate::abi::{Conv, EpilogueFn, Frame};
-use crate::scratch::Purpose;
+use crate::scratch::{Needs, Purpose};
 use crate::threads::Team;
 
 use super::super::gemm::Output;
@@ -148,6 +148,17 @@ impl Row<'_> {
     }
 }
 
+/// How many parts the rows of the weight gradient are divided into.
+fn parts(rows: usize, channels: usize) -> usize {
+    CHUNKS.div_ceil(channels.div_ceil(CHANNELS)).min(rows).max(1)
+}
+
+/// What [`WeightGrad`] takes for so many rows and fewer.
+pub(crate) fn needs(g: &Correlation<'_>) -> Needs {
+    let parts = parts(g.images * g.to.height, g.groups);
+    Needs::default().caller(Purpose::Partial, parts * g.taps * g.groups)
+}
+
 /// The weight gradient.
 pub(crate) struct WeightGrad<'a> {
     pub(crate) team: Team<'a>,
@@ -165,7 +176,7 @@ impl Task for WeightGrad<'_> {
         let (g, channels, taps) = (self.g, self.g.groups, self.g.taps);
         let rows = g.images * g.to.height;
         let col_blocks = channels.div_ceil(CHANNELS);
-        let parts = CHUNKS.div_ceil(col_blocks).min(rows).max(1);
+        let parts = parts(rows, channels);
         let part = rows.div_ceil(parts);
         let mut sums = self.team.scratch.lend(Purpose::Partial, parts * taps * channels);
 

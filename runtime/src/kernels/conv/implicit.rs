@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "raw images")]
 
 use crate::abi::{EpilogueFn, Frame};
-use crate::scratch::{Purpose, Scratch};
+use crate::scratch::{Needs, Purpose, Scratch, floats_of};
 use crate::threads::Team;
 
 use super::super::micro::{self, Block};
@@ -31,6 +31,22 @@ pub(crate) struct Implicit<'a> {
 
 // SAFETY: chunks read shared operands and write to disjoint blocks of the result.
 unsafe impl Sync for Implicit<'_> {}
+
+/// What [`Implicit`] takes for so many pixels and fewer.
+pub(crate) fn needs(g: &Correlation<'_>) -> Needs {
+    let rows = MC.min(g.images.saturating_mul(g.to.height).saturating_mul(g.to.width));
+    let most = Needs::default().caller(Purpose::Shared, g.from.channels);
+    if is_in_place(g) {
+        most.chunk(Purpose::Table, floats_of::<*const f32>(g.taps * rows))
+    } else {
+        most.chunk(Purpose::Left, g.depth().min(KC) * rows)
+    }
+}
+
+/// Whether pixels are read where they are.
+fn is_in_place(g: &Correlation<'_>) -> bool {
+    g.from.channel == 1 && g.from.channels >= CHANNELS
+}
 
 impl Task for Implicit<'_> {
     #[inline(always)]
@@ -168,7 +184,7 @@ impl Chunk<'_> {
         if depth == 0 {
             // SAFETY: without segments, only the results are touched.
             unsafe { place.panels::<S>(&block, true) };
-        } else if g.from.channel == 1 && g.from.channels >= CHANNELS {
+        } else if is_in_place(g) {
             // SAFETY: promised by the caller.
             unsafe { place.in_place::<S>(phase, block) };
         } else {
@@ -222,8 +238,8 @@ impl Place<'_> {
     unsafe fn in_place<S: Simd>(&self, phase: &Phase<'_>, block: Block) {
         let channels = self.chunk.all.g.from.channels;
         let rows = self.pixels.len();
-        // A pointer has the room of two floats on all supported machines.
-        let mut table = self.chunk.scratch.lend(Purpose::Table, 2 * phase.taps.len() * rows);
+        let len = floats_of::<*const f32>(phase.taps.len() * rows);
+        let mut table = self.chunk.scratch.lend(Purpose::Table, len);
 
         let table = table.as_mut_ptr().cast::<*const f32>();
         for (index, tap) in phase.taps.iter().enumerate() {

@@ -18,11 +18,11 @@ mod weights;
 mod winograd;
 
 use crate::abi::{Conv, Frame};
-use crate::scratch::Purpose;
+use crate::scratch::{Needs, Purpose, Scratch, floats_of};
 use crate::threads::Team;
 
 use super::cpu::{self, Cpu};
-use geometry::{Correlation, Way};
+use geometry::{Correlation, Phase, Tap, Way};
 
 /// An implicit matrix product.
 pub const DIRECT: i64 = 0;
@@ -43,6 +43,44 @@ pub fn packed_len(d: &Conv, direction: i64) -> usize {
     let (inner, outer) = if direction == FORWARD { (c, oc) } else { (oc, c) };
     let taps = if d.algorithm == WINOGRAD { (kh * kw).max(36) } else { kh * kw };
     groups * taps * (inner / groups) * (outer / groups).next_multiple_of(32)
+}
+
+/// The direction of [`crate::abi::netc_conv2d_weight_grad`].
+pub const WEIGHT_GRAD: i64 = 2;
+
+/// What a convolution takes at most, for `n`, `h`, `w`, `oh` and `ow` up to these; `widths` if the last two vary. Of the
+/// addresses only `packed` matters, of the strides `x_c`.
+pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool) -> Needs {
+    let scratch = Scratch::new();
+    let way = if direction == WEIGHT_GRAD { Way::Forward } else { way(direction) };
+    let taps = geometry::taps(&scratch, d, way);
+    let phases = geometry::phases(&scratch, d, way, &taps);
+    let g = Correlation::new(d, way, &taps, &phases);
+    let mut needs = Needs::default()
+        .caller(Purpose::Taps, floats_of::<Tap>(taps.len()))
+        .caller(Purpose::Phases, floats_of::<Phase<'_>>(phases.len()));
+    if direction == WEIGHT_GRAD {
+        if g.is_depthwise() {
+            return needs.max(depthwise::needs(&g));
+        }
+        if d.oc > 0 && g.from.channels * g.taps > 0 {
+            let widest = g.to.width;
+            let narrow = if widths { 1..widest.min(weight_grad::KC) } else { 0..0 };
+            let widths = narrow.chain([widest]);
+            cpu::run_on(cpu, weight_grad::Measure { g: &g, widths, needs: &mut needs });
+        }
+        return needs;
+    }
+    if d.packed.is_null() {
+        needs = needs.caller(Purpose::Weights, packed_len(d, direction));
+    }
+    if g.is_depthwise() {
+        needs
+    } else if d.algorithm == WINOGRAD && winograd::applies(&g) {
+        needs.max(winograd::needs(&g))
+    } else {
+        needs.max(implicit::needs(&g))
+    }
 }
 
 /// # Safety

@@ -1,6 +1,6 @@
 //! Each direction against sums in `f64`, on every instruction set, with one and two threads.
 
-use super::super::testing::{Marked, assert_near, cpus, random};
+use super::super::testing::{Marked, assert_near, assert_within, cpus, random};
 use super::cases::{CASE, Case, visit};
 use super::*;
 use crate::threads::Pool;
@@ -68,7 +68,7 @@ fn pixels(len: usize, sizes: [i64; 4], strides: [i64; 4]) -> Vec<bool> {
 }
 
 fn run(cpu: Cpu, threads: usize, what: What, packed: bool, d: &Conv, [x, y, w]: [&[f32]; 3]) -> Vec<f32> {
-    let pool = Pool::new(threads);
+    let mut pool = Pool::new(threads);
     let [mut x, mut y, mut w] = [x, y, w].map(<[f32]>::to_vec);
     let mut d = Conv { x: x.as_mut_ptr(), y: y.as_mut_ptr(), weight: w.as_mut_ptr(), ..*d };
     let direction = if what == What::Forward { FORWARD } else { DATA_GRAD };
@@ -92,6 +92,11 @@ fn run(cpu: Cpu, threads: usize, what: What, packed: bool, d: &Conv, [x, y, w]: 
             What::WeightGrad => weight_grad_on(cpu, pool.team(), marked.frame(), &d),
         }
     }
+    let packing = needs(cpu, &d, direction, false);
+    let direction = [FORWARD, DATA_GRAD, WEIGHT_GRAD][what as usize];
+    assert_within(&mut pool, &packing.max(needs(cpu, &d, direction, false)), "a convolution");
+    let wider = Conv { n: d.n + 3, h: d.h + 9, w: d.w + 11, oh: d.oh + 9, ow: d.ow + 11, ..d };
+    assert_within(&mut pool, &packing.max(needs(cpu, &wider, direction, true)), "one of varying sizes");
     match what {
         What::Forward => y,
         What::DataGrad => x,

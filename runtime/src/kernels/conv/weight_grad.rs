@@ -3,17 +3,17 @@
 #![expect(unsafe_code, reason = "raw images")]
 
 use crate::abi::{Conv, Frame};
-use crate::scratch::{Purpose, Scratch};
+use crate::scratch::{Needs, Purpose, Scratch};
 use crate::threads::Team;
 
 use super::super::gemm::Output;
 use super::super::micro::{self, Block};
 use super::super::pack::{self, Matrix};
 use super::super::simd::{Simd, Task};
-use super::geometry::Correlation;
+use super::geometry::{Correlation, Image};
 
 /// Pixels of `y` in a block of the K loop, about.
-const KC: usize = 320;
+pub(crate) const KC: usize = 320;
 /// Most channels of `y` of a chunk.
 const MC: usize = 120;
 /// Channels of `x` of a chunk, times taps: so many columns repay the packing of `y`.
@@ -46,6 +46,8 @@ struct Division {
     /// Blocks of a part of the K loop.
     part: usize,
     parts: usize,
+    /// At most, of any smaller batch.
+    most_parts: usize,
     mc: usize,
     row_blocks: usize,
     /// Panels of a chunk, of all in a group.
@@ -73,10 +75,71 @@ impl Division {
         let chunks = g.groups * m.div_ceil(mc) * col_blocks;
         let most = (PARTIAL / (sums * g.groups)).max(1);
         let parts = CHUNKS.div_ceil(chunks).min(blocks).min(most).max(1);
+        let most_parts = parts;
         let part = blocks.div_ceil(parts).max(1);
         debug_assert!(rows <= blocks * block);
         let parts = blocks.div_ceil(part).max(1);
-        Division { patches, block, blocks, part, parts, mc, row_blocks: m.div_ceil(mc), nc, col_blocks, panels, sums }
+        Division {
+            patches,
+            block,
+            blocks,
+            part,
+            parts,
+            most_parts,
+            mc,
+            row_blocks: m.div_ceil(mc),
+            nc,
+            col_blocks,
+            panels,
+            sums,
+        }
+    }
+}
+
+impl Division {
+    /// Floats of a packed panel of `x`.
+    fn panel_len<S: Simd>(&self, g: &Correlation<'_>) -> usize {
+        if self.patches {
+            return self.block * g.to.width * S::NR;
+        }
+        let [height, width] = window(g, self.block);
+        height * width * S::NR
+    }
+}
+
+/// Rows and columns of `x` that a block of rows of `y` reads, padding included.
+fn window(g: &Correlation<'_>, rows: usize) -> [usize; 2] {
+    let reach = |axis: usize, count: usize| {
+        let taps = g.phases[0].taps;
+        let span = taps[taps.len() - 1].offset[axis] - taps[0].offset[axis];
+        (count.max(1) - 1) * g.scale[axis] + span.unsigned_abs() + 1
+    };
+    [reach(0, rows), reach(1, g.to.width)]
+}
+
+/// What [`WeightGrad`] takes for sizes up to these; `widths` are all that `g.to` may have.
+pub(crate) struct Measure<'a, W> {
+    pub(crate) g: &'a Correlation<'a>,
+    pub(crate) widths: W,
+    pub(crate) needs: &'a mut Needs,
+}
+
+impl<W: Iterator<Item = usize>> Task for Measure<'_, W> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        for width in self.widths {
+            let g = &Correlation { to: Image { width, ..self.g.to }, ..self.g.clone() };
+            // Fewer images or rows make fewer parts and smaller blocks.
+            let division = Division::new::<S>(g);
+            let rows = g.to.channels.min(division.mc);
+            let parts = division.sums.saturating_mul(g.groups).saturating_mul(division.most_parts);
+            *self.needs = self
+                .needs
+                .caller(Purpose::Partial, parts)
+                .chunk(Purpose::Left, pack::left_len::<S>(rows, width) * division.block)
+                .chunk(Purpose::Right, division.panel_len::<S>(g) * division.panels.min(division.nc))
+                .chunk(Purpose::Table, 2 * rows * division.block);
+        }
     }
 }
 
@@ -177,7 +240,7 @@ impl Task for Chunk<'_> {
         let (g, division) = (self.g, self.division);
         let rows = self.rows[1] - self.rows[0];
         let left_len = pack::left_len::<S>(rows, g.to.width) * division.block;
-        let panel_len = self.panel_len::<S>();
+        let panel_len = division.panel_len::<S>(g);
         if self.blocks[0] >= self.blocks[1] {
             // SAFETY: without segments, only the sums are touched.
             unsafe { self.products::<S>(&[], 0, std::ptr::null(), 0, true) };
@@ -214,25 +277,6 @@ impl Task for Chunk<'_> {
 }
 
 impl Chunk<'_> {
-    /// Rows and columns of `x` that a block of rows of `y` reads, padding included.
-    fn window(&self, rows: usize) -> [usize; 2] {
-        let g = self.g;
-        let reach = |axis: usize, count: usize| {
-            let taps = g.phases[0].taps;
-            let span = taps[taps.len() - 1].offset[axis] - taps[0].offset[axis];
-            (count.max(1) - 1) * g.scale[axis] + span.unsigned_abs() + 1
-        };
-        [reach(0, rows), reach(1, g.to.width)]
-    }
-
-    fn panel_len<S: Simd>(&self) -> usize {
-        if self.division.patches {
-            return self.division.block * self.g.to.width * S::NR;
-        }
-        let [height, width] = self.window(self.division.block);
-        height * width * S::NR
-    }
-
     /// Packs rows of `y`, one segment each.
     #[inline(always)]
     unsafe fn pack_left<S: Simd>(
@@ -267,7 +311,7 @@ impl Chunk<'_> {
     #[inline(always)]
     unsafe fn pack_right<S: Simd>(&self, image: usize, row: usize, count: usize, panel: usize, to: *mut f32) {
         let g = self.g;
-        let [height, width] = self.window(count);
+        let [height, width] = window(g, count);
         let first = g.phases[0].taps[0].offset;
         let lanes = S::NR.min(g.from.channels - panel * S::NR);
         let channel = ((self.group * g.from.channels + panel * S::NR) as isize) * g.from.channel;
@@ -336,8 +380,8 @@ impl Chunk<'_> {
     ) {
         let (g, division) = (self.g, self.division);
         let rows = self.rows[1] - self.rows[0];
-        let panel_len = self.panel_len::<S>();
-        let [_, width] = self.window(count);
+        let panel_len = division.panel_len::<S>(g);
+        let [_, width] = window(g, count);
         let taps = if division.patches { 1 } else { g.taps };
         let columns = if division.patches { g.from.channels * g.taps } else { g.from.channels };
         let origin = g.phases[0].taps[0].offset;

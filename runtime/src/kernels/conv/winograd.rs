@@ -5,12 +5,12 @@
 #![expect(unsafe_code, reason = "vector instructions on raw images")]
 
 use crate::abi::{EpilogueFn, Frame};
-use crate::scratch::{Purpose, Scratch};
+use crate::scratch::{Needs, Purpose, Scratch};
 use crate::threads::Team;
 
 use super::super::gemm::Output;
 use super::super::micro::{self, Block};
-use super::super::simd::{Simd, Task};
+use super::super::simd::{Simd, Task, WIDEST};
 use super::geometry::{Correlation, Image};
 use super::transforms;
 
@@ -158,6 +158,23 @@ impl Grid {
     }
 }
 
+/// Most tiles that are transformed at a time.
+fn most_tiles(channels: usize) -> usize {
+    (TRANSFORMED / (POINTS * channels) / TILES).max(1) * TILES
+}
+
+/// What [`Winograd`] takes at most on any CPU, for so many tiles and fewer.
+pub(crate) fn needs(g: &Correlation<'_>) -> Needs {
+    let grid = Grid::new(&g.to);
+    let all = g.images.saturating_mul(grid.rows).saturating_mul(grid.cols);
+    let channels = g.from.channels;
+    let layout = Layout::new(all.min(most_tiles(channels)), channels);
+    Needs::default()
+        .caller(Purpose::Table, channels + 16)
+        .caller(Purpose::Shared, POINTS * layout.point)
+        .chunk(Purpose::Result, POINTS * (TILES * COLS.max(WIDEST) + 16))
+}
+
 impl Task for Winograd<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
@@ -165,7 +182,7 @@ impl Task for Winograd<'_> {
         let grid = Grid::new(&g.to);
         let all = g.images * grid.rows * grid.cols;
         let panels = g.to.channels.div_ceil(S::NR);
-        let at_once = (TRANSFORMED / (POINTS * g.from.channels) / TILES).max(1) * TILES;
+        let at_once = most_tiles(g.from.channels);
         let rounds = all.div_ceil(at_once).max(1);
         let at_once = all.div_ceil(rounds);
         let blocks = at_once.div_ceil(TILES).max(1);
