@@ -44,6 +44,7 @@ fn refuse(name: &str, message: Message) -> Failure {
     diagnostics(&sources, &[diagnostic])
 }
 
+/// What is wrong with sources, as text and as data.
 pub fn diagnostics(sources: &Sources, diagnostics: &[Diagnostic]) -> Failure {
     let errors = diagnostics.iter().map(|diagnostic| {
         let span = diagnostic.span;
@@ -80,7 +81,7 @@ pub fn load(args: &NetArgs, earlier: &[(String, String)], observer: &mut dyn Obs
 }
 
 /// The text of an import: its path is relative to the file that imports it.
-fn import(path: &str, from: &str) -> Result<String, Message> {
+pub fn import(path: &str, from: &str) -> Result<String, Message> {
     let whole = if from == STDIN { PathBuf::from(path) } else { Path::new(from).with_file_name(path) };
     // A pipe would be waited for without end.
     if std::fs::metadata(&whole).is_ok_and(|metadata| !metadata.is_file()) {

@@ -35,7 +35,8 @@ use crate::diag::{Code, Diagnostic, FileId, Message, Sources, Span};
 use crate::graph::{Builder, Graph, without_bodies};
 use crate::layers::Mode;
 use crate::network::{LastValue, Network};
-use crate::syntax::ast::Definition;
+use crate::syntax::ast::{Definition, File};
+use crate::syntax::parse;
 use overrides::Overrides;
 
 /// What the caller asks for beyond the file.
@@ -69,7 +70,22 @@ pub fn elaborate(
     loader: &mut Loader<'_>,
     options: &Options,
 ) -> Result<Network, Vec<Diagnostic>> {
-    let files = Files::load(sources, root, loader)?;
+    let file = parse(root, sources.text(root))?;
+    elaborate_parsed(sources, root, file, loader, options)
+}
+
+/// As [`elaborate`], of a file that has been parsed; its places may lie in several of the sources.
+///
+/// # Errors
+/// All that is wrong but for syntax.
+pub fn elaborate_parsed(
+    sources: &mut Sources,
+    root: FileId,
+    file: File,
+    loader: &mut Loader<'_>,
+    options: &Options,
+) -> Result<Network, Vec<Diagnostic>> {
+    let files = Files::load(sources, root, file, loader)?;
     let overrides = Overrides::parse(sources, root, &options.overrides)?;
     let sources = &*sources;
     let mut errors = Vec::new();

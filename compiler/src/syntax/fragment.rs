@@ -104,9 +104,16 @@ mod tests {
 
     #[test]
     fn what_no_more_text_mends() {
-        for text in
-            ["dense(4) x2", "}", "y = = x", "concat {\n  ) ->", "\"text", "conv(16,, ", "relu } net other {", "input x[3] ]"]
-        {
+        for text in [
+            "dense(4) x2",
+            "}",
+            "y = = x",
+            "concat {\n  ) ->",
+            "\"text",
+            "conv(16,, ",
+            "relu } net other {",
+            "input x[3] ]",
+        ] {
             assert!(matches!(read(text), Err(Refused::Wrong(_))), "{text}: {:?}", read(text));
         }
     }
