@@ -8,6 +8,9 @@ mod failure;
 mod network;
 mod number;
 mod output;
+mod random;
+mod repl;
+mod sparkline;
 mod table;
 
 use std::panic;
@@ -48,5 +51,6 @@ fn run(command: Command, output: &mut Output) -> Result<(), Failure> {
         Command::Fmt(args) => commands::fmt::run(&args, output),
         Command::Explain(args) => commands::explain::run(&args, output),
         Command::Layers(args) => commands::layers::run(&args, output),
+        Command::Repl(args) => commands::repl::run(&args, output),
     }
 }

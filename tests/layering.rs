@@ -9,6 +9,7 @@ const RULES: &[(&[&str], &[&str], &str)] = &[
     (&["cranelift"], &["compiler/src/codegen"], "only codegen knows Cranelift"),
     (&["annotate_snippets"], &["compiler/src/diag/render.rs"], "only the renderer knows the renderer's crate"),
     (&["clap", "indicatif", "anstream", "ctrlc"], &["src/"], "only the command line knows its crates"),
+    (&["rustyline"], &["src/repl/editor.rs"], "only the editor knows the line editor's crate"),
     (&["println!", "eprintln!", "std::io::stdout", "std::io::stderr"], &["src/"], "only the command line prints"),
     (
         &["std::fs", "File::open", "std::env"],
