@@ -210,6 +210,10 @@ impl Session {
     pub fn seed(&self) -> u64 {
         self.seed
     }
+    /// Threads that share the work.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
     /// Training steps done so far.
     pub fn step(&self) -> u64 {
         self.step

@@ -77,7 +77,7 @@ impl Session {
         let mut whole = Vec::new();
         let variant = self.variant(entry, bind_has_lengths(self, inputs)?);
         // Compiled and warm.
-        self.call(entry, inputs)?;
+        self.advance(entry, inputs)?;
         let loaded = self.entries.get_mut(&variant).expect("called above");
         let Scheduled { program, .. } = &loaded.compiled.scheduled;
         let parts = program.steps.iter().map(|step| {
@@ -88,11 +88,10 @@ impl Session {
         for round in 0..2 * rounds.max(1) {
             self.by_step(&variant, round % 2 == 1);
             let start = Instant::now();
-            self.call(entry, inputs)?;
+            self.advance(entry, inputs)?;
             if round % 2 == 0 {
                 whole.push(start.elapsed().as_secs_f64());
             }
-            self.version += u64::from(entry == Entry::TrainStep);
         }
         let loaded = self.entries.get_mut(&variant).expect("called above");
         let parts = loaded.parts.take().expect("set above");
@@ -112,6 +111,15 @@ impl Session {
         });
         let steps = steps.collect();
         Ok(Profile { seconds: median(whole), steps })
+    }
+    /// Any entry, a training step with all that belongs to it.
+    fn advance(&mut self, entry: Entry, inputs: &[(&str, TensorView<'_>)]) -> Result<(), Error> {
+        match entry {
+            Entry::TrainStep => self.train_step(inputs)?,
+            Entry::Backward => self.backward(inputs)?,
+            entry => self.call(entry, inputs)?,
+        };
+        Ok(())
     }
     fn by_step(&mut self, variant: &crate::pipeline::Variant, by_step: bool) {
         if let Some(parts) = self.entries.get_mut(variant).and_then(|loaded| loaded.parts.as_mut()) {
@@ -184,7 +192,7 @@ fn layer_of(scheduled: &Scheduled, step: &Step, buffer: Buffer) -> String {
         (None, Step::Loop(kernel)) => kernel.name.as_str(),
         (None, _) => scheduled.program.buffers[buffer].name.as_str(),
     };
-    let name = name.split(" (").next().unwrap_or_default();
+    let name = name.split(' ').next().unwrap_or_default();
     if name.starts_with('%') { String::new() } else { name.to_owned() }
 }
 
