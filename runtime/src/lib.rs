@@ -27,6 +27,8 @@ pub mod kernels;
 pub mod math;
 pub mod rng;
 mod scratch;
+#[cfg(netc_standalone)]
+mod standalone;
 pub mod threads;
 
 pub use threads::Pool;
