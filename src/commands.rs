@@ -2,6 +2,7 @@
 
 pub mod check;
 mod classes;
+pub mod compile;
 pub mod emit;
 pub mod explain;
 mod feed;

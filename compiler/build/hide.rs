@@ -1,7 +1,7 @@
 //! Names of an object file, hidden: all but the runtime's functions become local, and those invisible outside of the
 //! library or program that they are linked into.
 
-use object::build::elf::{Builder, SectionId};
+use object::build::elf::{Builder, SectionData, SectionId};
 use object::read::archive::ArchiveFile;
 use object::read::elf::{FileHeader, SectionHeader};
 use object::{elf, macho};
@@ -30,6 +30,12 @@ fn hide_elf(object: &[u8]) -> Vec<u8> {
         section.delete |= section.name.as_slice() == GROUP;
         section.sh_flags &= !u64::from(elf::SHF_GROUP);
     }
+    // LLVM keeps the names of sections and symbols together, the writer apart.
+    let names = file.sections.add();
+    names.name = b".shstrtab".as_slice().into();
+    names.sh_type = elf::SHT_STRTAB;
+    names.sh_addralign = 1;
+    names.data = SectionData::SectionString;
     let sections: Vec<SectionId> = file.sections.iter().map(|section| section.id()).collect();
     for symbol in &mut file.symbols {
         let is_defined = symbol.section.is_some_and(|section| sections.contains(&section));
@@ -52,15 +58,20 @@ fn hide_elf(object: &[u8]) -> Vec<u8> {
 const GROUP: &[u8] = b".group";
 
 /// Groups join what several object files have alike. There is nothing to join with, and the names that would tell are
-/// gone; a section that says nothing takes the place of each.
+/// gone; a section that says nothing takes the place of each. Relocations say in a flag, as LLVM does for most, that they
+/// name their section by its number: it changes.
 fn without_groups(object: &[u8]) -> Vec<u8> {
     let mut bytes = object.to_vec();
     let header = elf::FileHeader64::<object::Endianness>::parse(object).expect("rustc writes ELF");
     let endian = header.endian().expect("rustc writes ELF");
     let headers = header.section_headers(endian, object).expect("rustc writes ELF");
     for (at, section) in headers.iter().enumerate() {
+        let start = header.e_shoff(endian) as usize + at * size_of_val(section);
+        if section.sh_type(endian) == elf::SHT_RELA {
+            bytes[start + 8] |= elf::SHF_INFO_LINK as u8;
+        }
         if section.sh_type(endian) == elf::SHT_GROUP {
-            let kind = header.e_shoff(endian) as usize + at * size_of_val(section) + 4;
+            let kind = start + 4;
             bytes[kind..kind + 4].copy_from_slice(object::bytes_of(&object::U32::new(endian, elf::SHT_PROGBITS)));
         }
     }

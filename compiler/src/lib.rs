@@ -60,6 +60,7 @@
 //! Steps 3 to 7 run once for each [`Entry`] when it is first used. `ARCHITECTURE.md` tells where everything is and why.
 //! The modules of these steps are public for the tests of this repository only, are hidden here, and change freely.
 
+pub mod artifact;
 pub mod data;
 pub mod diag;
 pub mod error;
