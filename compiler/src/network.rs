@@ -3,6 +3,7 @@
 use crate::diag::Span;
 use crate::graph::{Graph, OutputRole};
 use crate::types::{Dim, TensorType};
+pub use netc_runtime::artifact::description::{Columns, Initial};
 
 /// Everything known about one `net`. Nothing after it can fail on a user's input.
 #[derive(Debug, Clone)]
@@ -70,28 +71,6 @@ pub struct Parameter {
     pub initial: Initial,
     /// Whether weight decay applies: to matrices and kernels, and, as the field's optimizers do, to all else too.
     pub span: Option<Span>,
-}
-
-/// How a parameter gets its first values; fans are of the tensor that it belongs to.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Initial {
-    Constant(f64),
-    /// Written out in the file, row-major.
-    Values(Vec<f64>),
-    Uniform {
-        low: f64,
-        high: f64,
-    },
-    Normal {
-        mean: f64,
-        deviation: f64,
-    },
-    /// Blocks of columns of a matrix: how many columns, and how they begin.
-    Columns(Vec<(usize, Initial)>),
-    /// A matrix with orthonormal rows or columns, times `gain` (Saxe et al. 2013).
-    Orthogonal {
-        gain: f64,
-    },
 }
 
 /// A tensor that a training step replaces without a gradient.

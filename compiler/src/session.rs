@@ -2,7 +2,6 @@
 
 mod flow;
 mod generate;
-mod initial;
 mod inputs;
 mod loaded;
 mod memory;
@@ -24,7 +23,7 @@ pub use weights::read_notes;
 use crate::entries;
 use crate::error::Error;
 use crate::graph::OutputRole;
-use crate::network::Network;
+use crate::network::{Network, Parameter};
 use crate::pipeline::{CompiledEntry, Entry, Observer, Variant, compile};
 use crate::types::Extents;
 use inputs::Bound;
@@ -141,7 +140,9 @@ impl Session {
         let mut session = Session::allocate(network, options);
         for parameter in &session.network.parameters {
             let stored = session.tensors.get_mut(&parameter.path).expect("allocated");
-            initial::fill(parameter, options.seed, stored.values.as_mut_slice(), options.threads);
+            let values = stored.values.as_mut_slice();
+            let Parameter { path, shape, initial, .. } = parameter;
+            netc_runtime::initial::fill(path, shape, initial, options.seed, values, options.threads);
         }
         session
     }
