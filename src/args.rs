@@ -220,7 +220,8 @@ pub struct CompileArgs {
     /// machine object].
     #[arg(long, value_name = "WHAT", hide_possible_values = true)]
     pub emit: Option<ProductArg>,
-    /// Where to write it: a name ending in .a, .so, .dylib, .o or .h says what it is [default: in this folder].
+    /// Where to write it: a name ending in .a, .so, .dylib, .o or .h says what it is; `-` prints a header [default: in
+    /// this folder].
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<String>,
     /// Add the training step, the loss and the optimizer.

@@ -77,7 +77,7 @@ pub fn compile(network: &Network, options: Options) -> Result<Artifact, Error> {
         weights,
         thunks: thunks(&description, prefix.name(), options.main),
     };
-    let header = header::header(&description, &prefix, target);
+    let header = header::header(&description, &prefix);
     Ok(Artifact { name: prefix.name().to_owned(), target, object: object(target, contents), header })
 }
 

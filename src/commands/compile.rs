@@ -37,6 +37,9 @@ pub fn run(args: &CompileArgs, output: &mut Output) -> Result<(), Failure> {
         Some(path) => PathBuf::from(path),
         None => PathBuf::from(default_name(product, &artifact)),
     };
+    if product == ProductArg::Header && args.output.as_deref() == Some("-") {
+        return output.text(&artifact.header);
+    }
     write(&main, product, &artifact)?;
     report(output, &main)?;
     if !matches!(product, ProductArg::Header | ProductArg::Exe) {

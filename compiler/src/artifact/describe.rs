@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use netc_runtime::artifact::description::{
-    Buffer, Call, Columns, Description, Direction, Element, Entry, Geometry, Home, Initial, Keeping, Output, Port, Role,
+    Buffer, Call, Description, Direction, Element, Entry, Geometry, Home, Initial, Keeping, Output, Port, Role,
     Size, Slot, Source, Symbol, Task, Tensor, VERSION,
 };
 
@@ -167,7 +167,7 @@ impl Cx<'_> {
                 path: parameter.path.clone(),
                 keeping: Keeping::Parameter,
                 shape: parameter.shape.iter().map(|&n| n as u64).collect(),
-                initial: initial(&parameter.initial),
+                initial: parameter.initial.clone(),
             });
         }
         for state in &self.network.states {
@@ -315,19 +315,5 @@ fn element(ty: &TensorType) -> Element {
     match ty.element {
         ElementType::F32 => Element::F32,
         ElementType::I32 => Element::I32,
-    }
-}
-
-fn initial(of: &network::Initial) -> Initial {
-    match of {
-        network::Initial::Constant(value) => Initial::Constant { value: *value },
-        network::Initial::Values(values) => Initial::Values { values: values.clone() },
-        network::Initial::Uniform { low, high } => Initial::Uniform { low: *low, high: *high },
-        network::Initial::Normal { mean, deviation } => Initial::Normal { mean: *mean, deviation: *deviation },
-        network::Initial::Orthogonal { gain } => Initial::Orthogonal { gain: *gain },
-        network::Initial::Columns(blocks) => {
-            let block = |(count, of): &(usize, network::Initial)| Columns { count: *count as u64, initial: initial(of) };
-            Initial::Columns { blocks: blocks.iter().map(block).collect() }
-        }
     }
 }

@@ -12,7 +12,6 @@ use netc_runtime::artifact::c::{FUNCTIONS, Function};
 use netc_runtime::artifact::description::{Description, Task};
 
 use super::names::{Prefix, Scope};
-use crate::codegen::Target;
 
 /// How wide a line may be.
 const WIDTH: usize = 100;
@@ -32,15 +31,11 @@ pub(super) fn functions(description: &Description) -> impl Iterator<Item = &'sta
 }
 
 /// The header's text.
-pub(super) fn header(description: &Description, prefix: &Prefix, target: Target) -> String {
+pub(super) fn header(description: &Description, prefix: &Prefix) -> String {
     let mut text = String::new();
     let (name, upper) = (prefix.name(), prefix.upper());
-    let title = format!(
-        "`{}`, compiled by netc {} for {target}.",
-        description.name,
-        env!("CARGO_PKG_VERSION")
-    );
-    text += &format!("/* {title} Link with -lm -lpthread.\n *\n");
+    let (of, version) = (&description.name, env!("CARGO_PKG_VERSION"));
+    let _ = writeln!(text, "/* `{of}`, compiled by netc {version}. Link with -lm -lpthread.\n *");
     tables::write(&mut text, description, prefix);
     text += " */\n";
     text += &format!("#ifndef {upper}_H\n#define {upper}_H\n\n#include <stddef.h>\n#include <stdint.h>\n\n");
@@ -57,7 +52,7 @@ pub(super) fn header(description: &Description, prefix: &Prefix, target: Target)
     constants(&mut text, prefix, "What can be counted and named.", KINDS);
     constants(&mut text, prefix, "What an array holds.", ELEMENTS);
     tables::constants(&mut text, description, prefix);
-    comment(&mut text, "", &format!("An instance of the network. NET_create makes it; its fields are nobody's business.").replace("NET", name));
+    comment(&mut text, "", &prefix.fill("An instance of the network. NET_create makes it; its fields are nobody's business."));
     let _ = writeln!(text, "typedef struct {name} {name};\n");
     structs(&mut text, description, prefix);
     for function in &functions {
@@ -70,7 +65,7 @@ pub(super) fn header(description: &Description, prefix: &Prefix, target: Target)
     wrappers::write(&mut text, description, prefix);
     text += "#ifdef __cplusplus\n}\n#endif\n\n";
     let _ = writeln!(text, "#endif /* {upper}_H */");
-    text
+    text.replace('…', "...")
 }
 
 /// `options`, `sizes` and what they consist of.

@@ -36,12 +36,16 @@ impl Target {
     }
     /// The machine that this program runs on, if it is one of them.
     pub fn host() -> Option<Target> {
-        let arch = if cfg!(target_arch = "x86_64") { "x86_64" } else { std::env::consts::ARCH };
-        let system = match std::env::consts::OS {
-            "macos" => "apple-darwin",
-            "linux" if cfg!(target_env = "musl") => "unknown-linux-musl",
-            "linux" => "unknown-linux-gnu",
-            _ => return None,
+        let arch = match () {
+            () if cfg!(target_arch = "x86_64") => "x86_64",
+            () if cfg!(target_arch = "aarch64") => "aarch64",
+            () => return None,
+        };
+        let system = match () {
+            () if cfg!(target_os = "macos") => "apple-darwin",
+            () if cfg!(all(target_os = "linux", target_env = "musl")) => "unknown-linux-musl",
+            () if cfg!(target_os = "linux") => "unknown-linux-gnu",
+            () => return None,
         };
         Target::find(&format!("{arch}-{system}"))
     }
