@@ -272,25 +272,28 @@ impl Instance {
     /// # Errors
     /// When there is no such state, or not as many values as it has.
     pub fn set_state(&mut self, index: usize, batch: usize, values: &[f32]) -> Result<(), Error> {
-        let most = self.limits.batch;
-        ensure!(batch >= 1 && batch <= most, InvalidArgument, "the batch is from 1 to {most}, not {batch}");
-        let (Some(state), Some(Some(offset))) = (self.states.get(index), self.layout.states.get(index)) else {
-            return Err(Error::new(Status::InvalidArgument, format!("there is no state {index}")));
-        };
-        let steps = &self.limits.steps;
-        self.network.description.eval_symbols(batch as u64, |axis| steps[axis] as u64, &mut self.values);
-        let (name, len) = (&state.name, elements(&state.shape, &self.values));
-        ensure!(
-            values.len() as u64 == len,
-            InvalidArgument,
-            "the state `{name}` has {len} values, not {}",
-            values.len()
-        );
-        let mut place = self.memory.floats(*offset, values.len());
+        let (len, found) = (self.state_len(index, batch)?, values.len());
+        let name = &self.states[index].name;
+        ensure!(found == len, InvalidArgument, "the state `{name}` has {len} values, not {found}");
+        let offset = self.layout.states[index].ok_or_else(|| {
+            Error::new(Status::Unavailable, format!("the instance was not made for the state `{name}`"))
+        })?;
+        let mut place = self.memory.floats(offset, values.len());
         // SAFETY: the layout gives each state floats of its own.
         unsafe { place.as_mut() }.copy_from_slice(values);
         self.kept[index] = Kept { batch: batch as u64, len: values.len() };
         Ok(())
+    }
+    /// How many values a state has for a batch of this size.
+    pub(super) fn state_len(&mut self, index: usize, batch: usize) -> Result<usize, Error> {
+        let Some(state) = self.states.get(index) else {
+            return Err(Error::new(Status::InvalidArgument, format!("there is no state {index}")));
+        };
+        let most = self.limits.batch;
+        ensure!(batch >= 1 && batch <= most, InvalidArgument, "the batch is from 1 to {most}, not {batch}");
+        let steps = &self.limits.steps;
+        self.network.description.eval_symbols(batch as u64, |axis| steps[axis] as u64, &mut self.values);
+        Ok(elements(&state.shape, &self.values) as usize)
     }
     fn state_place(&self, index: usize) -> Option<NonNull<[f32]>> {
         let kept = self.kept.get(index).filter(|kept| kept.len > 0)?;

@@ -1,6 +1,6 @@
 //! The structs and constants of the header.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 
 /// A field of a struct, or a constant, as the header says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,14 @@ pub struct Constant {
     pub name: &'static str,
     pub value: i32,
     pub documentation: &'static str,
+}
+
+/// What functions return: `NET_<name> = value`, and the text of `NET_status_text`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusText {
+    pub name: &'static str,
+    pub value: i32,
+    pub text: &'static CStr,
 }
 
 /// `NET_options`. Behind it follows one `size_t` for each axis, in the order of the description: the most steps that a
@@ -77,31 +85,31 @@ pub const STEPS: &[Field] = &[
 ];
 
 /// What functions return.
-pub const STATUSES: &[Constant] = &[
-    Constant { name: "OK", value: 0, documentation: "All went well." },
-    Constant {
+pub const STATUSES: &[StatusText] = &[
+    StatusText { name: "OK", value: 0, text: c"All went well." },
+    StatusText {
         name: "INVALID_ARGUMENT",
         value: 1,
-        documentation: "A pointer is NULL, a size is larger than the instance was made for, or there is no such thing.",
+        text: c"A pointer is NULL, a size is larger than the instance was made for, or there is no such thing.",
     },
-    Constant {
+    StatusText {
         name: "INVALID_INPUT",
         value: 2,
-        documentation: "A token, a length or the number of steps is none that the network can take.",
+        text: c"A token, a length or the number of steps is none that the network can take.",
     },
-    Constant {
+    StatusText {
         name: "UNAVAILABLE",
         value: 3,
-        documentation: "The network was not compiled for this, or the instance not made for it.",
+        text: c"The network was not compiled for this, or the instance not made for it.",
     },
-    Constant { name: "NO_MEMORY", value: 4, documentation: "There is not enough memory." },
-    Constant { name: "FILE", value: 5, documentation: "A file cannot be read or written." },
-    Constant { name: "INVALID_WEIGHTS", value: 6, documentation: "Weights are damaged, or those of another network." },
-    Constant { name: "NOT_BEGUN", value: 7, documentation: "A step was asked for before NET_begin." },
-    Constant {
+    StatusText { name: "NO_MEMORY", value: 4, text: c"There is not enough memory." },
+    StatusText { name: "FILE", value: 5, text: c"A file cannot be read or written." },
+    StatusText { name: "INVALID_WEIGHTS", value: 6, text: c"Weights are damaged, or those of another network." },
+    StatusText { name: "NOT_BEGUN", value: 7, text: c"A step was asked for before NET_begin." },
+    StatusText {
         name: "INCOMPATIBLE",
         value: 8,
-        documentation: "The network's code is damaged, of another version, or not for this processor.",
+        text: c"The network's code is damaged, of another version, or not for this processor.",
     },
 ];
 
