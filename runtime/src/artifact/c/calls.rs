@@ -4,7 +4,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::path::PathBuf;
 
-use super::layout::{Options, STATUSES};
+use super::layout::{self, Options};
 use super::net::{Kind, Net, write_message};
 use crate::artifact::call::{Arguments, none};
 use crate::artifact::description::{Element, Role, Task};
@@ -108,8 +108,7 @@ pub(super) unsafe fn destroy(net: *mut Net) {
 }
 
 pub(super) unsafe fn status_text(status: c_int) -> *const c_char {
-    let known = STATUSES.iter().find(|known| known.value == status);
-    known.map_or(c"There is no such status.", |known| known.text).as_ptr()
+    layout::status_text(status).as_ptr()
 }
 
 pub(super) unsafe fn error_message(net: *const Net) -> *const c_char {

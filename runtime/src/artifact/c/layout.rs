@@ -18,14 +18,6 @@ pub struct Constant {
     pub documentation: &'static str,
 }
 
-/// What functions return: `NET_<name> = value`, and the text of `NET_status_text`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StatusText {
-    pub name: &'static str,
-    pub value: i32,
-    pub text: &'static CStr,
-}
-
 /// `NET_options`. Behind it follows one `size_t` for each axis, in the order of the description: the most steps that a
 /// call may have along it.
 #[derive(Clone, Copy, Debug)]
@@ -84,34 +76,33 @@ pub const STEPS: &[Field] = &[
     },
 ];
 
-/// What functions return.
-pub const STATUSES: &[StatusText] = &[
-    StatusText { name: "OK", value: 0, text: c"All went well." },
-    StatusText {
-        name: "INVALID_ARGUMENT",
-        value: 1,
-        text: c"A pointer is NULL, a size is larger than the instance was made for, or there is no such thing.",
-    },
-    StatusText {
-        name: "INVALID_INPUT",
-        value: 2,
-        text: c"A token, a length or the number of steps is none that the network can take.",
-    },
-    StatusText {
-        name: "UNAVAILABLE",
-        value: 3,
-        text: c"The network was not compiled for this, or the instance not made for it.",
-    },
-    StatusText { name: "NO_MEMORY", value: 4, text: c"There is not enough memory." },
-    StatusText { name: "FILE", value: 5, text: c"A file cannot be read or written." },
-    StatusText { name: "INVALID_WEIGHTS", value: 6, text: c"Weights are damaged, or those of another network." },
-    StatusText { name: "NOT_BEGUN", value: 7, text: c"A step was asked for before NET_begin." },
-    StatusText {
-        name: "INCOMPATIBLE",
-        value: 8,
-        text: c"The network's code is damaged, of another version, or not for this processor.",
-    },
-];
+macro_rules! statuses {
+    ($($name:literal = $value:literal, $text:literal;)*) => {
+        /// What functions return.
+        pub const STATUSES: &[Constant] = &[$(Constant { name: $name, value: $value, documentation: $text }),*];
+
+        /// What a status means.
+        pub(super) fn status_text(status: i32) -> &'static CStr {
+            let text = match status {
+                $($value => concat!($text, "\0"),)*
+                _ => "There is no such status.\0",
+            };
+            CStr::from_bytes_with_nul(text.as_bytes()).unwrap_or_default()
+        }
+    };
+}
+
+statuses! {
+    "OK" = 0, "All went well.";
+    "INVALID_ARGUMENT" = 1, "A pointer is NULL, a size is larger than the instance was made for, or there is no such thing.";
+    "INVALID_INPUT" = 2, "A token, a length or the number of steps is none that the network can take.";
+    "UNAVAILABLE" = 3, "The network was not compiled for this, or the instance not made for it.";
+    "NO_MEMORY" = 4, "There is not enough memory.";
+    "FILE" = 5, "A file cannot be read or written.";
+    "INVALID_WEIGHTS" = 6, "Weights are damaged, or those of another network.";
+    "NOT_BEGUN" = 7, "A step was asked for before NET_begin.";
+    "INCOMPATIBLE" = 8, "The network's code is damaged, of another version, or not for this processor.";
+}
 
 /// Bits of `tasks` in `NET_options`; bit `i` is the task of number `i`.
 pub const TASKS: &[Constant] = &[
