@@ -64,6 +64,7 @@
     allow(dead_code, unreachable_pub, unused_imports, reason = "what the tests alone reach")
 )]
 #![warn(missing_docs)]
+pub mod artifact;
 pub mod data;
 pub mod diag;
 pub mod error;

@@ -31,6 +31,8 @@ pub mod math;
 pub mod place;
 pub mod rng;
 mod scratch;
+#[cfg(netc_standalone)]
+mod standalone;
 pub mod threads;
 
 pub use threads::Pool;
