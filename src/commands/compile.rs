@@ -4,7 +4,7 @@ mod link;
 
 use std::path::{Path, PathBuf};
 
-use netc::artifact::{self, Artifact, Options, Target};
+use netc::artifact::{self, Artifact, Language, Options, Target};
 use netc::data::file;
 
 use crate::args::{CompileArgs, ProductArg};
@@ -27,6 +27,7 @@ pub fn run(args: &CompileArgs, output: &mut Output) -> Result<(), Failure> {
     let network = network::load(&args.net, &earlier, &mut ())?;
     let path = weights.as_ref().map_or(String::new(), |weights| weights.path.clone());
     let options = Options {
+        language: Language::C,
         name: args.name.clone(),
         train: args.train,
         weights: weights.map(|weights| weights.bytes),

@@ -49,6 +49,17 @@ impl Prefix {
 
 const MAX: usize = 64;
 
+/// Words of Rust that no argument may be called.
+pub(super) fn is_rust_keyword(name: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn",
+        "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro",
+        "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super",
+        "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+    ];
+    WORDS.contains(&name)
+}
+
 /// Names of parameters, fields or constants that are to differ from each other and from some others.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
