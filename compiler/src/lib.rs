@@ -159,3 +159,8 @@ pub use network::Network;
 pub use pipeline::{Entry, Observer, Stage, check_source};
 pub use session::{Generator, Outputs, Session, SessionOptions, TensorView};
 pub use train::{FitOptions, History, fit};
+
+/// The programs of the guide are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedding.md")]
+struct Guide;
