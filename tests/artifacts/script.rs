@@ -181,14 +181,14 @@ impl Script {
             let all = self.network.inference.outputs.iter();
             all.filter(move |output| output.role == role).map(|output| output.name.clone()).collect::<Vec<String>>()
         };
-        for name in of(OutputRole::Output) {
+        let (names, mut metrics) = (of(OutputRole::Output), of(OutputRole::Metric));
+        for name in names {
             let bytes: Vec<u8> = outputs
                 .get(&name)
                 .map_or(Vec::new(), |array| array.iter().flat_map(|x| x.to_ne_bytes()).collect());
             self.number(bytes.len());
             self.expected.extend(bytes);
         }
-        let mut metrics = of(OutputRole::Metric);
         if self.trains && matches!(self.network.settings.clip, Some(Clip::Norm(_))) {
             metrics.push(GRADIENT_NORM.to_owned());
         }
