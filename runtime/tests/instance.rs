@@ -27,7 +27,7 @@ fn assert_near(found: &[f32], expected: &[f32]) {
 }
 
 fn run(instance: &mut Instance, batch: usize) -> Result<(Vec<f32>, Vec<f32>), Error> {
-    let x: Vec<f32> = (0..batch * 3).map(|i| i as f32 * 0.5 - 1.0).collect();
+    let x: Vec<f32> = (0..batch * 3).map(|i| (i % 7) as f32 * 0.5 - 1.0).collect();
     let tokens: Vec<i32> = (0..batch as i32 * 2).map(|i| i % 5).collect();
     let mut y = vec![f32::NAN; batch * N];
     let sizes = Sizes { batch, axes: &steps(2) };
