@@ -1,10 +1,17 @@
 //! The arguments of every command. Their texts are the reference of the command line.
 
+mod bench;
+mod compile;
+mod repl;
+
 use std::ffi::OsString;
 
+pub use bench::BenchArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub use compile::{CompileArgs, ProductArg};
 use netc::data::{Holdout, Spec};
 use netc::pipeline::{Entry, Stage};
+pub use repl::ReplArgs;
 
 /// A compiler for neural networks: a text language, forward and backward passes as native code.
 #[derive(Debug, Parser)]
@@ -42,10 +49,14 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Train a network on a data set.
     Train(Box<TrainArgs>),
+    /// Make native code to ship: a library with a C header, or a program.
+    Compile(CompileArgs),
     /// Measure how gradients flow back through time.
     Gradients(Box<GradientsArgs>),
     /// Let a network write: text, character by character, or other tokens.
     Sample(Box<SampleArgs>),
+    /// Measure how fast a network runs or trains, and where its time goes.
+    Bench(Box<BenchArgs>),
     /// Print what a stage of the compiler makes of a network.
     Emit(EmitArgs),
     /// Bring files to their canonical form.
@@ -54,6 +65,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// List the layers, losses and metrics, or describe one.
     Layers(LayersArgs),
+    /// Build a network line by line, with its shapes and values at once.
+    Repl(ReplArgs),
 }
 
 /// What names a network.
