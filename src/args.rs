@@ -1,11 +1,17 @@
 //! The arguments of every command. Their texts are the reference of the command line.
 
+mod bench;
+mod compile;
+mod repl;
+
 use std::ffi::OsString;
 
+pub use bench::BenchArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use netc::artifact::Target;
+pub use compile::{CompileArgs, ProductArg};
 use netc::data::{Holdout, Spec};
 use netc::pipeline::{Entry, Stage};
+pub use repl::ReplArgs;
 
 /// A compiler for neural networks: a text language, forward and backward passes as native code.
 #[derive(Debug, Parser)]
@@ -49,6 +55,8 @@ pub enum Command {
     Gradients(Box<GradientsArgs>),
     /// Let a network write: text, character by character, or other tokens.
     Sample(Box<SampleArgs>),
+    /// Measure how fast a network runs or trains, and where its time goes.
+    Bench(Box<BenchArgs>),
     /// Print what a stage of the compiler makes of a network.
     Emit(EmitArgs),
     /// Bring files to their canonical form.
@@ -57,6 +65,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// List the layers, losses and metrics, or describe one.
     Layers(LayersArgs),
+    /// Build a network line by line, with its shapes and values at once.
+    Repl(ReplArgs),
 }
 
 /// What names a network.
@@ -204,41 +214,6 @@ pub struct TrainArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  netc compile models/lenet.net\n  \
-                        netc compile models/digits.net --embed-weights models/digits/digits.safetensors -o digits.so\n  \
-                        netc compile models/lenet.net --train -o build/lenet.a\n  \
-                        netc compile models/lenet.net --emit exe\n  \
-                        netc compile models/lenet.net --target aarch64-apple-darwin\n\n\
-                        A C program is built with `cc main.c liblenet.a -lm -lpthread`."
-)]
-pub struct CompileArgs {
-    #[command(flatten)]
-    pub net: NetArgs,
-    /// What to write, unless the ending of --output says it: lib (a static library), shared (a library that is loaded),
-    /// object, header or exe (a program); a header goes with each library and object file [default: lib, for another
-    /// machine object].
-    #[arg(long, value_name = "WHAT", hide_possible_values = true)]
-    pub emit: Option<ProductArg>,
-    /// Where to write it: a name ending in .a, .so, .dylib, .o or .h says what it is; `-` prints a header [default: in
-    /// this folder].
-    #[arg(long, short, value_name = "FILE")]
-    pub output: Option<String>,
-    /// Add the training step, the loss and the optimizer.
-    #[arg(long)]
-    pub train: bool,
-    /// Put these parameters inside; without them, instances begin with initial values or load a file.
-    #[arg(long, value_name = "FILE")]
-    pub embed_weights: Option<String>,
-    /// Another machine: x86_64 or aarch64, then -unknown-linux-gnu, -unknown-linux-musl or -apple-darwin.
-    #[arg(long, value_name = "TRIPLE", value_parser = target)]
-    pub target: Option<Target>,
-    /// What the network is called in C, in front of all its names [default: its name].
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-}
-
-#[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  netc gradients models/flow_lstm.net --length 100 --plot flow.svg\n  \
                         netc gradients models/charlm.net --data text:book.txt --weights charlm.safetensors --length 200")]
 pub struct GradientsArgs {
@@ -370,16 +345,6 @@ pub struct LayersArgs {
     pub name: Option<String>,
 }
 
-/// What `netc compile` writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ProductArg {
-    Lib,
-    Shared,
-    Object,
-    Header,
-    Exe,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ResizeArg {
     Stretch,
@@ -467,13 +432,6 @@ fn temperature(text: &str) -> Result<f64, String> {
         Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
         _ => Err("write a number from 0".to_owned()),
     }
-}
-
-fn target(name: &str) -> Result<Target, String> {
-    Target::find(name).ok_or_else(|| {
-        let all: Vec<&str> = Target::all().map(Target::name).collect();
-        format!("there are {}", all.join(", "))
-    })
 }
 
 fn threads(text: &str) -> Result<usize, String> {

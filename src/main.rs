@@ -8,6 +8,9 @@ mod failure;
 mod network;
 mod number;
 mod output;
+mod random;
+mod repl;
+mod sparkline;
 mod table;
 
 use std::panic;
@@ -45,9 +48,11 @@ fn run(command: Command, output: &mut Output) -> Result<(), Failure> {
         Command::Sample(args) => commands::sample::run(&args, output),
         Command::Compile(args) => commands::compile::run(&args, output),
         Command::Gradients(args) => commands::gradients::run(&args, output),
+        Command::Bench(args) => commands::bench::run(&args, output),
         Command::Emit(args) => commands::emit::run(&args, output),
         Command::Fmt(args) => commands::fmt::run(&args, output),
         Command::Explain(args) => commands::explain::run(&args, output),
         Command::Layers(args) => commands::layers::run(&args, output),
+        Command::Repl(args) => commands::repl::run(&args, output),
     }
 }

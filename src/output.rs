@@ -29,6 +29,19 @@ impl Output {
     }
 }
 
+/// Whether standard output takes colors.
+pub fn is_colored() -> bool {
+    AutoStream::choice(&io::stdout()) != ColorChoice::Never
+}
+
+/// What stands in the last line of a terminal until the next text takes its place; `""` takes it away.
+pub fn status(text: &str, width: &mut usize) {
+    let n = text.chars().count();
+    let blanks = " ".repeat(width.saturating_sub(n));
+    *width = n;
+    let _ = write!(io::stderr(), "\r{text}{blanks}\r{text}").and_then(|()| io::stderr().flush());
+}
+
 /// A line on standard error: a message. When it is closed, nobody listens.
 pub fn note(text: impl Display) {
     let _ = writeln!(anstream::stderr(), "{text}");

@@ -114,8 +114,8 @@ fn portable_code_has_the_bits_of_portable_sessions() {
 
 #[test]
 fn headers_are_clean_in_c99_and_cpp17() {
-    let ports = "net awkward { input int[register, 2]\n input class: token(3)\n target new[register, 2]\n \
-                 int -> lstm(2)\n double = dense(2)\n output double\n loss mse(double, new) }";
+    let ports = "net awkward { input int[register, 2]\n input batch[register, 2]\n target new[register, 2]\n \
+                 (int + batch) -> lstm(2)\n double = dense(2)\n output double\n loss mse(double, new) }";
     let networks = [network(ports), model("lenet", &[]), model("seq2seq", &[]), model("filter", &[])];
     for (network, train) in networks.iter().flat_map(|network| [(network, false), (network, true)]) {
         let built = build(network, Options { train, ..Options::default() });

@@ -24,7 +24,7 @@ fn try_network(text: &str, overrides: &[(&str, &str)]) -> Result<Network, String
     let root = sources.add("test.net", text);
     let overrides = overrides.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
     let mut loader = |path: &str, _: &str| Err(Message::new(Code::ImportNotFound, format!("no file `{path}`")));
-    let options = Options { net: None, overrides };
+    let options = Options { overrides, ..Options::default() };
     elaborate(&mut sources, root, &mut loader, &options).map_err(|errors| render(&sources, &errors, false))
 }
 

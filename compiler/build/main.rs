@@ -24,7 +24,8 @@ fn main() {
     };
     let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
     packed.write_all(&object).expect("a vector takes all");
-    fs::write(out.join("runtime.o.deflate"), packed.finish().expect("a vector takes all")).expect("OUT_DIR is writable");
+    fs::write(out.join("runtime.o.deflate"), packed.finish().expect("a vector takes all"))
+        .expect("OUT_DIR is writable");
 }
 
 fn variable(name: &str) -> String {
@@ -43,7 +44,8 @@ fn runtime(out: &Path) -> Vec<u8> {
     rustc.args(["--edition", "2024", "--crate-name", "netc_runtime", "--crate-type", "staticlib"]);
     rustc.args(["--target", &variable("TARGET"), "--cap-lints", "allow", "--cfg", "netc_standalone"]);
     // With everything in one unit, what nobody calls is gone, of the standard library too.
-    for option in ["opt-level=3", "lto=fat", "codegen-units=1", "panic=abort", "strip=debuginfo", "relocation-model=pic"]
+    for option in
+        ["opt-level=3", "lto=fat", "codegen-units=1", "panic=abort", "strip=debuginfo", "relocation-model=pic"]
     {
         rustc.args(["-C", option]);
     }

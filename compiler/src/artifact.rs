@@ -19,6 +19,7 @@ mod describe;
 mod header;
 mod names;
 mod runtime;
+mod rust;
 
 use netc_runtime::artifact::c::Machine;
 use netc_runtime::artifact::description::Description;
@@ -43,8 +44,20 @@ pub struct Options {
     pub weights: Option<Vec<u8>>,
     /// `None` is the machine that this program runs on.
     pub target: Option<Target>,
+    /// For whom; a program of Rust has the runtime among its crates, and needs no functions for C.
+    pub language: Language,
     /// Whether it has a `main` of its own, as a program that reads arrays and writes them.
     pub main: bool,
+}
+
+/// Who calls a compiled network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Language {
+    /// C, and all that speaks to it, through the header.
+    #[default]
+    C,
+    /// Rust, through the module of [`Artifact::module`].
+    Rust,
 }
 
 /// A network as native code.
@@ -52,11 +65,14 @@ pub struct Options {
 pub struct Artifact {
     /// In front of all its names in C.
     pub name: String,
+    /// The machine that it is for.
     pub target: Target,
     /// The network's object file: to be linked with the runtime.
     pub object: Vec<u8>,
     /// The text of the C header.
     pub header: String,
+    /// The text of the Rust module that is its interface: for [`Language::Rust`].
+    pub module: String,
 }
 
 /// Compiles a network to an object file and its header. The same network and options give the same bytes.
@@ -75,13 +91,23 @@ pub fn compile(network: &Network, options: Options) -> Result<Artifact, Error> {
         description: description.to_bytes(),
         programs,
         weights,
-        thunks: thunks(&description, prefix.name(), options.main),
+        thunks: match options.language {
+            Language::C => thunks(&description, prefix.name(), options.main),
+            Language::Rust => Vec::new(),
+        },
+        export: (options.language == Language::Rust).then(|| rust::symbol(&prefix)),
     };
+    let steps = lowered.iter().any(|lowered| lowered.variant.entry == Entry::Step);
+    let module = rust::rust(&description, &prefix, options.train, steps);
     let header = header::header(&description, &prefix);
-    Ok(Artifact { name: prefix.name().to_owned(), target, object: object(target, contents), header })
+    Ok(Artifact { name: prefix.name().to_owned(), target, object: object(target, contents), header, module })
 }
 
 impl Artifact {
+    /// The network's object file alone as a static library, for programs that have the runtime among their crates.
+    pub fn archive(&self) -> Vec<u8> {
+        archive::archive(self.target, &[(&format!("{}.o", self.name), &self.object)])
+    }
     /// The network's object file and the runtime as a static library, complete but for the C library.
     ///
     /// # Errors

@@ -24,7 +24,6 @@ mod nest;
 pub mod object;
 mod share;
 mod wide;
-mod work;
 
 pub use emit::Vectors;
 pub use isa::Target;

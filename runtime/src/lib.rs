@@ -36,3 +36,16 @@ mod standalone;
 pub mod threads;
 
 pub use threads::Pool;
+
+/// Includes the typed interface of a network that the build script has compiled with `netc-build`: a struct of its name
+/// in `CamelCase`.
+///
+/// ```text
+/// netc_runtime::include_net!("digits");
+/// ```
+#[macro_export]
+macro_rules! include_net {
+    ($name:literal) => {
+        include!(concat!(env!("OUT_DIR"), "/", $name, ".rs"));
+    };
+}

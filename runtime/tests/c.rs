@@ -247,7 +247,7 @@ fn damaged_descriptions_are_refused() {
     for end in (0..good.len()).step_by(7) {
         assert_eq!(create(good[..end].to_vec()), 8, "cut at {end}");
     }
-    let mut other = good.clone();
+    let mut other = good;
     other[0] += 1;
     assert_eq!(create(other), 8);
 }

@@ -48,6 +48,11 @@ pub fn run(args: &CheckArgs, output: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The table of a network's layers, and its memory.
+pub fn table(network: &Network, args: &CheckArgs) -> Result<String, Failure> {
+    Ok(Report::new(network, args, &mut Clock::start())?.table(args.explain))
+}
+
 /// What is known of a network, for the sizes that are asked for.
 struct Report<'n> {
     network: &'n Network,

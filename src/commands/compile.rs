@@ -4,7 +4,7 @@ mod link;
 
 use std::path::{Path, PathBuf};
 
-use netc::artifact::{self, Artifact, Options, Target};
+use netc::artifact::{self, Artifact, Language, Options, Target};
 use netc::data::file;
 
 use crate::args::{CompileArgs, ProductArg};
@@ -18,7 +18,8 @@ pub fn run(args: &CompileArgs, output: &mut Output) -> Result<(), Failure> {
     let product = product(args, is_elsewhere)?;
     if is_elsewhere && !matches!(product, ProductArg::Object | ProductArg::Header) {
         let target = args.target.map_or("", Target::name);
-        let message = format!("for {target}, `--emit object` and `--emit header` can be written here, and linked there");
+        let message =
+            format!("for {target}, `--emit object` and `--emit header` can be written here, and linked there");
         return Err(Failure::arguments(message));
     }
     let weights = args.embed_weights.as_deref().map(Weights::read).transpose()?;
@@ -26,6 +27,7 @@ pub fn run(args: &CompileArgs, output: &mut Output) -> Result<(), Failure> {
     let network = network::load(&args.net, &earlier, &mut ())?;
     let path = weights.as_ref().map_or(String::new(), |weights| weights.path.clone());
     let options = Options {
+        language: Language::C,
         name: args.name.clone(),
         train: args.train,
         weights: weights.map(|weights| weights.bytes),

@@ -204,7 +204,7 @@ fn interrupted(session: &Session, state: &TrainState, saver: Saver<'_>) -> Resul
 }
 
 /// Set by the first interrupt; the second ends the process.
-fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+pub fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let handler = move || {

@@ -36,7 +36,7 @@ int main(void) {
   EXPECT(FILTER_OK, filter_memory_size(&options, &bytes));
   options.memory = memory;
   options.memory_size = sizeof memory;
-  EXPECT(FILTER_INVALID_ARGUMENT, filter_create(&options, &net));
+  EXPECT(FILTER_NO_MEMORY, filter_create(&options, &net));
   if (net != NULL || strlen(message) == 0 || bytes <= sizeof memory) {
     fprintf(stderr, "no instance, but a message: `%s`\n", message);
     failures++;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use netc_runtime::artifact::description::{
-    Buffer, Call, Description, Direction, Element, Entry, Geometry, Home, Initial, Keeping, Output, Port, Role,
-    Size, Slot, Source, Symbol, Task, Tensor, VERSION,
+    Buffer, Call, Description, Direction, Element, Entry, Geometry, Home, Initial, Keeping, Output, Port, Role, Size,
+    Slot, Source, Symbol, Task, Tensor, VERSION,
 };
 
 use crate::entries;
@@ -219,7 +219,10 @@ impl Cx<'_> {
                 pipeline::Entry::TrainStep => Task::TrainStep,
                 pipeline::Entry::Begin => Task::Begin,
                 pipeline::Entry::Step => Task::Step,
-                entry @ (pipeline::Entry::Gradients | pipeline::Entry::Flow) => panic!("no artifact has {entry:?}"),
+                entry @ (pipeline::Entry::Gradients
+                | pipeline::Entry::Flow
+                | pipeline::Entry::Backward
+                | pipeline::Entry::Apply) => panic!("no artifact has {entry:?}"),
             },
             masked: lowered.variant.masked,
             carried: lowered.variant.carried,

@@ -52,7 +52,11 @@ pub(super) fn header(description: &Description, prefix: &Prefix) -> String {
     constants(&mut text, prefix, "What can be counted and named.", KINDS);
     constants(&mut text, prefix, "What an array holds.", ELEMENTS);
     tables::constants(&mut text, description, prefix);
-    comment(&mut text, "", &prefix.fill("An instance of the network. NET_create makes it; its fields are nobody's business."));
+    comment(
+        &mut text,
+        "",
+        &prefix.fill("An instance of the network. NET_create makes it; its fields are nobody's business."),
+    );
     let _ = writeln!(text, "typedef struct {name} {name};\n");
     structs(&mut text, description, prefix);
     for function in &functions {
@@ -76,8 +80,7 @@ fn structs(text: &mut String, description: &Description, prefix: &Prefix) {
         record(text, prefix, &format!("{name}_steps"), STEPS, &[]);
     }
     let mut axes = Scope::of(&["batch"]);
-    let axes: Vec<String> =
-        description.axes.iter().map(|axis| format!("{name}_steps {}", axes.name(axis))).collect();
+    let axes: Vec<String> = description.axes.iter().map(|axis| format!("{name}_steps {}", axes.name(axis))).collect();
     comment(text, "", "The sizes of a call.");
     let of_axis = |axis: &String| (axis.clone(), "Of the arrays with this axis.");
     record(text, prefix, &format!("{name}_sizes"), &[BATCH], &axes.iter().map(of_axis).collect::<Vec<_>>());

@@ -49,12 +49,15 @@ impl Target {
         };
         Target::find(&format!("{arch}-{system}"))
     }
+    /// As compilers call it.
     pub fn name(self) -> &'static str {
         self.name
     }
+    /// Whether its processor is of the x86-64 family.
     pub fn is_x86(self) -> bool {
         self.name.starts_with("x86_64")
     }
+    /// Whether its system is macOS.
     pub fn is_apple(self) -> bool {
         self.name.contains("apple")
     }

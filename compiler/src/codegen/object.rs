@@ -26,6 +26,8 @@ pub struct Contents<'a> {
     /// As safetensors.
     pub weights: Option<Vec<u8>>,
     pub thunks: Vec<Thunk>,
+    /// The name under which the [`Artifact`] itself is to be found by other object files of the program.
+    pub export: Option<String>,
 }
 
 /// An exported function that hands its arguments on to one of the runtime's.
@@ -59,7 +61,8 @@ pub fn object(target: Target, contents: Contents<'_>) -> Vec<u8> {
             entries.push(entry);
         }
     }
-    let artifact = data(&mut module, target, contents.description, contents.weights, &entries);
+    let named = contents.export.as_deref();
+    let artifact = data(&mut module, target, contents.description, contents.weights, &entries, named);
     for thunk in &contents.thunks {
         define_thunk(&mut module, thunk, artifact);
     }
@@ -76,10 +79,8 @@ struct Variant {
 
 /// The most demanding first.
 fn variants(target: Target) -> &'static [Variant] {
-    const ANY: Variant =
-        Variant { name: "any", features: &[], vectors: Vectors::Narrow, needs: NEEDS_NOTHING };
-    const AVX2: Variant =
-        Variant { name: "avx2", features: isa::AVX2, vectors: Vectors::Wide, needs: NEEDS_AVX2 };
+    const ANY: Variant = Variant { name: "any", features: &[], vectors: Vectors::Narrow, needs: NEEDS_NOTHING };
+    const AVX2: Variant = Variant { name: "avx2", features: isa::AVX2, vectors: Vectors::Wide, needs: NEEDS_AVX2 };
     if target.is_x86() { &[AVX2, ANY] } else { &[ANY] }
 }
 
@@ -110,6 +111,7 @@ fn data(
     description: Vec<u8>,
     weights: Option<Vec<u8>>,
     entries: &[Entry],
+    export: Option<&str>,
 ) -> DataId {
     let variants = variants(target);
     let needs: Vec<u8> = variants.iter().flat_map(|variant| variant.needs.to_le_bytes()).collect();
@@ -147,12 +149,25 @@ fn data(
         let part = module.declare_data_in_data(part, &mut artifact);
         artifact.write_data_addr(offset as u32, part, 0);
     }
-    define_data(module, "netc.artifact", artifact, 8)
+    match export {
+        Some(name) => define_data_as(module, name, artifact, 8, Linkage::Hidden),
+        None => define_data(module, "netc.artifact", artifact, 8),
+    }
 }
 
-fn define_data(module: &mut ObjectModule, name: &str, mut data: DataDescription, align: u64) -> DataId {
+fn define_data(module: &mut ObjectModule, name: &str, data: DataDescription, align: u64) -> DataId {
+    define_data_as(module, name, data, align, Linkage::Local)
+}
+
+fn define_data_as(
+    module: &mut ObjectModule,
+    name: &str,
+    mut data: DataDescription,
+    align: u64,
+    linkage: Linkage,
+) -> DataId {
     data.set_align(align);
-    let id = module.declare_data(name, Linkage::Local, false, false);
+    let id = module.declare_data(name, linkage, false, false);
     let id = id.unwrap_or_else(|error| panic!("`{name}`: {error}"));
     module.define_data(id, &data).unwrap_or_else(|error| panic!("`{name}`: {error}"));
     id

@@ -57,7 +57,7 @@ pub(crate) fn description() -> Description {
         vocabulary: (*element == I32).then_some(5),
     };
     let x = [batch.clone(), fixed(3)];
-    let tokens = [batch.clone(), steps.clone()];
+    let tokens = [batch.clone(), steps];
     let y = [batch.clone(), fixed(N)];
     let w = [fixed(3), fixed(N)];
     let result = |name: &str, role: Role, shape: &[Size]| Output {
@@ -145,6 +145,7 @@ pub(crate) fn description() -> Description {
 
 /// The word of a buffer's address.
 unsafe fn floats<'a>(frame: *mut u64, word: usize, len: usize) -> &'a mut [f32] {
+    // SAFETY: the frame is one of this entry.
     unsafe { std::slice::from_raw_parts_mut(*frame.add(word) as *mut f32, len) }
 }
 
@@ -152,6 +153,7 @@ unsafe extern "C" fn nothing(_: *mut u64) {}
 
 /// Words: pool, B, T; x, tokens, w, y, product, prepared, sums[, lengths].
 unsafe extern "C" fn prepare(frame: *mut u64) {
+    // SAFETY: the frame is one of this entry.
     unsafe {
         let (w, prepared) = (floats(frame, 5, 3 * N), floats(frame, 8, 3 * N));
         prepared.iter_mut().zip(w).for_each(|(to, from)| *to = 2.0 * *from);
@@ -159,6 +161,7 @@ unsafe extern "C" fn prepare(frame: *mut u64) {
 }
 
 unsafe fn forward(frame: *mut u64, is_masked: bool) {
+    // SAFETY: the frame is one of this entry.
     unsafe {
         let (batch, steps) = (*frame.add(1) as usize, *frame.add(2) as usize);
         let word = |at: usize| *frame.add(at) as *mut f32;
@@ -197,15 +200,18 @@ unsafe fn forward(frame: *mut u64, is_masked: bool) {
 }
 
 unsafe extern "C" fn run(frame: *mut u64) {
+    // SAFETY: the frame is one of this entry.
     unsafe { forward(frame, false) };
 }
 
 unsafe extern "C" fn run_masked(frame: *mut u64) {
+    // SAFETY: the frame is one of this entry.
     unsafe { forward(frame, true) };
 }
 
 /// Words: pool, B; x, goal, w, m, rate, step, key, loss, error.
 unsafe extern "C" fn train(frame: *mut u64) {
+    // SAFETY: the frame is one of this entry.
     unsafe {
         let (w, m) = (floats(frame, 4, 3 * N), floats(frame, 5, 3 * N));
         let (rate, step) = (floats(frame, 6, 1)[0], floats(frame, 7, 1)[0]);
@@ -219,6 +225,7 @@ unsafe extern "C" fn train(frame: *mut u64) {
 
 /// Words: pool, B; h.
 unsafe extern "C" fn begin(frame: *mut u64) {
+    // SAFETY: the frame is one of this entry.
     unsafe {
         let batch = *frame.add(1) as usize;
         floats(frame, 2, batch * 3).iter_mut().enumerate().for_each(|(at, h)| *h = at as f32);
@@ -227,13 +234,12 @@ unsafe extern "C" fn begin(frame: *mut u64) {
 
 /// Words: pool, B; x, h, total.
 unsafe extern "C" fn step(frame: *mut u64) {
+    // SAFETY: the frame is one of this entry.
     unsafe {
         let n = *frame.add(1) as usize * 3;
         let (x, h, total) = (floats(frame, 2, n), floats(frame, 3, n), floats(frame, 4, n));
-        for at in 0..n {
-            h[at] += x[at];
-            total[at] = h[at];
-        }
+        h.iter_mut().zip(x).for_each(|(h, x)| *h += *x);
+        total.copy_from_slice(h);
     }
 }
 

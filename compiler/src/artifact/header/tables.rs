@@ -94,7 +94,8 @@ fn table(text: &mut String, title: &str, rows: Vec<Vec<String>>) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
     for row in &rows {
-        let cells = (0..columns).filter_map(|column| row.get(column).map(|cell| format!("{cell:w$}", w = width(column))));
+        let cells =
+            (0..columns).filter_map(|column| row.get(column).map(|cell| format!("{cell:w$}", w = width(column))));
         let line = cells.collect::<Vec<_>>().join("  ");
         let _ = writeln!(text, " *   {}", line.trim_end());
     }
@@ -162,9 +163,15 @@ pub(super) fn constants(text: &mut String, description: &Description, prefix: &P
     rows.extend(counts.map(|(name, n)| (scope.name(&format!("{upper}_N_{name}")), n as u64)));
     let mut arrays: Vec<(String, usize, Option<u64>)> = Vec::new();
     let elements = |shape: &[Size]| elements(description, shape);
-    arrays.extend(inputs(description).enumerate().map(|(at, port)| (format!("INPUT_{}", port.name), at, elements(&port.shape))));
-    arrays.extend(targets(description).enumerate().map(|(at, port)| (format!("TARGET_{}", port.name), at, elements(&port.shape))));
-    arrays.extend(outputs(description).enumerate().map(|(at, port)| (format!("OUTPUT_{}", port.name), at, elements(&port.shape))));
+    arrays.extend(
+        inputs(description).enumerate().map(|(at, port)| (format!("INPUT_{}", port.name), at, elements(&port.shape))),
+    );
+    arrays.extend(
+        targets(description).enumerate().map(|(at, port)| (format!("TARGET_{}", port.name), at, elements(&port.shape))),
+    );
+    arrays.extend(
+        outputs(description).enumerate().map(|(at, port)| (format!("OUTPUT_{}", port.name), at, elements(&port.shape))),
+    );
     arrays.extend(metrics(description).enumerate().map(|(at, port)| (format!("METRIC_{}", port.name), at, None)));
     for (name, at, elements) in arrays {
         let name = scope.name(&format!("{upper}_{}", name.to_ascii_uppercase()));
@@ -173,7 +180,11 @@ pub(super) fn constants(text: &mut String, description: &Description, prefix: &P
             rows.push((scope.name(&format!("{name}_SIZE")), elements));
         }
     }
-    comment(text, "", "How many arrays there are, the place of each, and its elements for one member of the batch and one step.");
+    comment(
+        text,
+        "",
+        "How many arrays there are, the place of each, and its elements for one member of the batch and one step.",
+    );
     text.push_str("enum {\n");
     let last = rows.len() - 1;
     for (at, (name, value)) in rows.iter().enumerate() {
