@@ -10,8 +10,8 @@ use std::process::Command;
 
 use build::{Built, STRICT_C, STRICT_CPP, build, cc, model, network};
 use netc::artifact::{Options, Target, compile};
-use netc::{Session, SessionOptions, entries};
 use netc::pipeline::{Entry, Variant};
+use netc::{Session, SessionOptions, entries};
 use script::{Op, Script};
 
 /// Runs a network through all that it can be asked for, with batches up to 3 and so many steps, and trains it.
@@ -53,7 +53,9 @@ fn check(name: &str, set: &[(&str, &str)], steps: usize, train_steps: usize) {
             script.call(Op::Forward, [1, steps], false);
             script.carry(false);
         }
-        if entries::check(&network, &Entry::Begin.into()).is_ok() && entries::check(&network, &Entry::Step.into()).is_ok() {
+        if entries::check(&network, &Entry::Begin.into()).is_ok()
+            && entries::check(&network, &Entry::Step.into()).is_ok()
+        {
             script.call(Op::Begin, [2, steps], false);
             (0..4).for_each(|_| script.call(Op::Step, [2, steps], false));
         }
@@ -145,7 +147,10 @@ fn a_library_is_small_and_tells_only_documented_names() {
     assert!(size <= 1 << 20, "{size} bytes");
 
     let shared = built.folder.path().join("liblenet.so");
-    cc(built.folder.path(), &["-shared", "-o", "liblenet.so", "-Wl,--whole-archive", "liblenet.a", "-Wl,--no-whole-archive"]);
+    cc(
+        built.folder.path(),
+        &["-shared", "-o", "liblenet.so", "-Wl,--whole-archive", "liblenet.a", "-Wl,--no-whole-archive"],
+    );
     let listing = Command::new("nm").arg("-D").arg("--defined-only").arg(&shared).output().unwrap();
     let listing = String::from_utf8(listing.stdout).unwrap();
     let mut found: Vec<&str> = listing.lines().filter_map(|line| line.split(' ').next_back()).collect();
@@ -210,7 +215,12 @@ fn weights_inside_are_those_of_the_file() {
     let saved = fs::read(built.folder.path().join("saved")).unwrap();
     let mut session = Session::new(network.clone(), &SessionOptions { threads: 1, seed: 0 });
     session.load_safetensors(&saved).unwrap();
-    assert_eq!(session.to_safetensors(false), Session::with_weights(network.clone(), &SessionOptions { threads: 1, seed: 0 }, &weights).unwrap().to_safetensors(false));
+    assert_eq!(
+        session.to_safetensors(false),
+        Session::with_weights(network.clone(), &SessionOptions { threads: 1, seed: 0 }, &weights)
+            .unwrap()
+            .to_safetensors(false)
+    );
     let wrong = Session::new(model("hello", &[]), &options).to_safetensors(false);
     assert!(compile(&network, Options { weights: Some(wrong), ..Options::default() }).is_err());
 }

@@ -57,8 +57,7 @@ impl Built {
         let program = format!("{file}.out");
         let library = format!("lib{}.a", self.name);
         let (libraries, flags): (Vec<&str>, Vec<&str>) = flags.iter().partition(|flag| flag.ends_with(".a"));
-        let arguments =
-            [flags, vec!["-o", &program, file, &library], libraries, vec!["-lm", "-lpthread"]].concat();
+        let arguments = [flags, vec!["-o", &program, file, &library], libraries, vec!["-lm", "-lpthread"]].concat();
         cc(self.folder.path(), &arguments);
         self.folder.path().join(program)
     }

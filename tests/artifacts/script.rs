@@ -61,8 +61,7 @@ impl Values {
 impl Script {
     pub(crate) fn new(network: Network, most: [usize; 2], threads: usize, trains: bool) -> Self {
         let session = Session::new(network.clone(), &SessionOptions { threads: 1, seed: SEED });
-        let mut script =
-            Script { network, session, input: Vec::new(), expected: Vec::new(), calls: 0, trains };
+        let mut script = Script { network, session, input: Vec::new(), expected: Vec::new(), calls: 0, trains };
         for n in [most[0], threads, SEED as usize, script.network.axes.len()] {
             script.number(n);
         }
@@ -167,7 +166,9 @@ impl Script {
             (state >> 40) as u32
         };
         match port.ty.element {
-            ElementType::F32 => Values::F32(ArrayD::from_shape_simple_fn(IxDyn(&shape), || next() as f32 / 16_777_216.0)),
+            ElementType::F32 => {
+                Values::F32(ArrayD::from_shape_simple_fn(IxDyn(&shape), || next() as f32 / 16_777_216.0))
+            }
             ElementType::I32 => {
                 let n = port.vocabulary.unwrap_or(2) as u32;
                 Values::I32(ArrayD::from_shape_simple_fn(IxDyn(&shape), || (next() % n) as i32))
@@ -183,9 +184,8 @@ impl Script {
         };
         let (names, mut metrics) = (of(OutputRole::Output), of(OutputRole::Metric));
         for name in names {
-            let bytes: Vec<u8> = outputs
-                .get(&name)
-                .map_or(Vec::new(), |array| array.iter().flat_map(|x| x.to_ne_bytes()).collect());
+            let bytes: Vec<u8> =
+                outputs.get(&name).map_or(Vec::new(), |array| array.iter().flat_map(|x| x.to_ne_bytes()).collect());
             self.number(bytes.len());
             self.expected.extend(bytes);
         }
