@@ -1,6 +1,7 @@
 //! `netc compile`, and the programs in `examples` that are built with what it writes.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -81,7 +82,12 @@ fn python_recognizes() {
     let python = std::env::var("PYTHON").unwrap_or("python3".to_owned());
     let found = Command::new(&python).args(["-c", "import numpy"]).output();
     if !found.is_ok_and(|found| found.status.success()) {
-        eprintln!("SKIPPED: `{python}` is not there or has no numpy, so examples/python was NOT tested");
+        // Not through `eprintln!`, which is heard of failing tests alone.
+        writeln!(
+            std::io::stderr(),
+            "SKIPPED: `{python}` is not there or has no numpy, so examples/python was NOT tested"
+        )
+        .unwrap();
         return;
     }
     let printed = text(&example("python", &[], b""));

@@ -197,6 +197,12 @@ int main(void) {
     fprintf(stderr, "create: %s: %s\n", FN(status_text)(status), message);
     return 1;
   }
+#ifdef COUNTING
+  if (allocations == 0) {
+    fprintf(stderr, "nothing is counted\n");
+    return 1;
+  }
+#endif
   while ((op = number()) != END) {
     switch (op) {
 #ifdef CARRIES
