@@ -15,6 +15,7 @@ mod error;
 mod instance;
 mod layout;
 mod network;
+pub mod program;
 pub mod raw;
 mod safetensors;
 mod weights;

@@ -109,6 +109,9 @@ fn report(output: &mut Output, path: &Path) -> Result<(), Failure> {
 /// What an object file needs before it is a library.
 fn what_else(artifact: &Artifact, object: &Path) -> String {
     let (object, target) = (object.display(), artifact.target);
+    if Target::host() == Some(target) {
+        return format!("{object} calls the runtime of netc: `--emit lib` writes a library with both\n");
+    }
     format!(
         "{object} calls the runtime of netc. For {target} it is made, in netc's sources, by\n  \
          rustc --edition 2024 --crate-type staticlib -C opt-level=3 -C panic=abort --target {target} runtime/src/lib.rs -o libnetc_runtime.a\n\

@@ -25,7 +25,7 @@ pub(super) fn functions(description: &Description) -> impl Iterator<Item = &'sta
         "evaluate" | "train_step" | "learning_rate" | "set_learning_rate" | "steps_done" | "forget_training" => trains,
         "begin" | "step" => steps,
         "set_carry" => carries,
-        "reset" | "state" => steps || carries,
+        "reset" | "state" | "set_state" => steps || carries,
         _ => true,
     })
 }

@@ -77,7 +77,8 @@ pub struct Figures<'a> {
 }
 
 impl Instance {
-    /// Inputs to outputs, all in the order of the file. Fewer outputs may be given than there are.
+    /// Inputs to outputs, all in the order of the file. An array that the call does not read or write may be empty, as may an
+    /// output that nobody wants, unless it is the only one.
     ///
     /// # Errors
     /// When an array does not fit or a size is larger than the instance was made for.
@@ -129,8 +130,7 @@ impl Instance {
     /// # Errors
     /// As [`Instance::forward`], and before [`Instance::begin`].
     pub fn step(&mut self, inputs: &[Array<'_>], outputs: &mut [&mut [f32]]) -> Result<(), Error> {
-        let batch = self.stepping.map_or(1, |stepping| stepping.batch);
-        self.call(Task::Step, &Sizes { batch, axes: &[] }, inputs, &[], outputs, &mut Figures::default())
+        self.call(Task::Step, &Sizes::default(), inputs, &[], outputs, &mut Figures::default())
     }
     /// [`Instance::step`] of the caller's own states, one array for each of [`Instance::states`], which are replaced: so
     /// one instance serves many sequences. States of [`Instance::begin`] are what they begin with.
@@ -151,20 +151,9 @@ impl Instance {
             let found = values.len();
             ensure!(found as u64 == len, InvalidArgument, "the state `{name}` has {len} values, not {found}");
         }
-        let batch = self.stepping.map_or(1, |stepping| stepping.batch);
-        self.check_outputs(Task::Step, &Sizes { batch, axes: &[] }, inputs, &[], outputs)?;
-        let inputs = |port: usize| inputs.get(port).map_or(std::ptr::null(), Array::address);
-        let outputs = as_pointers(outputs);
         let pointers = as_pointers(states);
-        let arguments = Arguments {
-            batch,
-            axis: &|_| (0, std::ptr::null()),
-            port: &inputs,
-            result: &|at| outputs.get(at).cast(),
-            states: Some(&|at| pointers.get(at)),
-        };
-        // SAFETY: all arrays were checked to be as long as the sizes say, and are borrowed.
-        unsafe { self.run(Task::Step, &arguments) }
+        let states: &dyn Fn(usize) -> *mut f32 = &|at| pointers.get(at);
+        self.call_with(Some(states), Task::Step, &Sizes::default(), [inputs, &[]], outputs, &mut Figures::default())
     }
 
     fn call(
@@ -173,6 +162,17 @@ impl Instance {
         sizes: &Sizes<'_>,
         inputs: &[Array<'_>],
         targets: &[Array<'_>],
+        outputs: &mut [&mut [f32]],
+        figures: &mut Figures<'_>,
+    ) -> Result<(), Error> {
+        self.call_with(None, task, sizes, [inputs, targets], outputs, figures)
+    }
+    fn call_with(
+        &mut self,
+        states: Option<&dyn Fn(usize) -> *mut f32>,
+        task: Task,
+        sizes: &Sizes<'_>,
+        [inputs, targets]: [&[Array<'_>]; 2],
         outputs: &mut [&mut [f32]],
         figures: &mut Figures<'_>,
     ) -> Result<(), Error> {
@@ -199,7 +199,7 @@ impl Instance {
             let Some(steps) = sizes.axes.get(at) else { return (0, std::ptr::null()) };
             (steps.steps, steps.lengths.map_or(std::ptr::null(), <[i32]>::as_ptr))
         };
-        let arguments = Arguments { batch: sizes.batch, axis: &axis, port: &port, result: &result, states: None };
+        let arguments = Arguments { batch: sizes.batch, axis: &axis, port: &port, result: &result, states };
         // SAFETY: all arrays were checked to be as long as the sizes say, and are borrowed.
         unsafe { self.run(task, &arguments) }
     }
@@ -241,7 +241,7 @@ impl Instance {
                 Source::Result { index } => {
                     let result = &d.results[index as usize];
                     let before = d.results[..index as usize].iter().filter(|other| other.role == Role::Output).count();
-                    let array = outputs.get(before).filter(|_| result.role == Role::Output);
+                    let array = outputs.get(before).filter(|array| result.role == Role::Output && !array.is_empty());
                     let (name, found) = (&result.name, array.map_or(len, |array| array.len() as u64));
                     ensure!(found == len, InvalidArgument, "the output `{name}` has {len} values, not {found}");
                 }
@@ -278,13 +278,14 @@ struct Pointers<'a> {
 }
 
 impl Pointers<'_> {
-    /// Null when there is none.
+    /// Null when there is none, or it is empty.
     fn get(&self, at: usize) -> *mut f32 {
         if at >= self.len {
             return std::ptr::null_mut();
         }
         // SAFETY: one of the arrays of the slice, which is borrowed as long.
-        unsafe { (*self.arrays.add(at)).as_mut_ptr() }
+        let array = unsafe { &mut *self.arrays.add(at) };
+        if array.is_empty() { std::ptr::null_mut() } else { array.as_mut_ptr() }
     }
 }
 

@@ -32,7 +32,7 @@ impl Instance {
     /// # Safety
     /// Pointers that are not null are those of arrays as long as the sizes say, which nobody else uses.
     pub(super) unsafe fn run(&mut self, task: Task, call: &Arguments<'_>) -> Result<(), Error> {
-        let axes = 0..self.description().axes.len();
+        let n_axes = self.description().axes.len();
         let (batch, has_lengths) = match (&task, self.stepping) {
             (Task::Step, None) => return Err(Error::new(Status::NotBegun, "call `begin` before the first step")),
             (Task::Step, Some(Stepping { batch, has_lengths })) => (batch, has_lengths),
@@ -40,9 +40,9 @@ impl Instance {
                 // Of the axes that the beginning depends on; each step is one of the other.
                 let at = self.entry(&task, false, false).or_else(|_| self.entry(&task, true, false))?;
                 let used = self.entries[at].as_ref().map_or(&[][..], |loaded| &loaded.axes);
-                (call.batch, axes.clone().any(|axis| used[axis] && !(call.axis)(axis).1.is_null()))
+                (call.batch, (0..n_axes).any(|axis| used[axis] && !(call.axis)(axis).1.is_null()))
             }
-            _ => (call.batch, axes.clone().any(|axis| !(call.axis)(axis).1.is_null())),
+            _ => (call.batch, (0..n_axes).any(|axis| !(call.axis)(axis).1.is_null())),
         };
         let carried = self.carry && !matches!(task, Task::Begin | Task::Step);
         let at = self.entry(&task, has_lengths, carried)?;

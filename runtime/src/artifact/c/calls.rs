@@ -200,6 +200,43 @@ const NOTHING: Given = Given {
     metrics: std::ptr::null_mut(),
 };
 
+/// The item of a list, unless that is NULL.
+///
+/// # Safety
+/// The list has such an item.
+unsafe fn item<T: Copy>(list: *const T, at: usize) -> Option<T> {
+    // SAFETY: promised by the caller.
+    (!list.is_null()).then(|| unsafe { *list.add(at) })
+}
+
+/// `NET_sizes`; the largest of an instance when they are NULL.
+struct CSizes {
+    words: *const usize,
+    batch: usize,
+    steps: *const usize,
+}
+
+impl CSizes {
+    /// # Safety
+    /// NULL, or the batch and two words for each axis; the instance stays.
+    unsafe fn new(words: *const usize, instance: &Instance) -> CSizes {
+        CSizes { words, batch: instance.limits.batch, steps: instance.limits.steps.as_ptr() }
+    }
+    fn batch(&self) -> usize {
+        // SAFETY: the first word.
+        unsafe { item(self.words, 0) }.unwrap_or(self.batch)
+    }
+    /// The steps along an axis that the network has, and the lengths.
+    fn axis(&self, at: usize) -> (usize, *const i32) {
+        // SAFETY: the words of this axis.
+        match unsafe { (item(self.words, 1 + 2 * at), item(self.words, 2 + 2 * at)) } {
+            (Some(steps), Some(lengths)) => (steps, lengths as *const i32),
+            // SAFETY: the instance has a limit for each axis.
+            _ => (unsafe { *self.steps.add(at) }, std::ptr::null()),
+        }
+    }
+}
+
 impl Given {
     unsafe fn run(self, net: *mut Net, task: Task) -> c_int {
         // SAFETY: as the caller promises: every array of pointers that is not NULL has all of its kind.
@@ -209,32 +246,35 @@ impl Given {
     unsafe fn call(self, instance: &mut Instance, task: Task) -> Result<(), Error> {
         let network = instance.network().clone();
         let d = network.description();
-        let limits = instance.limits.steps.as_ptr();
         let n = d.ports.iter().take_while(|port| !port.is_target).count();
-        // SAFETY: promised by the caller, here and below.
-        let axis = |at: usize| match self.sizes.is_null() {
-            true => (unsafe { *limits.add(at) }, std::ptr::null()),
-            false => unsafe { (*self.sizes.add(1 + 2 * at), *self.sizes.add(2 + 2 * at) as *const i32) },
-        };
-        let batch = if self.sizes.is_null() { instance.options().batch } else { unsafe { *self.sizes } };
+        // SAFETY: promised by the caller.
+        let sizes = unsafe { CSizes::new(self.sizes, instance) };
+        // SAFETY: promised by the caller: a list that is not NULL has one pointer for each of its kind.
+        let [inputs, targets] = [self.inputs, self.targets].map(|list| move |at| unsafe { item(list, at) });
+        // SAFETY: as above.
+        let outputs = |at: usize| unsafe { item(self.outputs, at) };
+        // SAFETY: as above.
+        let state = |at: usize| unsafe { item(self.states, at) };
         let port = |at: usize| {
-            let (list, at) = if at < n { (self.inputs, at) } else { (self.targets, at - n) };
-            if list.is_null() { std::ptr::null() } else { unsafe { *list.add(at) } }
+            let array = if at < n { inputs(at) } else { targets(at - n) };
+            array.unwrap_or(std::ptr::null())
         };
         let result = |at: usize| -> *mut c_void {
             let role = &d.results[at].role;
             let before = d.results[..at].iter().filter(|other| other.role == *role).count();
             match role {
-                Role::Output if !self.outputs.is_null() => unsafe { *self.outputs.add(before) },
+                Role::Output => outputs(before).unwrap_or(none(at)),
                 Role::Loss => self.loss.cast(),
-                Role::Metric if !self.metrics.is_null() => self.metrics.wrapping_add(before).cast(),
-                Role::Output | Role::Metric => none(at),
+                Role::Metric if self.metrics.is_null() => none(at),
+                Role::Metric => self.metrics.wrapping_add(before).cast(),
             }
         };
-        let state = |at: usize| unsafe { *self.states.add(at) };
+        let state = |at: usize| state(at).unwrap_or(none(at));
         let states: Option<&dyn Fn(usize) -> *mut f32> = if self.states.is_null() { None } else { Some(&state) };
+        let axis = |at: usize| sizes.axis(at);
+        let arguments = Arguments { batch: sizes.batch(), axis: &axis, port: &port, result: &result, states };
         // SAFETY: the caller's arrays are as long as the sizes say.
-        unsafe { instance.run(task, &Arguments { batch, axis: &axis, port: &port, result: &result, states }) }
+        unsafe { instance.run(task, &arguments) }
     }
 }
 
@@ -375,16 +415,16 @@ pub(super) unsafe fn shape(net: *mut Net, kind: c_int, index: usize, sizes: *con
     // SAFETY: as the caller promises.
     let found = unsafe { of_kind(net, kind) }.and_then(|(net, kind)| Some((net, net.shape(kind, index)?)));
     let Some((found_net, dims)) = found else {
-        // SAFETY: as the caller promises.
         let missing = |_: &mut Instance| Err(Error::new(Status::InvalidArgument, "there is no such array"));
+        // SAFETY: as the caller promises.
         return unsafe { with(net, missing) };
     };
     let instance = &found_net.instance;
-    let limits = instance.options();
-    let mut values = vec![0; instance.network().description().symbols.len()];
-    let batch = if sizes.is_null() { limits.batch } else { unsafe { *sizes } };
-    let steps = |at: usize| if sizes.is_null() { limits.steps[at] } else { unsafe { *sizes.add(1 + 2 * at) } };
-    instance.network().description().eval_symbols(batch as u64, |at| steps(at) as u64, &mut values);
+    // SAFETY: as the caller promises.
+    let sizes = unsafe { CSizes::new(sizes, instance) };
+    let d = instance.network().description();
+    let mut values = vec![0; d.symbols.len()];
+    d.eval_symbols(sizes.batch() as u64, |at| sizes.axis(at).0 as u64, &mut values);
     for (at, dim) in dims.iter().enumerate() {
         // SAFETY: the caller has room for as many sizes as the array has axes.
         unsafe { *shape.add(at) = dim.eval(&values) as usize };
