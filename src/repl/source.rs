@@ -225,7 +225,8 @@ impl Source {
             match net {
                 Some(net) => {
                     let (head, tail) = text.split_at(net.body.span.end as usize - 1 - entry.start);
-                    host = Some(format!("{head}\n{statements}{tail}\n"));
+                    let newline = if head.trim_end_matches([' ', '\t']).ends_with('\n') { "" } else { "\n" };
+                    host = Some(format!("{head}{newline}{statements}{tail}\n"));
                 }
                 None if host.is_some() || is_settings => after = format!("{after}\n{text}"),
                 None => before = format!("{before}{text}\n"),
