@@ -9,7 +9,7 @@ use crate::table::{Align, Table};
 const FEW: usize = 64;
 /// Rows and columns of a table at most.
 const ROWS: usize = 8;
-const COLUMNS: usize = 8;
+const COLUMNS: usize = 10;
 
 /// A value right after the statement that gives it: whole when it is small, else what its numbers are like.
 pub fn brief(array: &ArrayViewD<'_, f32>) -> String {
