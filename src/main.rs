@@ -36,7 +36,11 @@ fn main() -> ExitCode {
     let mut output = Output::new();
     match run(cli.command, &mut output).and_then(|()| output.flush()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => {
+            // What was said before it stands before it; a pipe that is closed is not the failure to tell.
+            let _ = output.flush();
+            failure.report()
+        }
     }
 }
 

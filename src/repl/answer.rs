@@ -7,16 +7,17 @@ use netc::elaborate::Extent;
 use netc::graph::OutputRole;
 use netc::network::{LastValue, Network, Port};
 use netc::syntax::ast::{DefinitionKind, ItemKind, Settings, SettingsKind, Stmt, StmtKind};
-use netc::types::{Extents, Symbol, show_shape};
+use netc::types::{Dim, Extents, Symbol, product, show_shape};
 
 use super::source::Understood;
 use super::{Repl, check, n_parameters, picture, show};
 use crate::failure::{Exit, Failure};
 use crate::number::{Sum, thousands};
 
-/// A net with more work or more parameters than this is not run unasked.
+/// A net with more work, parameters or bytes between its layers than this is not run unasked.
 const MAX_WORK: usize = 300_000_000;
 const MAX_PARAMETERS: usize = 10_000_000;
+const MAX_BYTES: usize = 200_000_000;
 
 /// How much of a value is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,12 +185,12 @@ impl Repl<'_> {
 }
 
 /// The shape of a parameter or of an output.
-fn shape_of(stmt: &Stmt, network: &Network) -> Option<Vec<netc::types::Dim>> {
+fn shape_of(stmt: &Stmt, network: &Network) -> Option<Vec<Dim>> {
     match &stmt.kind {
         StmtKind::Param(decls) => {
             let name = &decls.last()?.name.text;
             let parameter = network.parameters.iter().find(|parameter| parameter.path == *name)?;
-            Some(parameter.shape.iter().map(|n| netc::types::Dim::fixed(*n)).collect())
+            Some(parameter.shape.iter().map(|n| Dim::fixed(*n)).collect())
         }
         StmtKind::Output(_) => {
             let outputs = &network.inference.outputs;
@@ -227,11 +228,16 @@ pub(super) fn inputs_only<'t>(network: &Network, tensors: &'t [(String, Tensor)]
 
 /// Whether running it would let somebody wait.
 fn is_large(network: &Network) -> bool {
-    let mut work = Sum::default();
-    network.layers.iter().for_each(|layer| work.add(&layer.multiply_accumulates));
+    let (mut work, mut bytes) = (Sum::default(), Sum::default());
+    for layer in &network.layers {
+        work.add(&layer.multiply_accumulates);
+        bytes.add(&layer.activation_bytes);
+    }
+    network.ports.iter().for_each(|port| bytes.add(&product(&port.ty.shape[1..]).times(&Dim::fixed(4))));
     let mut extents = Extents::default();
     network.axes.iter().for_each(|axis| extents.set(Symbol::Axis(axis.as_str().into()), 8));
-    n_parameters(network) > MAX_PARAMETERS || work.value(&extents).is_some_and(|work| work > MAX_WORK)
+    let is_more = |sum: &Sum, most: usize| sum.value(&extents).is_some_and(|n| n > most);
+    n_parameters(network) > MAX_PARAMETERS || is_more(&work, MAX_WORK) || is_more(&bytes, MAX_BYTES)
 }
 
 /// What settings come to.
