@@ -3,7 +3,7 @@
 
 fn main() -> Result<(), netc::Error> {
     use ndarray::array;
-    use netc::{Session, SessionOptions};
+    use netc::{Net, SessionOptions, inputs};
 
     let source = "net xor {
       input  x[2]
@@ -11,15 +11,14 @@ fn main() -> Result<(), netc::Error> {
       logits = dense(8, tanh) -> dense(2)
       output logits
       loss   cross_entropy(logits, y)
-    }";
-    let network = netc::check_source("xor.net", source)?;
-    let mut session = Session::new(network, &SessionOptions::default());
-    session.set_learning_rate(0.05);
+    }
+    train xor { optimizer adam(lr = 0.05) }";
+    let mut session = Net::from_source("xor.net", source).compile(&SessionOptions::default())?;
     let (x, y) = (array![[0., 0.], [0., 1.], [1., 0.], [1., 1.0_f32]], array![0, 1, 1, 0]);
     for _ in 0..200 {
-        session.train_step(&[("x", x.view().into()), ("y", y.view().into())])?;
+        session.train_step(inputs![x, y])?;
     }
-    let outputs = session.forward(&[("x", x.view().into())])?;
+    let outputs = session.forward(inputs![x])?;
     println!("{}", outputs.get("logits").expect("an output of the network"));
     Ok(())
 }

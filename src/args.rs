@@ -1,7 +1,10 @@
 //! The arguments of every command. Their texts are the reference of the command line.
 
+mod bench;
+
 use std::ffi::OsString;
 
+pub use bench::BenchArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use netc::data::{Holdout, Spec};
 use netc::pipeline::{Entry, Stage};
@@ -46,6 +49,8 @@ pub enum Command {
     Gradients(Box<GradientsArgs>),
     /// Let a network write: text, character by character, or other tokens.
     Sample(Box<SampleArgs>),
+    /// Measure how fast a network runs or trains, and where its time goes.
+    Bench(Box<BenchArgs>),
     /// Print what a stage of the compiler makes of a network.
     Emit(EmitArgs),
     /// Bring files to their canonical form.

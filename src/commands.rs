@@ -1,5 +1,6 @@
 //! The commands, one file each: from arguments to what is printed.
 
+pub mod bench;
 pub mod check;
 mod classes;
 pub mod emit;

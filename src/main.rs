@@ -51,6 +51,7 @@ fn run(command: Command, output: &mut Output) -> Result<(), Failure> {
         Command::Train(args) => commands::train::run(&args, output),
         Command::Sample(args) => commands::sample::run(&args, output),
         Command::Gradients(args) => commands::gradients::run(&args, output),
+        Command::Bench(args) => commands::bench::run(&args, output),
         Command::Emit(args) => commands::emit::run(&args, output),
         Command::Fmt(args) => commands::fmt::run(&args, output),
         Command::Explain(args) => commands::explain::run(&args, output),

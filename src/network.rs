@@ -1,9 +1,9 @@
 //! From a file to a checked network, and from a network to a session: what several commands begin with.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use netc::data::file;
-use netc::diag::{Code, Diagnostic, Message, Sources, render::render};
+use netc::data::{MAX_SOURCE, file};
+use netc::diag::{Diagnostic, Message, Sources, render::render};
 use netc::elaborate;
 use netc::error::Error;
 use netc::network::Network;
@@ -14,8 +14,6 @@ use netc::syntax::decode;
 use crate::args::NetArgs;
 use crate::failure::{Exit, Failure};
 
-/// A description of a network is small.
-const MAX_SOURCE: u64 = 16 << 20;
 /// The name of standard input in messages.
 const STDIN: &str = "<stdin>";
 
@@ -82,21 +80,7 @@ pub fn load(args: &NetArgs, earlier: &[(String, String)], observer: &mut dyn Obs
 
 /// The text of an import: its path is relative to the file that imports it.
 pub fn import(path: &str, from: &str) -> Result<String, Message> {
-    let whole = if from == STDIN { PathBuf::from(path) } else { Path::new(from).with_file_name(path) };
-    // A pipe would be waited for without end.
-    if std::fs::metadata(&whole).is_ok_and(|metadata| !metadata.is_file()) {
-        let message = Message::new(Code::ImportNotFound, format!("`{path}` cannot be imported: it is no file"));
-        return Err(message.note(format!("looked for `{}`", whole.display())));
-    }
-    let bytes = file::read(&whole, MAX_SOURCE).map_err(|error| {
-        let reason = match error {
-            Error::File { message, .. } => message,
-            error => error.to_string(),
-        };
-        Message::new(Code::ImportNotFound, format!("`{path}` cannot be imported: {reason}"))
-            .note(format!("looked for `{}`", whole.display()))
-    })?;
-    decode(&bytes).map(str::to_owned)
+    netc::data::import(path, Path::new(if from == STDIN { "" } else { from }))
 }
 
 /// A file of weights, and what stands beside them.

@@ -36,8 +36,8 @@ fn output(network: &Network, steps: usize, input: &[f64], parameters: &[(&str, &
                 let given = parameters.iter().find(|(name, _)| *name == source.name);
                 match (&given, &parameter.initial) {
                     (Some((_, values)), _) => values.to_vec(),
-                    (None, netc::network::Initial::Values(values)) => values.clone(),
-                    (None, netc::network::Initial::Constant(value)) => vec![*value; n],
+                    (None, netc::network::Initial::Values { values }) => values.clone(),
+                    (None, netc::network::Initial::Constant { value }) => vec![*value; n],
                     (None, other) => panic!("{}: {other:?}", source.name),
                 }
             }
@@ -170,13 +170,14 @@ fn a_users_cell_hides_the_librarys() {
 
 #[test]
 fn matrices_of_states_begin_orthogonal() {
-    use netc::network::Initial;
+    use netc::network::{Columns, Initial};
     let network = network("net n {\n input x[T, 3]\n gru(4, reset = after)\n}");
     let initial = |path: &str| &network.parameters.iter().find(|known| known.path == path).expect("known").initial;
-    let Initial::Columns(parts) = initial("gru1.z.weight") else { panic!("{:?}", initial("gru1.z.weight")) };
+    let Initial::Columns { blocks } = initial("gru1.z.weight") else { panic!("{:?}", initial("gru1.z.weight")) };
     let limit = (6.0f64 / 7.0).sqrt();
-    let expected = [(3, Initial::Uniform { low: -limit, high: limit }), (4, Initial::Orthogonal { gain: 1.0 })];
-    assert_eq!(parts[..], expected);
+    let uniform = Columns { count: 3, initial: Initial::Uniform { low: -limit, high: limit } };
+    let orthogonal = Columns { count: 4, initial: Initial::Orthogonal { gain: 1.0 } };
+    assert_eq!(blocks[..], [uniform, orthogonal]);
     assert_eq!(*initial("gru1.recurrent.weight"), Initial::Orthogonal { gain: 1.0 });
     assert_eq!(*initial("gru1.candidate.weight"), Initial::Uniform { low: -limit, high: limit });
 }

@@ -22,7 +22,6 @@ mod loops;
 mod nest;
 mod share;
 mod wide;
-mod work;
 
 pub use emit::Vectors;
 pub use jit::{CompiledProgram, asm, asm_with, clif, compile, compile_with};

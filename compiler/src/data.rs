@@ -15,6 +15,7 @@ mod input;
 mod npy;
 mod npz;
 mod picture;
+pub(crate) mod source;
 mod spec;
 mod text;
 
@@ -24,6 +25,7 @@ pub use input::{Tensor, is_picture, read_input, stack};
 pub use npy::write_npy;
 pub use npz::write_npz;
 pub use picture::{Preparation, Resize};
+pub use source::{MAX_SOURCE, import};
 pub use spec::{Holdout, Spec};
 pub use text::{Streams, Text, TextPorts, UnknownCharacter, Vocabulary};
 

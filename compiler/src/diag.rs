@@ -16,7 +16,9 @@ pub use suggest::suggest;
 /// Texts are in lower case, end without a period and put names in backticks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
+    /// Its kind.
     pub code: Code,
+    /// One sentence without a full stop.
     pub text: String,
     /// Where the facts come from, the formula with its numbers: printed after `= note:`.
     pub notes: Vec<String>,
@@ -25,17 +27,20 @@ pub struct Message {
 }
 
 impl Message {
+    /// A message without notes.
     pub fn new(code: Code, text: impl Into<String>) -> Self {
         Message { code, text: text.into(), notes: Vec::new(), help: Vec::new() }
     }
 
     #[must_use]
+    /// Adds what is the case.
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self
     }
 
     #[must_use]
+    /// Adds what to do.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
         self
@@ -77,6 +82,7 @@ impl fmt::Display for Message {
 /// A [`Message`] and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
+    /// What is wrong.
     pub message: Box<Message>,
     /// The primary place, underlined with `^^^`.
     pub span: Span,
@@ -104,6 +110,7 @@ impl Diagnostic {
 
 /// Says where: turns `Result<T, Message>` into `Result<T, Diagnostic>`.
 pub trait At<T> {
+    /// Adds the place.
     fn at(self, span: Span) -> Result<T, Diagnostic>;
 }
 

@@ -15,7 +15,7 @@ use crate::network::Network;
 use crate::types::Symbol;
 pub(crate) use carry::FirstState;
 pub(crate) use flow::{is_reversed, with_norms};
-pub(crate) use training::with_gradients;
+pub(crate) use training::{apply, gradient_name, with_gradients};
 
 /// What a compiled network can be asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,10 @@ pub enum Entry {
     /// Inputs and targets to the loss, to the norm of its gradient with respect to every parameter, and to the norms of
     /// those with respect to each recurrent state at each step, as it trains.
     Flow,
+    /// As [`Entry::Gradients`]; states, such as running means, are replaced.
+    Backward,
+    /// Gradients with respect to every parameter to the optimizer's step: parameters and moments are replaced.
+    Apply,
     /// Inputs and targets to the loss and metrics; parameters, states and moments are replaced.
     TrainStep,
     /// Inputs without the stepped axis to the first states and all else that [`Entry::Step`] reads.
@@ -38,12 +42,15 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// As `netc emit --entry` takes it.
     pub fn name(self) -> &'static str {
         match self {
             Entry::Forward => "forward",
             Entry::Evaluate => "evaluate",
             Entry::Gradients => "gradients",
             Entry::Flow => "flow",
+            Entry::Backward => "backward",
+            Entry::Apply => "apply",
             Entry::TrainStep => "train_step",
             Entry::Begin => "begin",
             Entry::Step => "step",
@@ -74,8 +81,8 @@ impl From<Entry> for Variant {
 /// # Errors
 /// When it has no loss, a recurrence cannot be carried, or a layer cannot take one step at a time.
 pub fn check(network: &Network, variant: &Variant) -> Result<(), Error> {
-    let trains = matches!(variant.entry, Entry::Evaluate | Entry::Gradients | Entry::Flow | Entry::TrainStep);
-    if trains && !network.has_loss() {
+    let infers = matches!(variant.entry, Entry::Forward | Entry::Begin | Entry::Step);
+    if !infers && !network.has_loss() {
         let name = &network.name;
         return Err(Error::Unsupported(format!("`{name}` has no `loss`, so it cannot be trained or evaluated")));
     }
@@ -96,11 +103,15 @@ pub fn forward_graph(network: &Network, variant: &Variant) -> Graph {
         Entry::Forward | Entry::Begin | Entry::Step => role == OutputRole::Output,
         Entry::Evaluate => matches!(role, OutputRole::Output | OutputRole::Loss | OutputRole::Metric),
         Entry::Gradients | Entry::Flow => matches!(role, OutputRole::Loss | OutputRole::Metric),
-        Entry::TrainStep => matches!(role, OutputRole::Loss | OutputRole::Metric | OutputRole::Update),
+        Entry::TrainStep | Entry::Backward => {
+            matches!(role, OutputRole::Loss | OutputRole::Metric | OutputRole::Update)
+        }
+        Entry::Apply => false,
     };
     let graph = match variant.entry {
         Entry::Forward | Entry::Evaluate => &network.inference,
-        Entry::Gradients | Entry::Flow | Entry::TrainStep => &network.training,
+        Entry::Gradients | Entry::Flow | Entry::Backward | Entry::TrainStep => &network.training,
+        Entry::Apply => return Graph::default(),
         Entry::Begin | Entry::Step => {
             let stepped = stepped(network, variant).unwrap_or_else(|error| panic!("unchecked: {error}"));
             return if variant.entry == Entry::Begin { stepped.begin } else { stepped.step };

@@ -12,6 +12,7 @@ pub enum Error {
     Source {
         /// The diagnostics as a terminal shows them, without color.
         rendered: String,
+        /// The same as data.
         diagnostics: Vec<Diagnostic>,
     },
     /// An input or target does not fit the network: its name, shape, type or values.
@@ -21,7 +22,12 @@ pub enum Error {
     /// What is asked needs something that the network does not have.
     Unsupported(String),
     /// A file could not be read or written.
-    File { path: String, message: String },
+    File {
+        /// As the caller gave it.
+        path: String,
+        /// The reason.
+        message: String,
+    },
 }
 
 impl Error {

@@ -5,6 +5,7 @@
 /// A cell of the library.
 #[derive(Debug)]
 pub struct Cell {
+    /// As it is called in a network.
     pub name: &'static str,
     /// Its file: comments that document it, then its definition.
     pub text: &'static str,

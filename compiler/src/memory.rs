@@ -7,22 +7,13 @@ use std::fmt;
 use crate::index::IndexVec;
 use crate::kernel::{Buffer, Home, Program};
 use crate::types::{Extents, Symbol};
-
-/// The alignment of every buffer in bytes: a cache line, and the widest vectors.
-pub const ALIGNMENT: usize = 64;
+pub use netc_runtime::place::{ALIGNMENT, Lifetime};
 
 /// When each workspace buffer is in use. Sizes may still be unknown.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The first and the last of the program's steps that touch the buffer; `None` when none does.
     pub lifetimes: IndexVec<Buffer, Option<Lifetime>>,
-}
-
-/// Steps `first..=last` of a program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lifetime {
-    pub first: usize,
-    pub last: usize,
 }
 
 /// Where each buffer lies, for one set of sizes.
@@ -49,44 +40,23 @@ pub fn plan(program: &Program) -> Plan {
 }
 
 impl Plan {
-    /// Places every buffer: the largest first, each at the lowest address where nothing that lives at the
-    /// same time lies (Pisarchyk and Lee 2020, "greedy by size").
+    /// Places every buffer: those of the workspace with [`netc_runtime::place`], prepared ones one after the other.
     pub fn place(&self, program: &Program, extents: &Extents) -> Placement {
-        let bytes =
-            |buffer: Buffer| program.buffers[buffer].len.eval(extents).saturating_mul(4).next_multiple_of(ALIGNMENT);
+        let bytes = |buffer: Buffer| program.buffers[buffer].len.eval(extents).saturating_mul(4);
         let mut offsets = IndexVec::filled(0, program.buffers.len());
         let mut prepared_bytes = 0;
         for (buffer, info) in program.buffers.iter() {
             if info.home == Home::Prepared {
                 offsets[buffer] = prepared_bytes;
-                prepared_bytes += bytes(buffer);
+                prepared_bytes += bytes(buffer).next_multiple_of(ALIGNMENT);
             }
         }
-        let mut order: Vec<(Buffer, Lifetime, usize)> = self
-            .lifetimes
-            .iter()
-            .filter_map(|(buffer, lifetime)| Some((buffer, (*lifetime)?, bytes(buffer))))
-            .collect();
-        order.sort_by_key(|&(buffer, lifetime, n)| (std::cmp::Reverse(n), lifetime.first, buffer));
-        // What has been placed, by address.
-        let mut placed: Vec<(usize, usize, Lifetime)> = Vec::with_capacity(order.len());
-        let mut workspace_bytes = 0;
-        for (buffer, lifetime, n) in order {
-            let mut offset = 0;
-            for &(start, end, other) in &placed {
-                let overlaps = lifetime.first <= other.last && other.first <= lifetime.last;
-                if !overlaps {
-                    continue;
-                }
-                if offset + n <= start {
-                    break;
-                }
-                offset = offset.max(end);
-            }
+        let lifetimes = self.lifetimes.iter();
+        let (used, lives): (Vec<Buffer>, Vec<(Lifetime, usize)>) =
+            lifetimes.filter_map(|(buffer, lifetime)| Some((buffer, ((*lifetime)?, bytes(buffer))))).unzip();
+        let (places, workspace_bytes) = netc_runtime::place::place(&lives);
+        for (buffer, offset) in used.into_iter().zip(places) {
             offsets[buffer] = offset;
-            workspace_bytes = workspace_bytes.max(offset + n);
-            let at = placed.partition_point(|&(start, ..)| start < offset);
-            placed.insert(at, (offset, offset + n, lifetime));
         }
         Placement { offsets, workspace_bytes, prepared_bytes }
     }

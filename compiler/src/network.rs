@@ -3,10 +3,12 @@
 use crate::diag::Span;
 use crate::graph::{Graph, OutputRole};
 use crate::types::{Dim, TensorType};
+pub use netc_runtime::artifact::description::{Columns, Initial};
 
 /// Everything known about one `net`. Nothing after it can fail on a user's input.
 #[derive(Debug, Clone)]
 pub struct Network {
+    /// What follows `net`.
     pub name: String,
     /// Inputs first, then targets, each in the order written.
     pub ports: Vec<Port>,
@@ -66,7 +68,9 @@ pub const GRADIENT_NORM: &str = "gradient_norm";
 /// An input or target of the network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Port {
+    /// As the file calls it.
     pub name: String,
+    /// Whether the loss alone reads it.
     pub is_target: bool,
     /// With the batch axis first.
     pub ty: TensorType,
@@ -79,50 +83,35 @@ pub struct Port {
 pub struct Parameter {
     /// Its stable path: `stage2.basic1.conv1.weight`.
     pub path: String,
+    /// Of fixed sizes.
     pub shape: Vec<usize>,
+    /// How it begins.
     pub initial: Initial,
     /// Whether weight decay applies: to matrices and kernels, and, as the field's optimizers do, to all else too.
     pub span: Option<Span>,
 }
 
-/// How a parameter gets its first values; fans are of the tensor that it belongs to.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Initial {
-    Constant(f64),
-    /// Written out in the file, row-major.
-    Values(Vec<f64>),
-    Uniform {
-        low: f64,
-        high: f64,
-    },
-    Normal {
-        mean: f64,
-        deviation: f64,
-    },
-    /// Blocks of columns of a matrix: how many columns, and how they begin.
-    Columns(Vec<(usize, Initial)>),
-    /// A matrix with orthonormal rows or columns, times `gain` (Saxe et al. 2013).
-    Orthogonal {
-        gain: f64,
-    },
-}
-
 /// A tensor that a training step replaces without a gradient.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StateVariable {
+    /// Its stable path: `stage2.bn1.running_mean`.
     pub path: String,
+    /// Of fixed sizes.
     pub shape: Vec<usize>,
+    /// What all of it begins with.
     pub initial: f64,
 }
 
 /// A row of `netc check`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerUse {
+    /// Its stable path: `stage2.basic1.conv1`.
     pub path: String,
     /// As written, without arguments: `conv3x3`, `maxpool2x2`, `basic`.
     pub kind: String,
     /// The output's shape without the batch axis.
     pub shape: Vec<Dim>,
+    /// Trained numbers, those of layers inside included.
     pub n_parameters: usize,
     /// Multiply-accumulates for one member of the batch; a named size stands for itself.
     pub multiply_accumulates: Dim,
@@ -130,17 +119,24 @@ pub struct LayerUse {
     pub activation_bytes: Dim,
     /// The size formula worked with its numbers: `floor((224 + 2*1 - 3) / 1) + 1 = 224`.
     pub explanation: Vec<String>,
+    /// Where it is written.
     pub span: Span,
 }
 
 /// What `train NAME { }` may say.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainSettings {
+    /// How a gradient becomes a step.
     pub optimizer: Optimizer,
+    /// How the learning rate changes from epoch to epoch.
     pub schedule: Schedule,
+    /// What is done with large gradients.
     pub clip: Option<Clip>,
+    /// Examples in a step.
     pub batch: usize,
+    /// How often all examples are seen.
     pub epochs: usize,
+    /// Of initial values, dropout and the order of examples.
     pub seed: u64,
     /// Steps between cuts of the gradient; for recurrent networks.
     pub tbptt: Option<usize>,
@@ -153,6 +149,7 @@ pub struct Generate {
     pub input: String,
     /// The output that it is drawn from: scores for each token.
     pub output: String,
+    /// How a token is drawn.
     pub draw: Draw,
     /// Ends after this token.
     pub until: Option<usize>,
@@ -166,15 +163,65 @@ pub enum Draw {
     /// The greatest.
     ArgMax,
     /// From `softmax(scores / temperature)`, of the `top_k` greatest alone where that is said.
-    Sample { temperature: f64, top_k: Option<usize> },
+    Sample {
+        /// Divides the scores; positive.
+        temperature: f64,
+        /// How many of the greatest scores take part; `None` is all.
+        top_k: Option<usize>,
+    },
 }
 
+/// How a gradient becomes a step, as PyTorch defines each.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Optimizer {
-    Sgd { lr: f64, momentum: f64, nesterov: bool, weight_decay: f64 },
-    Adam { lr: f64, beta1: f64, beta2: f64, epsilon: f64, weight_decay: f64, decoupled: bool },
-    RmsProp { lr: f64, alpha: f64, epsilon: f64, momentum: f64, weight_decay: f64 },
-    AdaGrad { lr: f64, epsilon: f64, weight_decay: f64 },
+    /// Stochastic gradient descent.
+    Sgd {
+        /// The learning rate.
+        lr: f64,
+        /// The share of the last step that is kept.
+        momentum: f64,
+        /// Whether the gradient is looked at ahead of the step (Nesterov 1983).
+        nesterov: bool,
+        /// The share of a parameter that is taken off it.
+        weight_decay: f64,
+    },
+    /// Kingma and Ba 2015; decoupled, Loshchilov and Hutter 2019.
+    Adam {
+        /// The learning rate.
+        lr: f64,
+        /// The share of the first moment that is kept.
+        beta1: f64,
+        /// The share of the second moment that is kept.
+        beta2: f64,
+        /// Added to what is divided by.
+        epsilon: f64,
+        /// The share of a parameter that is taken off it.
+        weight_decay: f64,
+        /// Whether weights decay apart from the moments (AdamW).
+        decoupled: bool,
+    },
+    /// Hinton 2012.
+    RmsProp {
+        /// The learning rate.
+        lr: f64,
+        /// The share of the mean square that is kept.
+        alpha: f64,
+        /// Added to what is divided by.
+        epsilon: f64,
+        /// The share of the last step that is kept.
+        momentum: f64,
+        /// The share of a parameter that is taken off it.
+        weight_decay: f64,
+    },
+    /// Duchi et al. 2011.
+    AdaGrad {
+        /// The learning rate.
+        lr: f64,
+        /// Added to what is divided by.
+        epsilon: f64,
+        /// The share of a parameter that is taken off it.
+        weight_decay: f64,
+    },
 }
 
 impl Optimizer {
@@ -188,6 +235,7 @@ impl Optimizer {
             Optimizer::AdaGrad { .. } => "adagrad",
         }
     }
+    /// The learning rate before any schedule.
     pub fn lr(&self) -> f64 {
         match self {
             Optimizer::Sgd { lr, .. }
@@ -201,29 +249,42 @@ impl Optimizer {
 /// How the learning rate changes, epoch by epoch, after a linear warm-up.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Schedule {
+    /// The optimizer's.
     Constant,
+    /// Times `factor` every so many epochs.
     Step {
+        /// Epochs between two changes.
         every: usize,
+        /// What the rate is multiplied by.
         factor: f64,
     },
+    /// Times `factor` each epoch.
     Exponential {
+        /// What the rate is multiplied by.
         factor: f64,
     },
+    /// Half a cosine from the optimizer's rate to `floor` (Loshchilov and Hutter 2017).
     Cosine {
+        /// How long it takes.
         epochs: usize,
+        /// The rate that it ends with.
         floor: f64,
     },
     /// Linear from 0 over so many epochs, then constant.
     WarmUp {
+        /// How long it takes.
         epochs: usize,
     },
     /// By `factor` when the validation loss has not improved for `patience` epochs.
     Plateau {
+        /// What the rate is multiplied by.
         factor: f64,
+        /// Epochs without progress before it changes.
         patience: usize,
     },
 }
 
+/// What is done with large gradients before the optimizer's step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Clip {
     /// All gradients are scaled so that their global L2 norm is at most this.

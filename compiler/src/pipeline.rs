@@ -5,7 +5,7 @@ use std::fmt;
 use crate::codegen::{self, CompiledProgram};
 use crate::diag::{Code, FileId, Message, Sources};
 use crate::elaborate::{self, Loader, elaborate_parsed};
-use crate::entries::{self, with_gradients, with_norms};
+use crate::entries::{self, apply, with_gradients, with_norms};
 pub use crate::entries::{Entry, Variant};
 use crate::error::Error;
 use crate::graph::Graph;
@@ -28,17 +28,26 @@ pub struct CompiledEntry {
 /// The stages between text and code, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
+    /// What was written.
     Ast,
+    /// What the entry computes.
     Graph,
+    /// With the backward pass and the optimizer's step.
     Backward,
+    /// After algebra, folding and common subexpressions.
     Simplified,
+    /// Loop nests and library calls.
     Kernels,
+    /// When each buffer lives.
     Plan,
+    /// Cranelift's intermediate code.
     Clif,
+    /// This machine's code.
     Asm,
 }
 
 impl Stage {
+    /// In order.
     pub const ALL: [Stage; 8] = [
         Stage::Ast,
         Stage::Graph,
@@ -49,6 +58,7 @@ impl Stage {
         Stage::Clif,
         Stage::Asm,
     ];
+    /// As `netc emit --stage` takes it.
     pub fn name(self) -> &'static str {
         match self {
             Stage::Ast => "ast",
@@ -65,6 +75,7 @@ impl Stage {
 
 /// Told after each pass what it made: `--emit` prints it, `--time` looks at the clock.
 pub trait Observer {
+    /// `product` prints what the stage made.
     fn after(&mut self, stage: Stage, product: &dyn fmt::Display);
 }
 
@@ -77,20 +88,6 @@ impl Observer for () {
 ///
 /// `root` is the file of `sources` to begin with, `loader` gives the texts of its imports, and `options` name the net
 /// and what is set in place of the file's own values.
-///
-/// # Examples
-/// ```
-/// use netc::diag::{Code, Message, Sources};
-/// use netc::{elaborate::Options, pipeline::check};
-///
-/// let mut sources = Sources::default();
-/// let root = sources.add("mlp.net", "net mlp(n = 2) {\n  input x[4]\n  dense(n)\n}");
-/// let mut loader = |path: &str, _: &str| Err(Message::new(Code::ImportNotFound, format!("no `{path}`")));
-/// let options = Options { overrides: vec![("n".into(), "8".into())], ..Options::default() };
-/// let network = check(&mut sources, root, &mut loader, &options, &mut ())?;
-/// assert_eq!(network.parameters[0].shape, [8, 4]);
-/// # Ok::<(), netc::Error>(())
-/// ```
 ///
 /// # Errors
 /// Every error of the files, rendered.
@@ -189,7 +186,8 @@ pub fn entry_graph(network: &Network, variant: impl Into<Variant>, observer: &mu
     let graph = recurrence::before_gradient(&graph);
     let graph = match variant.entry {
         Entry::Forward | Entry::Evaluate | Entry::Begin | Entry::Step => graph,
-        Entry::Gradients => with_gradients(graph, network, false),
+        Entry::Gradients | Entry::Backward => with_gradients(graph, network, false),
+        Entry::Apply => apply(network),
         Entry::Flow => with_norms(&graph),
         Entry::TrainStep => with_gradients(graph, network, true),
     };

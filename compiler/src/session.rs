@@ -2,29 +2,31 @@
 
 mod flow;
 mod generate;
-mod initial;
 mod inputs;
 mod loaded;
 mod memory;
+mod profile;
 mod states;
+mod steps;
 mod tensor;
 mod weights;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, IxDyn};
 use netc_runtime::Pool;
 
 pub use flow::{GradientFlow, StateFlow};
 pub use generate::Generator;
-pub use tensor::TensorView;
+pub use profile::{Phase, Profile, StepProfile};
+pub use tensor::{Element, TensorView};
 pub use weights::read_notes;
 
 use crate::entries;
 use crate::error::Error;
 use crate::graph::OutputRole;
-use crate::network::Network;
+use crate::network::{Network, Parameter};
 use crate::pipeline::{CompiledEntry, Entry, Observer, Variant, compile};
 use crate::types::Extents;
 use inputs::Bound;
@@ -116,6 +118,24 @@ impl Outputs {
     pub fn outputs(&self) -> impl Iterator<Item = (&str, ArrayViewD<'_, f32>)> {
         self.of(OutputRole::Output)
     }
+    /// The network's output at this place in the file, from 0.
+    pub fn at(&self, index: usize) -> Option<ArrayViewD<'_, f32>> {
+        self.of(OutputRole::Output).nth(index).map(|(_, array)| array)
+    }
+    /// The network's output of that name as an array of one's own, without a copy.
+    ///
+    /// ```
+    /// use netc::{Net, SessionOptions, inputs};
+    /// let net = netc::Net::from_source("m.net", "net m {\n  input x[2]\n  y = dense(1)\n  output y\n}");
+    /// let mut session = net.compile(&SessionOptions::default())?;
+    /// let y = session.forward(inputs![ndarray::array![[1.0_f32, 2.0]]])?.take("y").unwrap();
+    /// assert_eq!(y.shape(), [1, 1]);
+    /// # Ok::<(), netc::Error>(())
+    /// ```
+    pub fn take(mut self, name: &str) -> Option<ArrayD<f32>> {
+        let at = self.values.iter().position(|(role, known, _)| *role == OutputRole::Output && known == name)?;
+        Some(self.values.swap_remove(at).2)
+    }
     /// The mean loss over the batch; `None` after [`Session::forward`].
     pub fn loss(&self) -> Option<f32> {
         self.of(OutputRole::Loss).next().and_then(|(_, array)| array.first().copied())
@@ -141,7 +161,9 @@ impl Session {
         let mut session = Session::allocate(network, options);
         for parameter in &session.network.parameters {
             let stored = session.tensors.get_mut(&parameter.path).expect("allocated");
-            initial::fill(parameter, options.seed, stored.values.as_mut_slice(), options.threads);
+            let values = stored.values.as_mut_slice();
+            let Parameter { path, shape, initial, .. } = parameter;
+            netc_runtime::initial::fill(path, shape, initial, options.seed, values, options.threads);
         }
         session
     }
@@ -187,6 +209,10 @@ impl Session {
     /// The seed of the initial values and of dropout.
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+    /// Threads that share the work.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
     }
     /// Training steps done so far.
     pub fn step(&self) -> u64 {
@@ -293,6 +319,32 @@ impl Session {
     pub fn forward(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs, Error> {
         self.call(Entry::Forward, inputs)
     }
+    /// As [`Session::forward`], with outputs written to arrays of the caller's, by name. An array in row-major order is
+    /// written in place; outputs that no array is given for are returned.
+    ///
+    /// ```
+    /// use ndarray::{Array2, array};
+    /// use netc::{Net, SessionOptions, inputs};
+    /// let net = Net::from_source("m.net", "net m {\n  input x[2]\n  y = dense(3)\n  output y\n}");
+    /// let mut session = net.compile(&SessionOptions::default())?;
+    /// let x = array![[1.0_f32, 2.0]];
+    /// let mut y = Array2::zeros((1, 3));
+    /// session.forward_into(inputs![x], &mut [("y", y.view_mut().into_dyn())])?;
+    /// assert_eq!(y.into_dyn(), session.forward(inputs![x])?.take("y").unwrap());
+    /// # Ok::<(), netc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Session::forward`], and when there is no output of a name, or its shape is another. Nothing is written then.
+    pub fn forward_into(
+        &mut self,
+        inputs: &[(&str, TensorView<'_>)],
+        outputs: &mut [(&str, ArrayViewMutD<'_, f32>)],
+    ) -> Result<Outputs, Error> {
+        let bound = inputs::bind(&self.network, &self.network.ports, inputs, Extents::default())?;
+        let variant = self.variant(Entry::Forward, bound.has_lengths);
+        self.run_into(&variant, bound, outputs)
+    }
     /// Inputs and targets to outputs, loss and metrics, as the network infers.
     ///
     /// # Errors
@@ -324,9 +376,17 @@ impl Session {
         self.run(&variant, bound)
     }
     fn run(&mut self, variant: &Variant, bound: Bound<'_>) -> Result<Outputs, Error> {
+        self.run_into(variant, bound, &mut [])
+    }
+    fn run_into(
+        &mut self,
+        variant: &Variant,
+        bound: Bound<'_>,
+        into: &mut [(&str, ArrayViewMutD<'_, f32>)],
+    ) -> Result<Outputs, Error> {
         self.compile_variant(variant, &mut ())?;
         let mut loaded = self.entries.remove(variant).expect("compiled above");
-        let result = loaded.call(self, bound);
+        let result = loaded.call(self, bound, into);
         self.entries.insert(variant.clone(), loaded);
         result
     }

@@ -9,6 +9,7 @@ pub const MAX_ELEMENTS: usize = 1 << 40;
 /// What a tensor holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ElementType {
+    /// Numbers.
     F32,
     /// Tokens, positions and keys of random numbers.
     I32,
@@ -28,8 +29,11 @@ pub enum Symbol {
 /// See [`Symbol::Derived`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Derived {
+    /// The size itself.
     pub of: Dim,
+    /// Added to it.
     pub add: i64,
+    /// Divides the sum; positive.
     pub div: i64,
 }
 
@@ -43,14 +47,18 @@ pub struct Dim {
 }
 
 impl Dim {
+    /// The constant 1.
     pub const ONE: Dim = Dim { factor: 1, symbols: Vec::new() };
 
+    /// A constant.
     pub fn fixed(n: usize) -> Self {
         Dim { factor: n, symbols: Vec::new() }
     }
+    /// The size of the batch.
     pub fn batch() -> Self {
         Dim::from(Symbol::Batch)
     }
+    /// The length of a sequence axis.
     pub fn axis(name: &str) -> Self {
         Dim::from(Symbol::Axis(name.into()))
     }
@@ -58,12 +66,15 @@ impl Dim {
     pub fn as_fixed(&self) -> Option<usize> {
         self.symbols.is_empty().then_some(self.factor)
     }
+    /// Whether it is the constant 1.
     pub fn is_one(&self) -> bool {
         self.as_fixed() == Some(1)
     }
+    /// The constant in it.
     pub fn factor(&self) -> usize {
         self.factor
     }
+    /// The named sizes in it, sorted.
     pub fn symbols(&self) -> &[Symbol] {
         &self.symbols
     }
@@ -193,17 +204,20 @@ pub struct Extents {
 }
 
 impl Extents {
+    /// The size of the batch alone.
     pub fn with_batch(batch: usize) -> Self {
         let mut extents = Extents::default();
         extents.set(Symbol::Batch, batch);
         extents
     }
+    /// Gives a named size its value.
     pub fn set(&mut self, symbol: Symbol, value: usize) {
         match self.values.iter_mut().find(|(known, _)| *known == symbol) {
             Some((_, old)) => *old = value,
             None => self.values.push((symbol, value)),
         }
     }
+    /// The value of a named size, where it has one.
     pub fn find(&self, symbol: &Symbol) -> Option<usize> {
         match symbol {
             Symbol::Derived(derived) => {
@@ -223,14 +237,18 @@ impl Extents {
 /// Element type and shape.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct TensorType {
+    /// What it holds.
     pub element: ElementType,
+    /// Outermost first.
     pub shape: Vec<Dim>,
 }
 
 impl TensorType {
+    /// Numbers of this shape.
     pub fn f32(shape: impl IntoIterator<Item = impl Into<Dim>>) -> Self {
         TensorType { element: ElementType::F32, shape: shape.into_iter().map(Into::into).collect() }
     }
+    /// Tokens of this shape.
     pub fn i32(shape: impl IntoIterator<Item = impl Into<Dim>>) -> Self {
         TensorType { element: ElementType::I32, shape: shape.into_iter().map(Into::into).collect() }
     }
@@ -238,6 +256,7 @@ impl TensorType {
     pub fn scalar() -> Self {
         TensorType { element: ElementType::F32, shape: Vec::new() }
     }
+    /// How many axes it has.
     pub fn rank(&self) -> usize {
         self.shape.len()
     }

@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "generated code hands over raw pointers")]
 
 use crate::kernels::{conv, matmul, scatter};
-use crate::threads::Pool;
+use crate::threads::{Pool, Team};
 
 /// A loop nest compiled for this network: work on `begin..end` of its outermost range.
 pub type KernelFn = unsafe extern "C" fn(frame: *const u64, begin: i64, end: i64);
@@ -136,10 +136,10 @@ impl Frame {
     }
 
     /// # Safety
-    /// Word 0 of the frame is the address of a [`Pool`], and the frame is alive for `'a`.
-    unsafe fn pool<'a>(self) -> &'a Pool {
+    /// Word 0 of the frame is the address of a [`Pool`], and the frame is alive for `'a`; called on the pool's thread.
+    unsafe fn team<'a>(self) -> Team<'a> {
         // SAFETY: promised by the caller.
-        unsafe { &*(*self.0 as *const Pool) }
+        unsafe { &*(*self.0 as *const Pool) }.team()
     }
 
     /// Calls the epilogue on a block of the output.
@@ -179,8 +179,8 @@ symbols! {
         let grain = grain.max(1);
         let frame = Frame(frame);
         // SAFETY: promised by the caller.
-        let pool = unsafe { frame.pool() };
-        pool.run((total.max(0) as u64).div_ceil(grain as u64) as usize, |chunk| {
+        let team = unsafe { frame.team() };
+        team.run((total.max(0) as u64).div_ceil(grain as u64) as usize, |_, chunk| {
             let Frame(frame) = { frame };
             let begin = chunk as i64 * grain;
             // SAFETY: the compiler made the kernel for this frame, and its chunks are independent.
@@ -191,43 +191,43 @@ symbols! {
     /// See [`MatMul`].
     fn netc_matmul(frame, descriptor: *const MatMul) {
         // SAFETY: promised by the caller.
-        unsafe { matmul::matmul(Frame(frame).pool(), Frame(frame), &*descriptor) };
+        unsafe { matmul::matmul(Frame(frame).team(), Frame(frame), &*descriptor) };
     }
 
     /// Packs `b` into [`matmul::packed_len`] floats, from the sizes `k`, `n` and `groups`. See [`MatMul`].
     fn netc_matmul_pack(frame, descriptor: *const MatMul, packed: *mut f32) {
         // SAFETY: promised by the caller.
-        unsafe { matmul::pack(Frame(frame).pool(), Frame(frame), &*descriptor, packed) };
+        unsafe { matmul::pack(Frame(frame).team(), Frame(frame), &*descriptor, packed) };
     }
 
     /// Writes `y` from `x` and `weight`. See [`Conv`].
     fn netc_conv2d(frame, descriptor: *const Conv) {
         // SAFETY: promised by the caller.
-        unsafe { conv::forward(Frame(frame).pool(), Frame(frame), &*descriptor) };
+        unsafe { conv::forward(Frame(frame).team(), Frame(frame), &*descriptor) };
     }
 
     /// Writes `x` from its cotangent's source `y` and `weight`. See [`Conv`].
     fn netc_conv2d_data_grad(frame, descriptor: *const Conv) {
         // SAFETY: promised by the caller.
-        unsafe { conv::data_grad(Frame(frame).pool(), Frame(frame), &*descriptor) };
+        unsafe { conv::data_grad(Frame(frame).team(), Frame(frame), &*descriptor) };
     }
 
     /// Writes `weight` from `x` and `y`. See [`Conv`].
     fn netc_conv2d_weight_grad(frame, descriptor: *const Conv) {
         // SAFETY: promised by the caller.
-        unsafe { conv::weight_grad(Frame(frame).pool(), Frame(frame), &*descriptor) };
+        unsafe { conv::weight_grad(Frame(frame).team(), Frame(frame), &*descriptor) };
     }
 
     /// Packs `weight` for [`conv::FORWARD`] or [`conv::DATA_GRAD`] into [`conv::packed_len`] floats. See [`Conv`].
     fn netc_conv2d_pack(frame, descriptor: *const Conv, direction: i64, packed: *mut f32) {
         // SAFETY: promised by the caller.
-        unsafe { conv::pack(Frame(frame).pool(), &*descriptor, direction, packed) };
+        unsafe { conv::pack(Frame(frame).team(), &*descriptor, direction, packed) };
     }
 
     /// See [`ScatterAdd`].
     fn netc_scatter_add_rows(frame, descriptor: *const ScatterAdd) {
         // SAFETY: promised by the caller.
-        unsafe { scatter::scatter_add_rows(Frame(frame).pool(), &*descriptor) };
+        unsafe { scatter::scatter_add_rows(Frame(frame).team(), &*descriptor) };
     }
 }
 

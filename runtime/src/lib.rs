@@ -8,7 +8,9 @@
 //! - [`math`]: `exp`, `log`, `tanh`, `sigmoid` and `erf`, defined once over [`math::Arith`];
 //! - [`rng`]: random numbers as a pure function of a key, a stream and an index;
 //! - [`threads`]: fork-join over fixed chunks, so that a result never depends on the number of threads;
-//! - [`kernels`]: matrix products and convolutions in SIMD code chosen for the CPU at start-up.
+//! - [`kernels`]: matrix products and convolutions in SIMD code chosen for the CPU at start-up;
+//! - [`initial`]: first values of parameters;
+//! - [`place`]: where buffers lie in one workspace.
 //!
 //! ```
 //! use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,8 +25,10 @@
 
 pub mod abi;
 pub mod artifact;
+pub mod initial;
 pub mod kernels;
 pub mod math;
+pub mod place;
 pub mod rng;
 mod scratch;
 pub mod threads;

@@ -1,23 +1,67 @@
 //! Fork-join over fixed chunks: a result never depends on the number of threads.
 #![expect(unsafe_code, reason = "workers call a closure that lives on the caller's stack")]
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, Thread};
 
-/// A fixed set of threads that work through the chunks of one job at a time.
+use crate::scratch::Scratch;
+
+/// A fixed set of threads that work through the chunks of one job at a time, and the scratch memory of each.
 ///
 /// The chunks of a job are chosen by its caller, and each chunk is run exactly once by exactly one thread,
 /// so a job whose chunks write to disjoint places gives the same result with any number of threads.
 ///
 /// Each thread begins with a part of the chunks that depends on their number alone, and then helps with the others'
 /// parts: jobs that walk the same memory in the same chunks mostly find it in their core's own cache.
+///
+/// A pool may move to another thread, but only one thread at a time may use it, so that there is one job at a time:
+///
+/// ```compile_fail
+/// let pool = netc_runtime::Pool::new(2);
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| pool.run(1, |_| ()));
+/// });
+/// ```
+///
+/// Nothing of a pool is kept beside it, in the thread or the process.
 #[derive(Debug)]
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
+    /// A pool is not `Sync`.
+    one_thread: PhantomData<std::cell::Cell<()>>,
+}
+
+/// Who works on the jobs of a kernel: all threads of a pool, or within a chunk the thread that runs it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Team<'a> {
+    /// Of the thread that runs the kernel.
+    pub(crate) scratch: &'a Scratch,
+    pool: Option<&'a Pool>,
+}
+
+impl<'a> Team<'a> {
+    /// The thread of a chunk.
+    pub(crate) fn alone(scratch: &'a Scratch) -> Team<'a> {
+        Team { scratch, pool: None }
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.pool.map_or(1, Pool::threads)
+    }
+
+    /// As [`Pool::run`]; `body` gets the scratch memory of its thread, too.
+    #[inline]
+    pub(crate) fn run<F: Fn(&Scratch, usize) + Sync>(&self, chunks: usize, body: F) {
+        match self.pool {
+            Some(pool) if !pool.workers.is_empty() && chunks > 1 => pool.share(chunks, body),
+            _ => (0..chunks).for_each(|chunk| body(self.scratch, chunk)),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -34,7 +78,9 @@ struct Shared {
     job: UnsafeCell<Job>,
     /// The next chunk of each thread's part, the caller's first.
     next: Vec<Cursor>,
-    /// Taken by the thread whose job runs; another caller's job then runs on that caller alone.
+    /// Of each thread, the caller's first. A thread touches its own alone.
+    scratch: Vec<Scratch>,
+    /// Whether a job runs.
     busy: AtomicBool,
     stop: AtomicBool,
     panicked: AtomicBool,
@@ -49,12 +95,13 @@ struct Cursor(AtomicUsize);
 
 #[derive(Clone, Copy, Debug)]
 struct Job {
-    call: unsafe fn(*const (), usize),
+    call: unsafe fn(*const (), &Scratch, usize),
     body: *const (),
     chunks: usize,
 }
 
-// SAFETY: `job` is written only by the thread that holds `busy`, while the gate is closed and no worker is inside.
+// SAFETY: `job` is written only by the pool's one user, while the gate is closed and no worker is inside. Of `scratch`,
+// the first is the user's, and each worker has its own.
 unsafe impl Sync for Shared {}
 // SAFETY: as above; the pointer in `job` is used only between the opening of the gate and the last worker's leaving.
 unsafe impl Send for Shared {}
@@ -68,11 +115,6 @@ const SPINS: u32 = 4_000;
 /// How often it then offers its core to others, for machines with fewer cores than threads.
 const YIELDS: u32 = 8;
 
-thread_local! {
-    /// Whether this thread is inside a chunk, so that nested jobs run inline.
-    static INSIDE_CHUNK: Cell<bool> = const { Cell::new(false) };
-}
-
 impl Pool {
     /// Makes a pool of `threads` threads (at least one): the caller of [`Pool::run`] and `threads - 1` workers.
     pub fn new(threads: usize) -> Pool {
@@ -81,6 +123,7 @@ impl Pool {
             gate: AtomicU64::new(0),
             job: UnsafeCell::new(Job { call: nothing, body: std::ptr::null(), chunks: 0 }),
             next: (0..=count).map(|_| Cursor(AtomicUsize::new(0))).collect(),
+            scratch: (0..=count).map(|_| Scratch::new()).collect(),
             busy: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
@@ -94,7 +137,7 @@ impl Pool {
             let Ok(handle) = built else { break };
             workers.push(Worker { thread: handle.thread().clone(), handle: Some(handle) });
         }
-        Pool { shared, workers }
+        Pool { shared, workers, one_thread: PhantomData }
     }
 
     /// The number of threads, the caller included.
@@ -102,20 +145,29 @@ impl Pool {
         self.workers.len() + 1
     }
 
+    /// All threads, as kernels see them.
+    pub(crate) fn team(&self) -> Team<'_> {
+        Team { scratch: &self.shared.scratch[0], pool: Some(self) }
+    }
+
+    /// The scratch memory of each thread.
+    pub(crate) fn scratch(&mut self) -> &[Scratch] {
+        &self.shared.scratch[..=self.workers.len()]
+    }
+
     /// Calls `body` once for each chunk in `0..chunks` and returns when all are done.
     ///
-    /// A run inside a chunk, of this or another pool, is executed inline. Nothing is allocated. A panic of `body`
-    /// is passed on once no thread is inside it any more.
+    /// Nothing is allocated, and with one thread no lock is taken and no system call made. A panic of `body` is passed on
+    /// once no thread is inside it any more.
     pub fn run<F: Fn(usize) + Sync>(&self, chunks: usize, body: F) {
-        let alone = self.workers.is_empty() || chunks <= 1 || INSIDE_CHUNK.get();
-        if alone || self.shared.busy.swap(true, Ordering::Acquire) {
-            for chunk in 0..chunks {
-                body(chunk);
-            }
-            return;
-        }
+        self.team().run(chunks, |_, chunk| body(chunk));
+    }
+
+    /// Shares the chunks among all threads.
+    fn share<F: Fn(&Scratch, usize) + Sync>(&self, chunks: usize, body: F) {
+        assert!(!self.shared.busy.swap(true, Ordering::Acquire), "a job within a job of the same pool");
         let shared = &*self.shared;
-        // SAFETY: `busy` is ours and the gate is closed with nobody inside, so no one else looks at the job.
+        // SAFETY: the gate is closed with nobody inside, so no one else looks at the job.
         unsafe { *shared.job.get() = Job { call: call::<F>, body: (&raw const body).cast(), chunks } };
         let parts = shared.parts(chunks);
         for (part, next) in shared.next[..parts].iter().enumerate() {
@@ -129,7 +181,6 @@ impl Pool {
             }
         }
         let closing = Closing(shared);
-        INSIDE_CHUNK.set(true);
         shared.work_through(0, body);
         drop(closing);
         if shared.panicked.swap(false, Ordering::Relaxed) {
@@ -156,7 +207,6 @@ struct Closing<'a>(&'a Shared);
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        INSIDE_CHUNK.set(false);
         self.0.gate.fetch_and(!OPEN, Ordering::AcqRel);
         let mut spins = 0;
         while self.0.gate.load(Ordering::Acquire) & INSIDE != 0 {
@@ -173,7 +223,8 @@ impl Shared {
     }
 
     /// Runs the chunks that no one else has begun, those of the thread's own part first.
-    fn work_through(&self, thread: usize, body: impl Fn(usize)) {
+    fn work_through(&self, thread: usize, body: impl Fn(&Scratch, usize)) {
+        let scratch = &self.scratch[thread];
         // SAFETY: the job does not change while its runner or a worker is inside.
         let chunks = unsafe { (*self.job.get()).chunks };
         let parts = self.parts(chunks);
@@ -185,7 +236,7 @@ impl Shared {
                 if chunk >= end {
                     break;
                 }
-                body(chunk);
+                body(scratch, chunk);
             }
         }
     }
@@ -206,7 +257,6 @@ impl Shared {
 }
 
 fn work(shared: &Shared, index: usize) {
-    INSIDE_CHUNK.set(true);
     let mut last = 0;
     let mut spins = 0;
     while !shared.stop.load(Ordering::SeqCst) {
@@ -215,7 +265,7 @@ fn work(shared: &Shared, index: usize) {
             let job = unsafe { *shared.job.get() };
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 // SAFETY: `call` is the instance of `call` for the type of `body`.
-                shared.work_through(index + 1, |chunk| unsafe { (job.call)(job.body, chunk) });
+                shared.work_through(index + 1, |scratch, chunk| unsafe { (job.call)(job.body, scratch, chunk) });
             }));
             if outcome.is_err() {
                 shared.panicked.store(true, Ordering::Relaxed);
@@ -253,17 +303,17 @@ fn pause(spins: &mut u32) -> bool {
 
 /// # Safety
 /// `body` points to a live `F`.
-unsafe fn call<F: Fn(usize)>(body: *const (), chunk: usize) {
+unsafe fn call<F: Fn(&Scratch, usize)>(body: *const (), scratch: &Scratch, chunk: usize) {
     // SAFETY: promised by the caller.
     let body = unsafe { &*body.cast::<F>() };
-    body(chunk);
+    body(scratch, chunk);
 }
 
 /// The job of a pool that has not run any.
 ///
 /// # Safety
 /// Safe for all arguments.
-unsafe fn nothing(_: *const (), _: usize) {}
+unsafe fn nothing(_: *const (), _: &Scratch, _: usize) {}
 
 #[cfg(test)]
 mod tests {
@@ -318,29 +368,45 @@ mod tests {
     }
 
     #[test]
-    fn nested_runs_execute_inline() {
-        let (pool, other) = (Pool::new(2), Pool::new(2));
+    fn a_chunk_works_on_jobs_of_its_own_alone() {
+        let pool = Pool::new(2);
         let sum = AtomicUsize::new(0);
-        pool.run(4, |_| {
+        pool.team().run(4, |scratch, _| {
+            let address = std::ptr::from_ref(scratch) as usize;
             let thread = std::thread::current().id();
-            for inner in [&pool, &other] {
-                inner.run(4, |_| {
-                    assert_eq!(std::thread::current().id(), thread);
-                    sum.fetch_add(1, Ordering::Relaxed);
-                });
-            }
+            let team = Team::alone(scratch);
+            assert_eq!(team.threads(), 1);
+            team.run(4, |own, _| {
+                assert_eq!(std::thread::current().id(), thread);
+                assert_eq!(std::ptr::from_ref(own) as usize, address);
+                sum.fetch_add(1, Ordering::Relaxed);
+            });
         });
-        assert_eq!(sum.into_inner(), 32);
+        assert_eq!(sum.into_inner(), 16);
     }
 
     #[test]
-    fn two_callers_share_a_pool_and_two_pools_run_at_once() {
-        let (pool, other) = (Pool::new(2), Pool::new(3));
+    fn every_thread_has_its_own_scratch_memory() {
+        let pool = Pool::new(3);
+        let used = std::sync::Mutex::new(std::collections::BTreeMap::new());
+        for _ in 0..200 {
+            pool.team().run(50, |scratch, _| {
+                let thread = format!("{:?}", std::thread::current().id());
+                let address = std::ptr::from_ref(scratch) as usize;
+                assert_eq!(*used.lock().unwrap().entry(address).or_insert(thread.clone()), thread);
+            });
+        }
+        assert!(used.into_inner().unwrap().len() <= 3);
+    }
+
+    #[test]
+    fn a_pool_moves_to_another_thread_and_several_run_at_once() {
+        let pools = [Pool::new(2), Pool::new(3), Pool::new(1)];
         std::thread::scope(|scope| {
-            for pool in [&pool, &pool, &other] {
+            for pool in pools {
                 scope.spawn(move || {
                     for round in 0..2_000 {
-                        check(pool, round % 9);
+                        check(&pool, round % 9);
                     }
                 });
             }

@@ -11,17 +11,24 @@ use crate::error::Error;
 /// Row-major values in (nearly) the element type of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Array {
+    /// Rows first.
     pub shape: Vec<usize>,
+    /// In row-major order.
     pub values: Values,
 }
 
 /// See [`Array`]; narrower types are held in the next wider of these.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
+    /// Unsigned bytes, as in pictures.
     U8(Vec<u8>),
+    /// Whole numbers.
     I32(Vec<i32>),
+    /// Whole numbers.
     I64(Vec<i64>),
+    /// Numbers.
     F32(Vec<f32>),
+    /// Numbers.
     F64(Vec<f64>),
 }
 

@@ -28,9 +28,11 @@ pub trait Dataset {
 /// What losses are means over, and speeds count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
+    /// One member of a batch.
     Example,
     /// A step of a sequence that is cut into windows.
     Step,
+    /// One character of a text.
     Character,
 }
 

@@ -18,17 +18,21 @@ use crate::types::{Dim, ElementType, show_shape};
 /// An array that a session takes: features as `f32`, tokens as `i32`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Tensor {
+    /// Numbers.
     F32(ArrayD<f32>),
+    /// Tokens.
     I32(ArrayD<i32>),
 }
 
 impl Tensor {
+    /// With the batch axis first.
     pub fn shape(&self) -> &[usize] {
         match self {
             Tensor::F32(array) => array.shape(),
             Tensor::I32(array) => array.shape(),
         }
     }
+    /// What a session takes.
     pub fn view(&self) -> TensorView<'_> {
         match self {
             Tensor::F32(array) => TensorView::from(array.view()),

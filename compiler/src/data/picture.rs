@@ -18,6 +18,7 @@ const MAX_PIXELS: usize = 1 << 27;
 /// What is done to a picture: resized, perhaps inverted, scaled to [0, 1], then `(x - mean) / deviation`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Preparation {
+    /// What is done with a picture of another size.
     pub resize: Resize,
     /// Light becomes dark: for a network that learned light digits on black, and dark ones on paper.
     pub invert: bool,

@@ -34,7 +34,9 @@ pub enum Spec {
 pub enum Holdout {
     /// Between 0 and 1: the last of the examples.
     Fraction(f64),
+    /// A data set of its own.
     Data(Spec),
+    /// No validation.
     Nothing,
 }
 

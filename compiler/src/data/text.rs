@@ -34,8 +34,11 @@ pub struct Vocabulary {
 /// A character that a vocabulary does not have, and where it stands, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownCharacter {
+    /// The character itself.
     pub character: char,
+    /// From 1.
     pub line: usize,
+    /// From 1, in characters.
     pub column: usize,
     /// How many characters the vocabulary has.
     pub known: usize,
@@ -54,15 +57,19 @@ impl Vocabulary {
     pub fn of(text: &str) -> Self {
         Vocabulary { characters: text.chars().collect::<BTreeSet<char>>().into_iter().collect() }
     }
+    /// How many characters it has.
     pub fn len(&self) -> usize {
         self.characters.len()
     }
+    /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.characters.is_empty()
     }
+    /// The character of a token.
     pub fn character(&self, token: usize) -> Option<char> {
         self.characters.get(token).copied()
     }
+    /// The token of a character.
     pub fn token(&self, character: char) -> Option<i32> {
         self.characters.binary_search(&character).ok().map(|token| token as i32)
     }
@@ -96,7 +103,9 @@ impl Vocabulary {
 /// A text as tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
+    /// Its characters.
     pub vocabulary: Vocabulary,
+    /// One for each character of the text.
     pub tokens: Vec<i32>,
 }
 
@@ -124,7 +133,9 @@ impl Text {
 /// The input that reads a text and the target that tells the next character of it.
 #[derive(Debug, Clone, Copy)]
 pub struct TextPorts<'n> {
+    /// Takes the characters.
     pub input: &'n Port,
+    /// Takes the character after each.
     pub target: &'n Port,
 }
 

@@ -6,7 +6,7 @@ macro_rules! codes {
         /// The stable identity of an error; `netc explain SLUG` prints its paragraph.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Code {
-            $($name,)*
+            $(#[doc = concat!("`", $slug, "`")] $name,)*
         }
 
         impl Code {

@@ -7,12 +7,16 @@ pub struct FileId(u32);
 /// A range of bytes in one source file; both ends lie on character boundaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
+    /// The file that it is in.
     pub file: FileId,
+    /// The first byte.
     pub start: u32,
+    /// The byte after the last.
     pub end: u32,
 }
 
 impl Span {
+    /// Bytes `start..end` of a file.
     pub fn new(file: FileId, start: usize, end: usize) -> Self {
         let offset = |n| u32::try_from(n).expect("sources are smaller than 4 GB");
         Span { file, start: offset(start), end: offset(end) }
@@ -24,6 +28,7 @@ impl Span {
         Span { file: self.file, start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 
+    /// As a range of bytes.
     pub fn range(self) -> std::ops::Range<usize> {
         self.start as usize..self.end as usize
     }
@@ -42,10 +47,12 @@ struct Source {
 }
 
 impl Sources {
+    /// No files.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Adds a file: its name in messages, and its text.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> FileId {
         let id = FileId(u32::try_from(self.files.len()).expect("fewer than 2^32 files"));
         self.files.push(Source { name: name.into(), text: text.into() });
@@ -57,10 +64,12 @@ impl Sources {
         (0..self.files.len() as u32).map(FileId)
     }
 
+    /// The file's name in messages.
     pub fn name(&self, file: FileId) -> &str {
         &self.files[file.0 as usize].name
     }
 
+    /// The file's text.
     pub fn text(&self, file: FileId) -> &str {
         &self.files[file.0 as usize].text
     }

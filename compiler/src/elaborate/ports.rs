@@ -220,10 +220,10 @@ impl<'a, 'b> Cx<'a, 'b> {
         };
         let initial = match &decl.init {
             // Matrices as weights, vectors as biases.
-            None if shape.len() < 2 => Initial::Constant(0.0),
+            None if shape.len() < 2 => Initial::Constant { value: 0.0 },
             None => Init::Xavier.with_fans(fans),
             Some(expr) => match self.eval(expr) {
-                Value::Number(n) => Initial::Constant(n),
+                Value::Number(n) => Initial::Constant { value: n },
                 Value::Init(init) => init.with_fans(fans),
                 list @ Value::List(_) => {
                     let mut values = Vec::new();
@@ -237,7 +237,7 @@ impl<'a, 'b> Cx<'a, 'b> {
                         );
                         return None;
                     }
-                    Initial::Values(values)
+                    Initial::Values { values }
                 }
                 Value::Poison => return None,
                 other => {

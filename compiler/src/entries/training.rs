@@ -1,14 +1,14 @@
 //! What training adds to a graph: the backward pass, and the optimizer's step.
 
 use crate::autodiff::gradient;
-use crate::graph::{Builder, Graph, Output, OutputRole, Value};
+use crate::graph::{Builder, Graph, Output, OutputRole, Value, Var};
 use crate::layers::optimizer::{self, clip};
-use crate::network::{GRADIENT_NORM, LEARNING_RATE, Network, STEP};
+use crate::network::{GRADIENT_NORM, LEARNING_RATE, Network, Parameter, STEP};
 use crate::ops::{Op, Role};
 use crate::types::TensorType;
 
-/// Appends the backward pass; with `update`, the optimizer's step too, else the gradients as outputs.
-pub(crate) fn with_gradients(graph: Graph, network: &Network, update: bool) -> Graph {
+/// Appends the backward pass; with `updates`, the optimizer's step too, else the gradients as outputs.
+pub(crate) fn with_gradients(graph: Graph, network: &Network, updates: bool) -> Graph {
     let loss = graph.outputs.iter().find(|output| output.role == OutputRole::Loss);
     let loss = loss.expect("the caller has checked that there is a loss").value;
     let mut parameters: Vec<(String, Value)> = graph
@@ -27,14 +27,40 @@ pub(crate) fn with_gradients(graph: Graph, network: &Network, update: bool) -> G
         }
     }
     let wrt: Vec<Value> = parameters.iter().map(|(_, value)| *value).collect();
-    let mut gradients = gradient(&builder, builder.var(loss), &wrt);
-    if !update {
+    let gradients = gradient(&builder, builder.var(loss), &wrt);
+    if !updates {
         for ((path, _), gradient) in parameters.iter().zip(&gradients) {
             let output = Output { role: OutputRole::Gradient, name: path.clone(), value: gradient.id };
             builder.add_output(output);
         }
         return builder.finish();
     }
+    update(&builder, network, &parameters, gradients);
+    builder.finish()
+}
+
+/// The name of the input that is the gradient with respect to a parameter.
+pub(crate) fn gradient_name(path: &str) -> String {
+    format!("gradient.{path}")
+}
+
+/// The optimizer's step alone: the gradients are inputs, of [`gradient_name`].
+pub(crate) fn apply(network: &Network) -> Graph {
+    let builder = Builder::default();
+    let source = |role: Role, name: &str, parameter: &Parameter| {
+        builder.source(role, name, TensorType::f32(parameter.shape.iter().copied()))
+    };
+    let (mut parameters, mut gradients) = (Vec::new(), Vec::new());
+    for parameter in &network.parameters {
+        parameters.push((parameter.path.clone(), source(Role::Param, &parameter.path, parameter).id));
+        gradients.push(source(Role::Input, &gradient_name(&parameter.path), parameter));
+    }
+    update(&builder, network, &parameters, gradients);
+    builder.finish()
+}
+
+/// Appends the optimizer's step.
+fn update<'g>(builder: &'g Builder, network: &Network, parameters: &[(String, Value)], mut gradients: Vec<Var<'g>>) {
     if let Some(clip) = network.settings.clip {
         let (clipped, norm) = clip::clip(clip, &gradients);
         gradients = clipped;
@@ -56,7 +82,6 @@ pub(crate) fn with_gradients(graph: Graph, network: &Network, update: bool) -> G
         let name = path.clone();
         builder.add_output(Output { role: OutputRole::Update, name, value: updated.parameter.id });
     }
-    builder.finish()
 }
 
 /// The name of an optimizer's moment of a parameter, in checkpoints too.

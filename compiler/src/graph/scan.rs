@@ -14,6 +14,7 @@ use crate::types::Dim;
 /// from them is the body. What does not depend on them is computed once, outside.
 ///
 /// ```
+/// # #[cfg(feature = "internals")] {
 /// use netc::graph::{Builder, Recurrence};
 /// use netc::ops::Role;
 /// use netc::types::{Dim, TensorType};
@@ -27,6 +28,7 @@ use crate::types::Dim;
 /// let results = sum.finish(&[before + x]);
 /// assert_eq!(results.last[0].ty().to_string(), "f32[B]");
 /// assert_eq!(results.each[0].ty().to_string(), "f32[T, B]");
+/// # }
 /// ```
 #[derive(Debug)]
 pub struct Recurrence<'b> {

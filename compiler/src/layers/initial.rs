@@ -4,7 +4,7 @@
 //! relu's kind, and otherwise Xavier's uniform (Glorot and Bengio 2010), ±sqrt(6 / (fan_in + fan_out)).
 //! In a cell the part of a matrix that is multiplied by a state is orthogonal (Saxe et al. 2013). An embedding is normal(0, 1), scales of normalizations are 1.
 
-use crate::network::Initial;
+use crate::network::{Columns, Initial};
 
 /// What was asked for; becomes an [`Initial`] when the fans are known.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -76,7 +76,10 @@ impl Init {
         match parts {
             [] => self.with_fans(fans),
             [only] => of(only).1,
-            parts => Initial::Columns(parts.iter().map(of).collect()),
+            parts => {
+                let block = |(n, initial)| Columns { count: n as u64, initial };
+                Initial::Columns { blocks: parts.iter().map(of).map(block).collect() }
+            }
         }
     }
     pub fn with_fans(self, fans: Fans) -> Initial {
@@ -84,7 +87,7 @@ impl Init {
         // A layer of no inputs has no weights, so any scale will do.
         let inputs = fans.inputs.max(1) as f64;
         match self {
-            Init::Constant(value) => Initial::Constant(value),
+            Init::Constant(value) => Initial::Constant { value },
             Init::He => symmetric((6.0 / inputs).sqrt()),
             Init::Xavier => symmetric((6.0 / (inputs + fans.outputs as f64)).sqrt()),
             Init::Lecun => symmetric((3.0 / inputs).sqrt()),

@@ -8,6 +8,7 @@ use crate::pipeline::Entry;
 /// Norms of a loss's gradients.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GradientFlow {
+    /// Of the batch.
     pub loss: f32,
     /// Of each parameter, by path.
     pub parameters: Vec<(String, f32)>,

@@ -31,8 +31,13 @@ pub(super) fn bind<'a>(
     inputs: &'a [(&str, TensorView<'_>)],
     mut extents: Extents,
 ) -> Result<Bound<'a>, Error> {
+    let inputs: Vec<(&str, &TensorView<'_>)> =
+        inputs.iter().map(|(name, tensor)| Ok((by_position(ports, name)?, tensor))).collect::<Result<_, Error>>()?;
     let mut lengths: Vec<(&str, &TensorView<'_>)> = Vec::new();
-    for (name, tensor) in inputs {
+    for (at, (name, tensor)) in inputs.iter().enumerate() {
+        if inputs[..at].iter().any(|(known, _)| known == name) {
+            return Err(Error::Input(format!("`{name}` is given twice")));
+        }
         match ports.iter().find(|port| port.name == *name) {
             Some(port) => {
                 bind_port(port, tensor, &mut extents)?;
@@ -45,7 +50,7 @@ pub(super) fn bind<'a>(
     lengths.iter().try_for_each(|(axis, tensor)| check_lengths(axis, tensor, &extents))?;
     // Arrays that are not in row-major order are copied.
     let mut arrays: Vec<(String, Contiguous<'_>)> =
-        inputs.iter().map(|(name, tensor)| ((*name).to_owned(), Contiguous::of(tensor))).collect();
+        inputs.iter().map(|&(name, tensor)| (name.to_owned(), Contiguous::of(tensor))).collect();
     let has_lengths = !lengths.is_empty();
     let others = network.axes.iter().filter(|axis| has_lengths && !lengths.iter().any(|(known, _)| known == axis));
     for axis in others {
@@ -56,6 +61,17 @@ pub(super) fn bind<'a>(
         }
     }
     Ok(Bound { extents, arrays, has_lengths })
+}
+
+/// A name, or the name of the port at a position: no name of a file is a number.
+fn by_position<'n>(ports: &'n [Port], name: &'n str) -> Result<&'n str, Error> {
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(name);
+    }
+    let port = name.parse().ok().and_then(|at: usize| ports.get(at));
+    let port =
+        port.ok_or_else(|| Error::Input(format!("there are {} arrays to give, and none at {name}", ports.len())));
+    Ok(&port?.name)
 }
 
 fn check_lengths(axis: &str, tensor: &TensorView<'_>, extents: &Extents) -> Result<(), Error> {

@@ -1,12 +1,16 @@
 //! One compiled entry of a session: its frame, and a call through it.
 #![expect(unsafe_code, reason = "generated code is called with a frame of addresses")]
 
-use ndarray::{ArrayD, IxDyn};
+use std::time::Instant;
+
+use ndarray::{ArrayD, ArrayViewMutD, IxDyn};
 
 use super::inputs::Bound;
 use super::memory::Aligned;
+use super::profile::Parts;
 use super::{Outputs, Session};
 use crate::error::Error;
+use crate::graph::OutputRole;
 use crate::kernel::{Home, Program};
 use crate::memory::Placement;
 use crate::network::{LEARNING_RATE, Network, STEP};
@@ -16,7 +20,6 @@ use crate::schedule::{Slot, SlotKind};
 use crate::types::{Extents, Symbol, show_shape};
 
 /// A compiled entry, and what it keeps from call to call.
-#[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) compiled: CompiledEntry,
     /// Where everything lies, for the sizes of the last call.
@@ -25,23 +28,32 @@ pub(super) struct Loaded {
     /// The session's version that `prepared` was made from.
     prepared_version: u64,
     frame: Vec<u64>,
+    /// While it is profiled.
+    pub(super) parts: Option<Parts>,
 }
 
 impl Loaded {
     pub(super) fn new(compiled: CompiledEntry) -> Self {
         let frame = vec![0; compiled.scheduled.program.frame_words()];
-        Loaded { compiled, placed: None, prepared: Aligned::default(), prepared_version: 0, frame }
+        Loaded { compiled, placed: None, prepared: Aligned::default(), prepared_version: 0, frame, parts: None }
     }
 
-    pub(super) fn call(&mut self, session: &mut Session, bound: Bound<'_>) -> Result<Outputs, Error> {
+    /// Runs the entry; outputs that `into` names are written there.
+    pub(super) fn call(
+        &mut self,
+        session: &mut Session,
+        bound: Bound<'_>,
+        into: &mut [(&str, ArrayViewMutD<'_, f32>)],
+    ) -> Result<Outputs, Error> {
         self.require(&session.network, &bound)?;
         self.require_windows(&bound.extents)?;
+        self.require_fitting(&bound.extents, into)?;
         session.states.prepare(&self.compiled, &bound.extents, &session.tensors)?;
         self.place(session, bound.extents.clone());
         let (extents, _) = self.placed.as_ref().expect("placed above");
 
         let program = &self.compiled.scheduled.program;
-        let mut outputs: Vec<ArrayD<f32>> = Vec::new();
+        let mut outputs: Vec<(OutputRole, String, ArrayD<f32>)> = Vec::new();
         // The words of the key and the rates must outlive the call too.
         let mut key = [session.seed as u32 ^ (session.seed >> 32) as u32, session.step as u32];
         let mut rates = [session.learning_rate as f32, (session.step + 1) as f32];
@@ -69,11 +81,15 @@ impl Loaded {
                     };
                     stored.values.address()
                 }
-                SlotKind::Output(_) => {
-                    outputs.push(ArrayD::zeros(IxDyn(&slot.ty.eval(extents))));
-                    let array = outputs.last_mut().expect("pushed above");
-                    array.as_mut_ptr().expose_provenance() as u64
-                }
+                SlotKind::Output(role) => match destination(into, slot).filter(|array| array.is_standard_layout()) {
+                    Some(array) => array.as_mut_ptr().expose_provenance() as u64,
+                    None => {
+                        let mut array: ArrayD<f32> = ArrayD::zeros(IxDyn(&slot.ty.eval(extents)));
+                        let address = array.as_mut_ptr().expose_provenance() as u64;
+                        outputs.push((role, slot.name.clone(), array));
+                        address
+                    }
+                },
             };
             self.frame[program.buffer_word(slot.buffer)] = address;
         }
@@ -88,13 +104,44 @@ impl Loaded {
         // the slot's shape and lives in `bound`, `outputs`, `key`, `rates` or the session until after the call; the
         // other buffers lie in `workspace` and `prepared`, as long as the placement says, where the plan keeps apart
         // what is in use at the same time. `&mut self` and `&mut Session` keep everyone else away.
-        unsafe { self.compiled.code.run(&mut self.frame) };
+        unsafe {
+            match &mut self.parts {
+                Some(parts) if parts.by_step => {
+                    let mut seconds = Vec::with_capacity(parts.programs.len());
+                    for part in &parts.programs {
+                        let start = Instant::now();
+                        // One step of the same program, on the same frame.
+                        part.run(&mut self.frame);
+                        seconds.push(start.elapsed().as_secs_f64());
+                    }
+                    parts.seconds.push(seconds);
+                }
+                _ => self.compiled.code.run(&mut self.frame),
+            }
+        }
 
-        let roles = self.compiled.scheduled.slots.iter().filter_map(|slot| match slot.kind {
-            SlotKind::Output(role) => Some((role, slot.name.clone())),
-            SlotKind::Source(_) => None,
+        // What could not be written in place.
+        outputs.retain(|(role, name, array)| {
+            let is_output = *role == OutputRole::Output;
+            let place = into.iter_mut().find(|(known, _)| is_output && known == name);
+            place.map(|(_, place)| place.assign(array)).is_none()
         });
-        Ok(Outputs { values: roles.zip(outputs).map(|((role, name), array)| (role, name, array)).collect() })
+        Ok(Outputs { values: outputs })
+    }
+
+    /// Every array of the caller's is one of an output, and of its shape.
+    fn require_fitting(&self, extents: &Extents, into: &[(&str, ArrayViewMutD<'_, f32>)]) -> Result<(), Error> {
+        for (name, array) in into {
+            let is_named = |slot: &&Slot| slot.kind == SlotKind::Output(OutputRole::Output) && slot.name == *name;
+            let Some(slot) = self.compiled.scheduled.slots.iter().find(is_named) else {
+                return Err(Error::Input(format!("the network has no output `{name}`")));
+            };
+            let (expected, found) = (slot.ty.eval(extents), array.shape());
+            if expected != found {
+                return Err(Error::Input(format!("the output `{name}` has shape {expected:?}, not {found:?}")));
+            }
+        }
+        Ok(())
     }
 
     /// Everything the entry reads must be there: inputs and targets, then what tells lengths.
@@ -159,4 +206,13 @@ impl Loaded {
             self.frame[program.buffer_word(buffer)] = base + placement.offsets[buffer] as u64;
         }
     }
+}
+
+/// The caller's array for a slot.
+fn destination<'i, 'a>(
+    into: &'i mut [(&str, ArrayViewMutD<'a, f32>)],
+    slot: &Slot,
+) -> Option<&'i mut ArrayViewMutD<'a, f32>> {
+    let is_output = slot.kind == SlotKind::Output(OutputRole::Output);
+    into.iter_mut().find(|(name, _)| is_output && *name == slot.name).map(|(_, array)| array)
 }

@@ -11,7 +11,9 @@ const VERSION: u32 = 1;
 /// A training from its start, or from where it was resumed, to its end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct History {
+    /// Those of this run.
     pub epochs: Vec<Epoch>,
+    /// How it ended.
     pub end: End,
     /// What going on from the end needs beside the session.
     pub state: TrainState,
@@ -22,13 +24,16 @@ pub struct History {
 /// Why a training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
+    /// All epochs are done.
     Finished,
     /// [`Watch::step`](super::Watch::step) asked for it.
     Interrupted,
     /// The loss or a parameter is no finite number any more, and the session's parameters are of no use; what
     /// [`Watch::epoch`](super::Watch::epoch) saved last is good. Both count from 1.
     Diverged {
+        /// From 1.
         epoch: usize,
+        /// Batches of the epoch that were done.
         batch: usize,
     },
 }
@@ -40,6 +45,7 @@ pub struct Epoch {
     pub epoch: usize,
     /// The means over the steps, each before its update.
     pub train: Scores,
+    /// Of the examples that are not trained on.
     pub validate: Option<Scores>,
     /// The learning rate of its last step.
     pub lr: f64,
@@ -54,7 +60,9 @@ pub struct Epoch {
 /// A loss and the metrics by name, each a mean over examples.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scores {
+    /// The mean over the examples.
     pub loss: f64,
+    /// By name, the mean over the examples.
     pub metrics: Vec<(String, f64)>,
 }
 
@@ -63,13 +71,17 @@ pub struct Scores {
 pub struct Step {
     /// From 1, of `epochs`.
     pub epoch: usize,
+    /// In all.
     pub epochs: usize,
     /// Batches, or windows of batches, done in the epoch.
     pub batch: usize,
+    /// Of an epoch.
     pub n_batches: usize,
     /// Examples, or steps of sequences, seen in the epoch, and about how many it has.
     pub items: usize,
+    /// Of an epoch, in `unit`s.
     pub n_items: usize,
+    /// What items are.
     pub unit: Unit,
     /// The mean over the epoch so far.
     pub loss: f64,

@@ -19,16 +19,20 @@ pub struct TrainState {
     pub windows: usize,
     /// Over those batches and windows.
     pub sums: Sums,
+    /// What the schedule `plateau` remembers.
     pub plateau: Plateau,
     /// What the training began with; another number of examples, batch or seed has other batches.
     pub n_examples: usize,
+    /// Examples in a step.
     pub batch: usize,
+    /// Of the order of the examples.
     pub seed: u64,
 }
 
 /// Sums over the examples of some batches, or over the steps of some windows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sums {
+    /// How many examples or characters.
     pub items: usize,
     /// Of the loss and the metrics.
     pub scores: Scores,

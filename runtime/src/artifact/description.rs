@@ -171,6 +171,45 @@ record! {
         pub slots: Vec<Slot>,
         /// Whether it has anything to prepare when parameters have changed.
         pub prepares: bool,
+        /// Every library call that takes scratch memory, of `prepare` and `run`, those within scans included.
+        pub calls: Vec<Call>,
+    }
+}
+
+choice! {
+    /// A library call, as far as its scratch memory depends on it; see [`crate::abi::MatMul`] and [`crate::abi::Conv`].
+    pub enum Call {
+        0 = MatMul { batch: Size, m: Size, n: Size, k: Size, groups: u64, is_packed: bool },
+        1 = Conv { direction: Direction, geometry: Geometry, winograd: bool, is_packed: bool },
+    }
+}
+
+choice! {
+    /// What a convolution computes.
+    pub enum Direction {
+        0 = Forward,
+        1 = DataGrad,
+        2 = WeightGrad,
+    }
+}
+
+record! {
+    /// The sizes of a convolution. `x` is `[n, c, h, w]`, `y` is `[n, oc, oh, ow]`; pairs are down and across.
+    pub struct Geometry {
+        pub n: Size,
+        pub c: u64,
+        pub h: Size,
+        pub w: Size,
+        pub oc: u64,
+        pub oh: Size,
+        pub ow: Size,
+        pub kernel: Vec<u64>,
+        pub stride: Vec<u64>,
+        pub pad: Vec<u64>,
+        pub dilation: Vec<u64>,
+        pub groups: u64,
+        /// From a channel of `x` to the next in memory is one element.
+        pub adjacent: bool,
     }
 }
 
@@ -284,6 +323,14 @@ mod tests {
                 buffers: vec![Buffer { len: batch.clone(), home: Home::Workspace { first: 1, last: 4 } }],
                 slots: Vec::new(),
                 prepares: true,
+                calls: vec![Call::MatMul {
+                    batch: batch.clone(),
+                    m: batch.clone(),
+                    n: batch.clone(),
+                    k: batch.clone(),
+                    groups: 1,
+                    is_packed: false,
+                }],
             }],
             learning_rate: 0.1,
             seed: 5,

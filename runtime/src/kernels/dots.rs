@@ -32,7 +32,7 @@ impl Task for Dots<'_> {
         let run = self.right.rows / self.groups;
         // Whole tiles of the widest kind, so that tiles are the same wherever a chunk ends.
         let rows = (CHUNK / self.right.cols.max(1) / self.groups).clamp(8, 512).next_multiple_of(24);
-        self.g.pool.run(run.div_ceil(rows), |chunk| {
+        self.g.team.run(run.div_ceil(rows), |_, chunk| {
             let (first, last) = (chunk * rows, run.min(chunk * rows + rows));
             // SAFETY: chunks write to disjoint blocks of the result.
             unsafe {

@@ -4,12 +4,12 @@
 #![expect(unsafe_code, reason = "raw matrices")]
 
 use crate::abi::{EpilogueFn, Frame};
-use crate::scratch::{self, Purpose};
-use crate::threads::Pool;
+use crate::scratch::{Needs, Purpose, Scratch};
+use crate::threads::Team;
 
 use super::micro::{self, Block};
 use super::pack::{self, Matrix};
-use super::simd::{Simd, Task};
+use super::simd::{Simd, TALLEST, Task, WIDEST};
 
 /// Most steps of a block of the K loop: a panel of the right operand stays in the first cache.
 pub(crate) const KC: usize = 256;
@@ -25,7 +25,7 @@ const CHUNKS: usize = 12;
 /// A matrix product `c = a · b`.
 #[derive(Clone, Copy)]
 pub(crate) struct Gemm<'a> {
-    pub(crate) pool: &'a Pool,
+    pub(crate) team: Team<'a>,
     pub(crate) frame: Frame,
     pub(crate) a: Matrix,
     pub(crate) b: Matrix,
@@ -71,6 +71,26 @@ impl Division {
     }
 }
 
+/// What [`Gemm`] takes at most on any CPU, for sizes up to these.
+pub(crate) fn needs(m: usize, n: usize, k: usize) -> Needs {
+    let cols = n.saturating_add(WIDEST);
+    // One block of rows shares at most the last panel, and only of few steps.
+    let shared = if m <= MC {
+        k.min(4 * KC) * WIDEST
+    } else {
+        cols.saturating_mul(k).min(k.saturating_mul(4 * WIDEST).saturating_add(PACKED))
+    };
+    // See `Division::new`: the inner axis is split where it is long beside the result.
+    let parts = if k < 4 * KC { 0 } else { CHUNKS.min(k / (2 * KC)) };
+    let partial = parts * m.saturating_mul(n).min(k.saturating_mul(256));
+    let kc = k.next_multiple_of(8).min(KC);
+    Needs::default()
+        .caller(Purpose::Shared, shared)
+        .caller(Purpose::Partial, partial)
+        .chunk(Purpose::Left, pack::most_left(m.min(MC + TALLEST), kc))
+        .chunk(Purpose::Right, cols.min(512) * kc)
+}
+
 impl Task for Gemm<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
@@ -113,12 +133,12 @@ unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize) {
         (_, true) => n / S::NR,
         (false, false) => 0,
     };
-    let mut packed = scratch::lend(Purpose::Shared, (panels - first_packed) * k * S::NR);
+    let mut packed = g.team.scratch.lend(Purpose::Shared, (panels - first_packed) * k * S::NR);
 
     let packed = Output(packed.as_mut_ptr());
     let steps = 1024;
     let blocks = k.div_ceil(steps);
-    g.pool.run((panels - first_packed) * blocks, |chunk| {
+    g.team.run((panels - first_packed) * blocks, |_, chunk| {
         let (panel, block) = (chunk / blocks, chunk % blocks);
         let (first, last) = (block * steps, k.min(block * steps + steps));
         let to = packed.get().wrapping_add((panel * k + first) * S::NR);
@@ -134,10 +154,10 @@ unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize) {
     };
     let last = Right { data: packed.get(), step: S::NR as isize, panel: 0 };
     let partial_len = if division.parts > 1 { division.parts * m * n } else { 0 };
-    let mut partial = scratch::lend(Purpose::Partial, partial_len);
+    let mut partial = g.team.scratch.lend(Purpose::Partial, partial_len);
 
     let partial = Output(partial.as_mut_ptr());
-    g.pool.run(division.row_blocks * division.groups * division.parts, |chunk| {
+    g.team.run(division.row_blocks * division.groups * division.parts, |scratch, chunk| {
         let (row_block, rest) = (chunk % division.row_blocks, chunk / division.row_blocks);
         let (group, part) = (rest % division.groups, rest / division.groups);
         let (result, result_rs, epilogue) = if division.parts > 1 {
@@ -148,6 +168,7 @@ unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize) {
         let row = row_block * division.mc;
         let chunk = Chunk {
             g: &Gemm { c: result, c_rs: result_rs, epilogue, ..*g },
+            scratch,
             first_col,
             rows: [row, m.min(row + division.mc)],
             panels: [group * division.group, panels.min((group + 1) * division.group)],
@@ -171,7 +192,7 @@ unsafe fn reduce(g: &Gemm<'_>, first_col: usize, partial: *const f32, parts: usi
     let [m, n] = [g.a.rows, g.b.cols];
     let rows = (4096 / n).max(1);
     let partial = Output(partial.cast_mut());
-    g.pool.run(m.div_ceil(rows), |chunk| {
+    g.team.run(m.div_ceil(rows), |_, chunk| {
         let (first, last) = (chunk * rows, m.min(chunk * rows + rows));
         for row in first..last {
             // SAFETY: a row of the result, which belongs to this chunk, and the same row of each part.
@@ -237,6 +258,7 @@ impl Task for PackPanel<'_> {
 
 struct Chunk<'a> {
     g: &'a Gemm<'a>,
+    scratch: &'a Scratch,
     first_col: usize,
     rows: [usize; 2],
     panels: [usize; 2],
@@ -266,8 +288,8 @@ impl Task for Chunk<'_> {
         let copy = (self.panels[1] - self.panels[0]) * S::NR >= 64 || (g.a.col_stride != 1 && rows > 1);
         let len = if copy { pack::left_len::<S>(rows, kc) } else { 0 };
         let right_len = if self.local { (self.panels[1] - self.panels[0]) * kc * S::NR } else { 0 };
-        let mut packed = scratch::lend(Purpose::Left, len);
-        let mut right = scratch::lend(Purpose::Right, right_len);
+        let mut packed = self.scratch.lend(Purpose::Left, len);
+        let mut right = self.scratch.lend(Purpose::Right, right_len);
 
         for index in 0..blocks {
             let step = first_step + index * kc;

@@ -2,61 +2,76 @@
 #![expect(unsafe_code, reason = "raw matrices of generated code")]
 
 use crate::abi::{Frame, MatMul};
-use crate::scratch::{self, Purpose};
-use crate::threads::Pool;
+use crate::scratch::{Needs, Purpose};
+use crate::threads::Team;
 
 use super::cpu::{self, Cpu};
 use super::gemm::Gemm;
 use super::pack::Matrix;
-use super::{dots, packed, rows};
+use super::{dots, gemm, packed, rows};
 
 /// How many floats [`netc_matmul_pack`](crate::abi::netc_matmul_pack) writes, on any CPU.
 pub fn packed_len(k: usize, n: usize, groups: usize) -> usize {
     packed::packed_len(k, n, groups.max(1))
 }
 
+/// What a product takes at most on any CPU, for sizes up to these and any strides; `packed` if its `b` is packed.
+pub(crate) fn needs(batch: usize, [m, n, k]: [usize; 3], groups: usize, packed: bool) -> Needs {
+    let one = if packed {
+        packed::needs(m, k)
+    } else if groups > 1 {
+        packed::needs(m, k).caller(Purpose::Shared, packed_len(k, n, groups))
+    } else {
+        gemm::needs(m, n, k)
+    };
+    if batch > 1 { one.max(one.within_a_chunk()) } else { one }
+}
+
 /// # Safety
 /// The descriptor's pointers are valid for its sizes, and `c` is not otherwise in use.
-pub(crate) unsafe fn matmul(pool: &Pool, frame: Frame, d: &MatMul) {
+pub(crate) unsafe fn matmul(team: Team<'_>, frame: Frame, d: &MatMul) {
     // SAFETY: promised by the caller.
-    unsafe { matmul_on(cpu::cpu(), pool, frame, d) };
+    unsafe { matmul_on(cpu::cpu(), team, frame, d) };
 }
 
 /// # Safety
 /// As for [`matmul`]; `packed` has room for [`packed_len`] floats.
-pub(crate) unsafe fn pack(pool: &Pool, frame: Frame, d: &MatMul, packed: *mut f32) {
+pub(crate) unsafe fn pack(team: Team<'_>, frame: Frame, d: &MatMul, packed: *mut f32) {
     // SAFETY: promised by the caller.
-    unsafe { pack_on(cpu::cpu(), pool, frame, d, packed) };
+    unsafe { pack_on(cpu::cpu(), team, frame, d, packed) };
 }
 
 /// # Safety
 /// As for [`pack`].
-unsafe fn pack_on(cpu: Cpu, pool: &Pool, frame: Frame, d: &MatMul, packed: *mut f32) {
-    let g = operands(pool, frame, &MatMul { m: 1, ..*d });
+unsafe fn pack_on(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul, packed: *mut f32) {
+    let g = operands(team, frame, &MatMul { m: 1, ..*d });
     cpu::run_on(cpu, packed::Pack { g, groups: d.groups.max(1) as usize, packed });
 }
 
 /// # Safety
 /// As for [`matmul`].
-pub(crate) unsafe fn matmul_on(cpu: Cpu, pool: &Pool, frame: Frame, d: &MatMul) {
+pub(crate) unsafe fn matmul_on(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
     if d.batch <= 1 {
         if d.batch == 1 {
             // SAFETY: promised by the caller.
-            unsafe { one(cpu, pool, frame, d) };
+            unsafe { one(cpu, team, frame, d) };
         }
         return;
     }
-    let all = Batch { cpu, pool, frame, d };
+    let all = Batch { cpu, frame, d };
     let batch = d.batch as usize;
     let work = [d.m, d.n, d.k].map(|x| x.max(0) as usize).into_iter().fold(1, usize::saturating_mul);
     // SAFETY: promised by the caller; the products are written to disjoint places.
-    let product = |index: usize| unsafe { all.product(index) };
+    let product = |team: Team<'_>, index: usize| unsafe { all.product(team, index) };
     // Whole products for each thread, unless they are few and large. Each is computed in the same way in either case.
-    if work < LARGE || batch >= 4 * pool.threads() {
+    if work < LARGE || batch >= 4 * team.threads() {
         let each = (LARGE / 16 / work.max(1)).max(1);
-        pool.run(batch.div_ceil(each), |chunk| (chunk * each..batch.min(chunk * each + each)).for_each(product));
+        team.run(batch.div_ceil(each), |scratch, chunk| {
+            let alone = Team::alone(scratch);
+            (chunk * each..batch.min(chunk * each + each)).for_each(|index| product(alone, index));
+        });
     } else {
-        (0..batch).for_each(product);
+        (0..batch).for_each(|index| product(team, index));
     }
 }
 
@@ -66,7 +81,6 @@ const LARGE: usize = 1 << 20;
 /// The products of a batch.
 struct Batch<'a> {
     cpu: Cpu,
-    pool: &'a Pool,
     frame: Frame,
     d: &'a MatMul,
 }
@@ -75,28 +89,28 @@ struct Batch<'a> {
 unsafe impl Sync for Batch<'_> {}
 
 impl Batch<'_> {
-    unsafe fn product(&self, index: usize) {
+    unsafe fn product(&self, team: Team<'_>, index: usize) {
         let d = self.d;
         let [a_bs, b_bs, c_bs] = [d.a_bs, d.b_bs, d.c_bs].map(|stride| index as isize * stride as isize);
         let (a, b, c) = (d.a.wrapping_offset(a_bs), d.b.wrapping_offset(b_bs), d.c.wrapping_offset(c_bs));
         // SAFETY: promised by the caller of `matmul`.
-        unsafe { one(self.cpu, self.pool, self.frame, &MatMul { a, b, c, ..*d }) };
+        unsafe { one(self.cpu, team, self.frame, &MatMul { a, b, c, ..*d }) };
     }
 }
 
-fn operands<'a>(pool: &'a Pool, frame: Frame, d: &MatMul) -> Gemm<'a> {
+fn operands<'a>(team: Team<'a>, frame: Frame, d: &MatMul) -> Gemm<'a> {
     let [m, n, k] = [d.m, d.n, d.k].map(|x| x.max(0) as usize);
     let [a_rs, a_cs, b_rs, b_cs] = [d.a_rs, d.a_cs, d.b_rs, d.b_cs].map(|x| x as isize);
     // The stride of an axis of one element means nothing; 1 lets the faster kernels take it.
     let unit = |len: usize, stride: isize| if len == 1 { 1 } else { stride };
     let a = Matrix { data: d.a, rows: m, cols: k, row_stride: unit(m, a_rs), col_stride: unit(k, a_cs) };
     let b = Matrix { data: d.b, rows: k, cols: n, row_stride: unit(k, b_rs), col_stride: unit(n, b_cs) };
-    Gemm { pool, frame, a, b, c: d.c, c_rs: d.c_rs as isize, epilogue: d.epilogue }
+    Gemm { team, frame, a, b, c: d.c, c_rs: d.c_rs as isize, epilogue: d.epilogue }
 }
 
 /// One product of the batch.
-unsafe fn one(cpu: Cpu, pool: &Pool, frame: Frame, d: &MatMul) {
-    let g = operands(pool, frame, d);
+unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
+    let g = operands(team, frame, d);
     let Gemm { a, b, .. } = g;
     let (m, n, k) = (a.rows, b.cols, a.cols);
     if m == 0 || n == 0 {
@@ -114,7 +128,7 @@ unsafe fn one(cpu: Cpu, pool: &Pool, frame: Frame, d: &MatMul) {
     } else if m <= 4 && b.col_stride == 1 && n >= 64 {
         cpu::run_on(cpu, rows::Rows { g, groups });
     } else if groups > 1 {
-        let mut packed = scratch::lend(Purpose::Shared, packed_len(k, n, groups));
+        let mut packed = team.scratch.lend(Purpose::Shared, packed_len(k, n, groups));
         cpu::run_on(cpu, packed::Pack { g, groups, packed: packed.as_mut_ptr() });
         cpu::run_on(cpu, packed::Packed { g, groups, packed: packed.as_ptr() });
     } else {
@@ -124,8 +138,9 @@ unsafe fn one(cpu: Cpu, pool: &Pool, frame: Frame, d: &MatMul) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{MARK, Marked, assert_near, cpus, random};
+    use super::super::testing::{MARK, Marked, assert_near, assert_within, cpus, random};
     use super::*;
+    use crate::threads::Pool;
 
     /// A descriptor without an epilogue; strides in the order `[a_rs, a_cs, b_rs, b_cs, c_rs]`.
     fn descriptor(sizes: [usize; 3], strides: [usize; 5], a: &[f32], b: &[f32], c: &mut [f32]) -> MatMul {
@@ -165,7 +180,7 @@ mod tests {
             for cpu in cpus() {
                 let what = format!("{m}x{n}x{k} in {groups}, {cpu:?} {transposes} {is_packed}");
                 let results = [1, 2, 3].map(|threads| {
-                    let pool = Pool::new(threads);
+                    let mut pool = Pool::new(threads);
                     let mut c = vec![7.0; m * c_rs];
                     let marked = Marked::new(&pool, c.as_mut_ptr(), c_rs, 0, 0).grouped(groups, n / groups);
                     let d = descriptor(sizes, strides, &a, &b, &mut c);
@@ -174,11 +189,12 @@ mod tests {
                     // SAFETY: the descriptor is that of the vectors.
                     unsafe {
                         if is_packed {
-                            pack_on(cpu, &pool, marked.frame(), &d, packed.as_mut_ptr());
+                            pack_on(cpu, pool.team(), marked.frame(), &d, packed.as_mut_ptr());
                             (d.packed, d.b) = (packed.as_ptr(), std::ptr::null());
                         }
-                        matmul_on(cpu, &pool, marked.frame(), &d);
+                        matmul_on(cpu, pool.team(), marked.frame(), &d);
                     }
+                    assert_within(&mut pool, &needs(1, sizes, groups, is_packed), &what);
                     c
                 });
                 assert_near(&results[0], &truth, k, &what);
@@ -239,9 +255,9 @@ mod tests {
                 let mut d = descriptor([rows, n, k], strides(0, [rows, n, k], n), a, &b, &mut c);
                 // SAFETY: the descriptor is that of the vectors.
                 unsafe {
-                    pack_on(cpu, &pool, frame, &d, packed.as_mut_ptr());
+                    pack_on(cpu, pool.team(), frame, &d, packed.as_mut_ptr());
                     d.packed = packed.as_ptr();
-                    matmul_on(cpu, &pool, frame, &d);
+                    matmul_on(cpu, pool.team(), frame, &d);
                 }
                 c
             };
@@ -264,7 +280,7 @@ mod tests {
             let (a, b) = (random(batch * a_bs, 0), random(batch * b_bs, 1));
             for (cpu, transposes) in cpus().into_iter().flat_map(|cpu| [0, 1, 2, 3].map(|t| (cpu, t))) {
                 for threads in [1, 2] {
-                    let pool = Pool::new(threads);
+                    let mut pool = Pool::new(threads);
                     let words = pool_frame(&pool);
                     let frame = Frame::new(words.as_ptr());
                     let [mut all, mut each] = [(); 2].map(|()| vec![7.0; batch * c_bs]);
@@ -273,12 +289,13 @@ mod tests {
                     let [a_bs_word, b_bs_word, c_bs_word] = [a_bs, b_bs, c_bs].map(|x| x as i64);
                     let d = MatMul { batch: batch as i64, a_bs: a_bs_word, b_bs: b_bs_word, c_bs: c_bs_word, ..d };
                     // SAFETY: the descriptors are those of the vectors.
-                    unsafe { matmul_on(cpu, &pool, frame, &d) };
+                    unsafe { matmul_on(cpu, pool.team(), frame, &d) };
                     for i in 0..batch {
                         let d = descriptor(sizes, strides, &a[i * a_bs..], &b[i * b_bs..], &mut each[i * c_bs..]);
                         // SAFETY: as above.
-                        unsafe { matmul_on(cpu, &pool, frame, &d) };
+                        unsafe { matmul_on(cpu, pool.team(), frame, &d) };
                     }
+                    assert_within(&mut pool, &needs(batch, sizes, 1, false), "a batch");
                     assert_eq!(all, each, "{batch} of {sizes:?}, {transposes}, on {cpu:?}");
                 }
             }

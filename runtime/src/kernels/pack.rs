@@ -1,7 +1,7 @@
 //! Copies operands into the order in which micro-kernels read them.
 #![expect(unsafe_code, reason = "raw matrices")]
 
-use super::simd::Simd;
+use super::simd::{Simd, TALLEST};
 
 /// A matrix in memory with any strides.
 #[derive(Clone, Copy)]
@@ -116,6 +116,11 @@ pub(crate) unsafe fn left<S: Simd>(a: &Matrix, to: *mut f32, table: &mut [*const
 /// Floats from a packed row to the next: not a multiple of the distance at which cache lines exclude each other.
 fn padded(cols: usize) -> usize {
     cols.next_multiple_of(16) + 16
+}
+
+/// [`left_len`] at most, on any CPU.
+pub(crate) fn most_left(rows: usize, cols: usize) -> usize {
+    rows.saturating_add(TALLEST) * padded(cols)
 }
 
 /// The room that [`left`] needs.

@@ -4,15 +4,13 @@
 //! nor on how the result is divided.
 #![expect(unsafe_code, reason = "raw matrices")]
 
-use crate::scratch::{self, Purpose};
+use crate::scratch::{Needs, Purpose, Scratch};
 
 use super::gemm::{Gemm, KC, MC, Output, PackPanel};
 use super::micro::{self, Block};
 use super::pack::{self, Matrix};
-use super::simd::{Simd, Task};
+use super::simd::{Simd, TALLEST, Task, WIDEST};
 
-/// The most columns of a panel on any CPU.
-const WIDEST: usize = 32;
 /// Columns of a run after which the epilogue is called, when it reads one run and when it reads several.
 const EPILOGUE_COLS: [usize; 2] = [64, 32];
 /// Chunks for each thread that keep several evenly busy.
@@ -23,6 +21,12 @@ const CONFLICT: usize = 512;
 /// How many floats [`Pack`] writes.
 pub(crate) fn packed_len(k: usize, n: usize, groups: usize) -> usize {
     groups * (n / groups).next_multiple_of(WIDEST) * k
+}
+
+/// What [`Packed`] takes at most, for `m` and `k` up to these.
+pub(crate) fn needs(m: usize, k: usize) -> Needs {
+    let left = if m > 1 { pack::most_left(m.min(MC + TALLEST), k.next_multiple_of(8).clamp(8, KC)) } else { 0 };
+    Needs::default().chunk(Purpose::Left, left)
 }
 
 /// A packed operand is `[block of K][panel][step][NR columns]`; each run of columns begins with a panel of its own.
@@ -70,7 +74,7 @@ impl Task for Pack<'_> {
         let b = self.g.b;
         let layout = Layout::new::<S>(&b, self.groups);
         let packed = Output(self.packed);
-        self.g.pool.run(layout.groups * layout.panels * layout.blocks, |chunk| {
+        self.g.team.run(layout.groups * layout.panels * layout.blocks, |_, chunk| {
             let (block, rest) = (chunk % layout.blocks, chunk / layout.blocks);
             let (group, panel) = (rest / layout.panels, rest % layout.panels);
             let run = Matrix { data: b.at(0, group * layout.run), cols: layout.run, ..b };
@@ -101,22 +105,23 @@ impl Task for Packed<'_> {
         let mc = m.div_ceil(row_blocks).next_multiple_of(S::MR);
         let row_blocks = m.div_ceil(mc);
         // Of few rows, a thread meets the same columns again at the next call, in its own cache.
-        let threads = self.g.pool.threads();
+        let threads = self.g.team.threads();
         let chunks = if row_blocks == 1 { threads } else { CHUNKS * threads };
         let splits = if threads == 1 { 1 } else { chunks.div_ceil(row_blocks).min(layout.panels) };
         let per_split = layout.panels.div_ceil(splits);
-        self.g.pool.run(row_blocks * layout.panels.div_ceil(per_split), |chunk| {
+        self.g.team.run(row_blocks * layout.panels.div_ceil(per_split), |scratch, chunk| {
             let (row, panel) = (chunk % row_blocks * mc, chunk / row_blocks * per_split);
             let rows = [row, m.min(row + mc)];
             let panels = [panel, layout.panels.min(panel + per_split)];
             // SAFETY: chunks write to disjoint blocks.
-            unsafe { S::vectorize(Chunk { all: &self, layout, rows, panels }) };
+            unsafe { S::vectorize(Chunk { all: &self, scratch, layout, rows, panels }) };
         });
     }
 }
 
 struct Chunk<'a> {
     all: &'a Packed<'a>,
+    scratch: &'a Scratch,
     layout: Layout,
     rows: [usize; 2],
     /// Of each run.
@@ -126,7 +131,7 @@ struct Chunk<'a> {
 impl Task for Chunk<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Chunk { all: Packed { g, packed, .. }, layout, rows: [first_row, last_row], panels } = self;
+        let Chunk { all: Packed { g, packed, .. }, scratch, layout, rows: [first_row, last_row], panels } = self;
         let rows = last_row - first_row;
         let mut table = [std::ptr::null(); MC + 16];
         let mut results = [std::ptr::null_mut(); MC + 16];
@@ -135,7 +140,7 @@ impl Task for Chunk<'_> {
         }
         let conflict = rows > S::MR && g.a.row_stride.unsigned_abs().is_multiple_of(CONFLICT);
         let copy = rows > 1 && (g.a.col_stride != 1 || conflict);
-        let mut left = scratch::lend(Purpose::Left, if copy { pack::left_len::<S>(rows, layout.kc) } else { 0 });
+        let mut left = scratch.lend(Purpose::Left, if copy { pack::left_len::<S>(rows, layout.kc) } else { 0 });
 
         let wide = EPILOGUE_COLS[usize::from(layout.groups > 1)];
         for index in 0..layout.blocks {

@@ -22,7 +22,7 @@ impl Task for Rows<'_> {
         let Rows { g, groups } = self;
         let run = g.b.cols / groups;
         let cols = if run >= 4 * COLS { COLS } else { 128 };
-        g.pool.run(run.div_ceil(cols), |chunk| {
+        g.team.run(run.div_ceil(cols), |_, chunk| {
             let (first, last) = (chunk * cols, run.min(chunk * cols + cols));
             // SAFETY: chunks write to disjoint columns.
             unsafe {

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "raw matrices of generated code")]
 
 use crate::abi::ScatterAdd;
-use crate::threads::Pool;
+use crate::threads::Team;
 
 /// Columns of one chunk: a few cache lines, and enough chunks for common widths.
 const COLUMNS: usize = 64;
@@ -12,12 +12,12 @@ unsafe impl Sync for ScatterAdd {}
 
 /// # Safety
 /// The descriptor's pointers are valid for its sizes, and the table is not otherwise in use.
-pub(crate) unsafe fn scatter_add_rows(pool: &Pool, d: &ScatterAdd) {
+pub(crate) unsafe fn scatter_add_rows(team: Team<'_>, d: &ScatterAdd) {
     let [rows, cols, table_rows] = [d.rows, d.cols, d.table_rows].map(|x| x.max(0) as usize);
     if table_rows == 0 {
         return;
     }
-    pool.run(cols.div_ceil(COLUMNS), |chunk| {
+    team.run(cols.div_ceil(COLUMNS), |_, chunk| {
         let first = chunk * COLUMNS;
         let width = COLUMNS.min(cols - first);
         for row in 0..table_rows {

@@ -1,6 +1,11 @@
 //! Vectors of floats as the kernels see them: one trait, implemented for each instruction set.
 #![expect(unsafe_code, reason = "vector instructions")]
 
+/// The most rows of a micro-kernel's tile on any CPU.
+pub(crate) const TALLEST: usize = 16;
+/// The most columns of a micro-kernel's tile on any CPU.
+pub(crate) const WIDEST: usize = 32;
+
 /// An instruction set.
 ///
 /// # Safety

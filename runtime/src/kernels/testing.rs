@@ -3,6 +3,7 @@
 
 use crate::abi::{EpilogueFn, Frame};
 use crate::rng::Key;
+use crate::scratch::Needs;
 use crate::threads::Pool;
 
 use super::cpu::{self, Cpu};
@@ -59,6 +60,16 @@ unsafe extern "C" fn mark(frame: *const u64, row: i64, rows: i64, col: i64, cols
                 let x = (output as *mut f32).add((start + col) as usize);
                 *x = *x * 2.0 + 1.0;
             }
+        }
+    }
+}
+
+/// Asserts that the pool's scratch memory is no larger than what the calls so far were said to take.
+pub(crate) fn assert_within(pool: &mut Pool, needs: &Needs, what: &str) {
+    for (thread, scratch) in pool.scratch().iter().enumerate() {
+        let most = needs.of_thread(thread).map(|len| len.next_multiple_of(16));
+        for (purpose, (len, most)) in scratch.lens().into_iter().zip(most).enumerate() {
+            assert!(len <= most, "{what}: purpose {purpose} of thread {thread} takes {len} floats, not {most}");
         }
     }
 }

@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "vector instructions on raw images")]
 
 use crate::abi::{Conv, EpilogueFn, Frame};
-use crate::scratch::{self, Purpose};
-use crate::threads::Pool;
+use crate::scratch::{Needs, Purpose};
+use crate::threads::Team;
 
 use super::super::gemm::Output;
 use super::super::simd::{Simd, Task};
@@ -20,7 +20,7 @@ const CHANNELS: usize = 64;
 ///
 /// # Safety
 /// The weights are valid, and `packed` has room for as many.
-pub(crate) unsafe fn pack(g: &Correlation, packed: *mut f32) {
+pub(crate) unsafe fn pack(g: &Correlation<'_>, packed: *mut f32) {
     for channel in 0..g.groups {
         for tap in 0..g.taps {
             // SAFETY: promised by the caller.
@@ -33,9 +33,9 @@ pub(crate) unsafe fn pack(g: &Correlation, packed: *mut f32) {
 
 /// Forward and data gradient.
 pub(crate) struct Depthwise<'a> {
-    pub(crate) pool: &'a Pool,
+    pub(crate) team: Team<'a>,
     pub(crate) frame: Frame,
-    pub(crate) g: &'a Correlation,
+    pub(crate) g: &'a Correlation<'a>,
     pub(crate) packed: *const f32,
     pub(crate) epilogue: Option<EpilogueFn>,
 }
@@ -48,7 +48,7 @@ impl Task for Depthwise<'_> {
     unsafe fn run<S: Simd>(self) {
         let g = self.g;
         let width = g.to.width;
-        self.pool.run(g.images * g.to.height, |index| {
+        self.team.run(g.images * g.to.height, |_, index| {
             let (image, row) = (index / g.to.height, index % g.to.height);
             // SAFETY: chunks write to disjoint rows.
             unsafe {
@@ -69,7 +69,7 @@ impl Task for Row<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let g = self.all.g;
-        for phase in &g.phases {
+        for phase in g.phases {
             if self.row % g.step[0] != phase.first[0] || phase.first[1] >= g.to.width {
                 continue;
             }
@@ -93,7 +93,7 @@ impl Task for Row<'_> {
 
 impl Row<'_> {
     /// Whether no tap leaves the image sideways for `PIXELS` pixels.
-    fn all_inside(&self, phase: &Phase, pixel: usize) -> bool {
+    fn all_inside(&self, phase: &Phase<'_>, pixel: usize) -> bool {
         let g = self.all.g;
         let (first, last) = ((pixel * g.scale[1]) as isize, ((pixel + PIXELS - 1) * g.scale[1]) as isize);
         phase.taps.iter().all(|tap| first + tap.offset[1] >= 0 && last + tap.offset[1] < g.from.width as isize)
@@ -101,7 +101,7 @@ impl Row<'_> {
 
     /// All channels of `P` pixels of the phase's grid from `pixel` on, which are inside if they are several.
     #[inline(always)]
-    unsafe fn pixels<S: Simd, const P: usize>(&self, phase: &Phase, pixel: usize) {
+    unsafe fn pixels<S: Simd, const P: usize>(&self, phase: &Phase<'_>, pixel: usize) {
         let g = self.all.g;
         let row = ((self.row - phase.first[0]) / g.step[0] * g.scale[0]) as isize;
         let col = (pixel * g.scale[1]) as isize;
@@ -114,7 +114,7 @@ impl Row<'_> {
             // SAFETY: pixels inside of the images, and no more than the channels that exist.
             unsafe {
                 let mut sums = [S::splat(0.0); P];
-                for tap in &phase.taps {
+                for tap in phase.taps {
                     let (row, col) = (row + tap.offset[0], col + tap.offset[1]);
                     if !g.from.contains(row, col) {
                         continue;
@@ -148,12 +148,23 @@ impl Row<'_> {
     }
 }
 
+/// How many parts the rows of the weight gradient are divided into.
+fn parts(rows: usize, channels: usize) -> usize {
+    CHUNKS.div_ceil(channels.div_ceil(CHANNELS)).min(rows).max(1)
+}
+
+/// What [`WeightGrad`] takes for so many rows and fewer.
+pub(crate) fn needs(g: &Correlation<'_>) -> Needs {
+    let parts = parts(g.images * g.to.height, g.groups);
+    Needs::default().caller(Purpose::Partial, parts * g.taps * g.groups)
+}
+
 /// The weight gradient.
 pub(crate) struct WeightGrad<'a> {
-    pub(crate) pool: &'a Pool,
+    pub(crate) team: Team<'a>,
     pub(crate) frame: Frame,
     pub(crate) d: &'a Conv,
-    pub(crate) g: &'a Correlation,
+    pub(crate) g: &'a Correlation<'a>,
 }
 
 // SAFETY: chunks read shared operands and write to disjoint parts of the sums.
@@ -165,13 +176,13 @@ impl Task for WeightGrad<'_> {
         let (g, channels, taps) = (self.g, self.g.groups, self.g.taps);
         let rows = g.images * g.to.height;
         let col_blocks = channels.div_ceil(CHANNELS);
-        let parts = CHUNKS.div_ceil(col_blocks).min(rows).max(1);
+        let parts = parts(rows, channels);
         let part = rows.div_ceil(parts);
-        let mut sums = scratch::lend(Purpose::Partial, parts * taps * channels);
+        let mut sums = self.team.scratch.lend(Purpose::Partial, parts * taps * channels);
 
         sums.fill(0.0);
         let sums = Output(sums.as_mut_ptr());
-        self.pool.run(parts * col_blocks, |chunk| {
+        self.team.run(parts * col_blocks, |_, chunk| {
             let (block, index) = (chunk % col_blocks, chunk / col_blocks);
             let first = block * CHANNELS;
             let sums = sums.get().wrapping_add(index * taps * channels);
@@ -202,7 +213,7 @@ impl Task for WeightGrad<'_> {
 
 /// Adds the products of one row of `y` to the sums of each tap.
 struct Sums<'a> {
-    g: &'a Correlation,
+    g: &'a Correlation<'a>,
     row: usize,
     channels: [usize; 2],
     sums: *mut f32,
@@ -213,7 +224,7 @@ impl Task for Sums<'_> {
     unsafe fn run<S: Simd>(self) {
         let g = self.g;
         let (image, row) = (self.row / g.to.height, self.row % g.to.height);
-        for tap in &g.phases[0].taps {
+        for tap in g.phases[0].taps {
             let x_row = (row * g.scale[0]) as isize + tap.offset[0];
             // The columns of y that this tap connects with columns of x: 0 <= j·scale + offset < width.
             let scale = g.scale[1];

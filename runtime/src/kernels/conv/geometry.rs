@@ -1,18 +1,21 @@
 //! The forward direction and the data gradient as one thing: a correlation of an image with taps.
 
 use crate::abi::Conv;
+use crate::scratch::{Items, Purpose, Scratch};
 
 /// `to[u] = Σ over taps t, channels c of from[u · scale + offset(t)][c] · weight(t, c)` on a grid of pixels.
 ///
 /// The data gradient of a convolution with strides falls apart into phases: the pixels of `to` whose row and column
 /// have the same remainders are reached by the same taps. Forward there is one phase with all taps.
 #[derive(Clone, Debug)]
-pub(crate) struct Correlation {
+pub(crate) struct Correlation<'a> {
     pub(crate) images: usize,
     pub(crate) groups: usize,
     pub(crate) from: Image,
     pub(crate) to: Image,
-    pub(crate) phases: Vec<Phase>,
+    pub(crate) phases: &'a [Phase<'a>],
+    /// The taps of all phases, one phase after the other.
+    pub(crate) in_order: &'a [Tap],
     /// Pixels of `from` per step on the grid of a phase.
     pub(crate) scale: [usize; 2],
     /// Pixels of `to` per step on the grid of a phase.
@@ -28,7 +31,7 @@ pub(crate) struct Correlation {
 
 // SAFETY: plain sizes and addresses, which only unsafe code follows.
 #[expect(unsafe_code, reason = "holds the addresses of images")]
-unsafe impl Sync for Correlation {}
+unsafe impl Sync for Correlation<'_> {}
 
 /// One of the two images.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +48,10 @@ pub(crate) struct Image {
 }
 
 /// The pixels of `to` at `first + u · step`, and the taps that reach them.
-#[derive(Clone, Debug)]
-pub(crate) struct Phase {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Phase<'a> {
     pub(crate) first: [usize; 2],
-    pub(crate) taps: Vec<Tap>,
+    pub(crate) taps: &'a [Tap],
     /// The index of the first tap in the order of all phases.
     pub(crate) first_tap: usize,
 }
@@ -72,81 +75,96 @@ impl Image {
     }
 }
 
-impl Correlation {
+/// What a convolution computes from an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
     /// `y` from `x`.
-    pub(crate) fn forward(d: &Conv) -> Correlation {
-        let [kh, kw] = [d.kh, d.kw].map(|x| x as isize);
-        let mut taps = Vec::with_capacity((kh * kw) as usize);
-        for a in 0..kh {
-            for b in 0..kw {
-                let offset =
-                    [a * d.dilation_h as isize - d.pad_h as isize, b * d.dilation_w as isize - d.pad_w as isize];
-                taps.push(Tap { index: (a * kw + b) as usize, offset });
-            }
-        }
-        let [from, to] = images(d);
-        let taps_in_kernel = (kh * kw) as usize;
-        Correlation {
-            phases: vec![Phase { first: [0, 0], taps, first_tap: 0 }],
-            scale: [d.stride_h as usize, d.stride_w as usize],
-            step: [1, 1],
-            weight_from: taps_in_kernel,
-            weight_to: from.channels * taps_in_kernel,
-            ..Correlation::new(d, from, to)
-        }
-    }
-
+    Forward,
     /// `x` from `y`.
-    pub(crate) fn data_grad(d: &Conv) -> Correlation {
-        let [kh, kw, sh, sw] = [d.kh, d.kw, d.stride_h, d.stride_w].map(|x| x as isize);
-        let mut phases = Vec::with_capacity((sh * sw) as usize);
-        let mut first_tap = 0;
-        for row in 0..sh {
-            for col in 0..sw {
-                let mut taps = Vec::new();
-                for a in 0..kh {
-                    for b in 0..kw {
-                        // Pixel r of x meets output i at tap a where r + pad - a·dilation = i·stride.
-                        let i = row + d.pad_h as isize - a * d.dilation_h as isize;
-                        let j = col + d.pad_w as isize - b * d.dilation_w as isize;
-                        if i.rem_euclid(sh) == 0 && j.rem_euclid(sw) == 0 {
-                            let offset = [i.div_euclid(sh), j.div_euclid(sw)];
-                            taps.push(Tap { index: (a * kw + b) as usize, offset });
-                        }
-                    }
-                }
-                let count = taps.len();
-                phases.push(Phase { first: [row as usize, col as usize], taps, first_tap });
-                first_tap += count;
-            }
-        }
-        let [to, from] = images(d);
-        let taps_in_kernel = (kh * kw) as usize;
-        Correlation {
-            phases,
-            scale: [1, 1],
-            step: [sh as usize, sw as usize],
-            weight_from: to.channels * taps_in_kernel,
-            weight_to: taps_in_kernel,
-            ..Correlation::new(d, from, to)
-        }
-    }
+    DataGrad,
+}
 
-    fn new(d: &Conv, from: Image, to: Image) -> Correlation {
+/// All taps of the kernel, one phase after the other.
+pub(crate) fn taps<'a>(scratch: &'a Scratch, d: &Conv, way: Way) -> Items<'a, Tap> {
+    let [kh, kw, sh, sw] = [d.kh, d.kw, d.stride_h, d.stride_w].map(|x| x.max(0) as isize);
+    let mut at = [0, 0, 0, 0];
+    let next = move |_| match way {
+        Way::Forward => {
+            let [.., a, b] = at;
+            at = if b + 1 < kw { [0, 0, a, b + 1] } else { [0, 0, a + 1, 0] };
+            let offset = [a * d.dilation_h as isize - d.pad_h as isize, b * d.dilation_w as isize - d.pad_w as isize];
+            Tap { index: (a * kw + b) as usize, offset }
+        }
+        // Each tap belongs to one phase: looking through all of them finds as many as there are.
+        Way::DataGrad => loop {
+            let [row, col, a, b] = at;
+            at = match [b + 1 < kw, a + 1 < kh, col + 1 < sw] {
+                [true, ..] => [row, col, a, b + 1],
+                [_, true, _] => [row, col, a + 1, 0],
+                [.., true] => [row, col + 1, 0, 0],
+                _ => [row + 1, 0, 0, 0],
+            };
+            // Pixel r of x meets output i at tap a where r + pad - a·dilation = i·stride.
+            let i = row + d.pad_h as isize - a * d.dilation_h as isize;
+            let j = col + d.pad_w as isize - b * d.dilation_w as isize;
+            if i.rem_euclid(sh) == 0 && j.rem_euclid(sw) == 0 {
+                let offset = [i.div_euclid(sh), j.div_euclid(sw)];
+                break Tap { index: (a * kw + b) as usize, offset };
+            }
+        },
+    };
+    scratch.lend_items(Purpose::Taps, (0..(kh * kw) as usize).map(next))
+}
+
+/// The phases of these taps.
+pub(crate) fn phases<'a>(scratch: &'a Scratch, d: &Conv, way: Way, taps: &'a [Tap]) -> Items<'a, Phase<'a>> {
+    let [sh, sw] = if way == Way::Forward { [1, 1] } else { [d.stride_h, d.stride_w].map(|x| x.max(0) as usize) };
+    let mut first_tap = 0;
+    let next = move |index| {
+        let first = [index / sw, index % sw];
+        let rest = &taps[first_tap..];
+        let is_mine = |tap: &&Tap| way == Way::Forward || phase_of(d, tap.index) == first;
+        let count = rest.iter().take_while(is_mine).count();
+        let phase = Phase { first, taps: &rest[..count], first_tap };
+        first_tap += count;
+        phase
+    };
+    scratch.lend_items(Purpose::Phases, (0..sh * sw).map(next))
+}
+
+/// The first pixel of the phase that a tap of the data gradient belongs to.
+fn phase_of(d: &Conv, tap: usize) -> [usize; 2] {
+    let (a, b) = (tap as i64 / d.kw, tap as i64 % d.kw);
+    let row = (a * d.dilation_h - d.pad_h).rem_euclid(d.stride_h);
+    let col = (b * d.dilation_w - d.pad_w).rem_euclid(d.stride_w);
+    [row as usize, col as usize]
+}
+
+impl<'a> Correlation<'a> {
+    /// Of [`taps`] and their [`phases`].
+    pub(crate) fn new(d: &Conv, way: Way, in_order: &'a [Tap], phases: &'a [Phase<'a>]) -> Correlation<'a> {
+        let [x, y] = images(d);
         let taps = (d.kh * d.kw) as usize;
+        let (channels, others) = (x.channels * taps, taps);
+        let strides = [d.stride_h as usize, d.stride_w as usize];
+        let (from, to, scale, step, weight_from, weight_to) = match way {
+            Way::Forward => (x, y, strides, [1, 1], others, channels),
+            Way::DataGrad => (y, x, [1, 1], strides, channels, others),
+        };
         Correlation {
             images: d.n as usize,
             groups: d.groups as usize,
-            weight_group: from.channels * to.channels * taps,
             from,
             to,
-            phases: Vec::new(),
-            scale: [1, 1],
-            step: [1, 1],
+            phases,
+            in_order,
+            scale,
+            step,
             taps,
             weight: d.weight,
-            weight_from: 0,
-            weight_to: 0,
+            weight_from,
+            weight_to,
+            weight_group: from.channels * to.channels * taps,
         }
     }
 

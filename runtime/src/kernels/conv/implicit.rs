@@ -3,8 +3,8 @@
 #![expect(unsafe_code, reason = "raw images")]
 
 use crate::abi::{EpilogueFn, Frame};
-use crate::scratch::{self, Purpose};
-use crate::threads::Pool;
+use crate::scratch::{Needs, Purpose, Scratch, floats_of};
+use crate::threads::Team;
 
 use super::super::micro::{self, Block};
 use super::super::simd::{Simd, Task};
@@ -22,15 +22,31 @@ const EPILOGUE_COLS: usize = 64;
 const CHUNKS: usize = 12;
 
 pub(crate) struct Implicit<'a> {
-    pub(crate) pool: &'a Pool,
+    pub(crate) team: Team<'a>,
     pub(crate) frame: Frame,
-    pub(crate) g: &'a Correlation,
+    pub(crate) g: &'a Correlation<'a>,
     pub(crate) packed: *const f32,
     pub(crate) epilogue: Option<EpilogueFn>,
 }
 
 // SAFETY: chunks read shared operands and write to disjoint blocks of the result.
 unsafe impl Sync for Implicit<'_> {}
+
+/// What [`Implicit`] takes for so many pixels and fewer.
+pub(crate) fn needs(g: &Correlation<'_>) -> Needs {
+    let rows = MC.min(g.images.saturating_mul(g.to.height).saturating_mul(g.to.width));
+    let most = Needs::default().caller(Purpose::Shared, g.from.channels);
+    if is_in_place(g) {
+        most.chunk(Purpose::Table, floats_of::<*const f32>(g.taps * rows))
+    } else {
+        most.chunk(Purpose::Left, g.depth().min(KC) * rows)
+    }
+}
+
+/// Whether pixels are read where they are.
+fn is_in_place(g: &Correlation<'_>) -> bool {
+    g.from.channel == 1 && g.from.channels >= CHANNELS
+}
 
 impl Task for Implicit<'_> {
     #[inline(always)]
@@ -49,18 +65,18 @@ impl Task for Implicit<'_> {
         let splits = CHUNKS.div_ceil(blocks * g.groups).min(panels.div_ceil(2));
         let per_split = panels.div_ceil(splits);
         let splits = panels.div_ceil(per_split);
-        let mut zeros = scratch::lend(Purpose::Shared, g.from.channels);
+        let mut zeros = self.team.scratch.lend(Purpose::Shared, g.from.channels);
 
         zeros.fill(0.0);
         let zeros: &[f32] = &zeros;
-        self.pool.run(blocks * splits * g.groups, |chunk| {
+        self.team.run(blocks * splits * g.groups, |scratch, chunk| {
             let (block, rest) = (chunk % blocks, chunk / blocks);
             let (split, group) = (rest % splits, rest / splits);
             let pixels = [block * per_chunk, pixels.min((block + 1) * per_chunk)];
             let panels = [split * per_split, panels.min((split + 1) * per_split)];
             // SAFETY: chunks write to disjoint blocks.
             unsafe {
-                S::vectorize(Chunk { all: &self, zeros, group, pixels, panels });
+                S::vectorize(Chunk { all: &self, scratch, zeros, group, pixels, panels });
             };
         });
     }
@@ -68,6 +84,7 @@ impl Task for Implicit<'_> {
 
 struct Chunk<'a> {
     all: &'a Implicit<'a>,
+    scratch: &'a Scratch,
     zeros: &'a [f32],
     group: usize,
     pixels: [usize; 2],
@@ -87,7 +104,7 @@ impl Task for Chunk<'_> {
     unsafe fn run<S: Simd>(self) {
         let g = self.all.g;
         let single = g.phases.len() == 1;
-        for phase in &g.phases {
+        for phase in g.phases {
             let mut list = [Pixel::default(); MC];
             let mut count = 0;
             let mut next = self.pixels[0];
@@ -125,7 +142,7 @@ impl Task for Chunk<'_> {
     }
 }
 
-pub(crate) fn pixel_at(g: &Correlation, index: usize) -> Pixel {
+pub(crate) fn pixel_at(g: &Correlation<'_>, index: usize) -> Pixel {
     let (row, col) = (index / g.to.width, index % g.to.width);
     Pixel { image: row / g.to.height, row: row % g.to.height, col }
 }
@@ -133,7 +150,7 @@ pub(crate) fn pixel_at(g: &Correlation, index: usize) -> Pixel {
 impl Chunk<'_> {
     /// Computes the pixels of one phase; `finish` if the epilogue follows.
     #[inline(always)]
-    unsafe fn block<S: Simd>(&self, phase: &Phase, pixels: &[Pixel], finish: bool) {
+    unsafe fn block<S: Simd>(&self, phase: &Phase<'_>, pixels: &[Pixel], finish: bool) {
         let g = self.all.g;
         let rows = pixels.len();
         let mut results = [std::ptr::null_mut(); MC];
@@ -167,7 +184,7 @@ impl Chunk<'_> {
         if depth == 0 {
             // SAFETY: without segments, only the results are touched.
             unsafe { place.panels::<S>(&block, true) };
-        } else if g.from.channel == 1 && g.from.channels >= CHANNELS {
+        } else if is_in_place(g) {
             // SAFETY: promised by the caller.
             unsafe { place.in_place::<S>(phase, block) };
         } else {
@@ -207,7 +224,7 @@ impl Place<'_> {
 
     /// Where the pixel of `from` lies that a tap reads, unless that is outside.
     #[inline(always)]
-    fn source(&self, pixel: &Pixel, phase: &Phase, offset: [isize; 2]) -> Option<*const f32> {
+    fn source(&self, pixel: &Pixel, phase: &Phase<'_>, offset: [isize; 2]) -> Option<*const f32> {
         let g = self.chunk.all.g;
         let row = (pixel.row - phase.first[0]) / g.step[0] * g.scale[0];
         let col = (pixel.col - phase.first[1]) / g.step[1] * g.scale[1];
@@ -218,11 +235,11 @@ impl Place<'_> {
 
     /// Reads pixels where they are, through a table of pointers for each tap.
     #[inline(always)]
-    unsafe fn in_place<S: Simd>(&self, phase: &Phase, block: Block) {
+    unsafe fn in_place<S: Simd>(&self, phase: &Phase<'_>, block: Block) {
         let channels = self.chunk.all.g.from.channels;
         let rows = self.pixels.len();
-        // A pointer has the room of two floats on all supported machines.
-        let mut table = scratch::lend(Purpose::Table, 2 * phase.taps.len() * rows);
+        let len = floats_of::<*const f32>(phase.taps.len() * rows);
+        let mut table = self.chunk.scratch.lend(Purpose::Table, len);
 
         let table = table.as_mut_ptr().cast::<*const f32>();
         for (index, tap) in phase.taps.iter().enumerate() {
@@ -258,11 +275,11 @@ impl Place<'_> {
 
     /// Copies a block of patches at a time.
     #[inline(always)]
-    unsafe fn copied<S: Simd>(&self, phase: &Phase, block: Block, depth: usize) {
+    unsafe fn copied<S: Simd>(&self, phase: &Phase<'_>, block: Block, depth: usize) {
         let rows = self.pixels.len();
         let blocks = depth.div_ceil(KC);
         let kc = depth.div_ceil(blocks);
-        let mut patches = scratch::lend(Purpose::Left, kc * rows);
+        let mut patches = self.chunk.scratch.lend(Purpose::Left, kc * rows);
 
         let patches = patches.as_mut_ptr();
         let table: [*const f32; MC] = std::array::from_fn(|row| patches.wrapping_add(row).cast_const());
@@ -287,7 +304,7 @@ impl Place<'_> {
 
     /// Copies columns `first..first + len` of the patches, each column of all pixels together.
     #[inline(always)]
-    unsafe fn copy_patches(&self, phase: &Phase, first: usize, len: usize, to: *mut f32) {
+    unsafe fn copy_patches(&self, phase: &Phase<'_>, first: usize, len: usize, to: *mut f32) {
         let g = self.chunk.all.g;
         let (channels, rows) = (g.from.channels, self.pixels.len());
         let stride = g.scale[1] as isize * g.from.col;

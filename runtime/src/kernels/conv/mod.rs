@@ -18,11 +18,11 @@ mod weights;
 mod winograd;
 
 use crate::abi::{Conv, Frame};
-use crate::scratch::{self, Purpose};
-use crate::threads::Pool;
+use crate::scratch::{Needs, Purpose, Scratch, floats_of};
+use crate::threads::Team;
 
 use super::cpu::{self, Cpu};
-use geometry::Correlation;
+use geometry::{Correlation, Phase, Tap, Way};
 
 /// An implicit matrix product.
 pub const DIRECT: i64 = 0;
@@ -45,77 +45,133 @@ pub fn packed_len(d: &Conv, direction: i64) -> usize {
     groups * taps * (inner / groups) * (outer / groups).next_multiple_of(32)
 }
 
+/// The direction of [`crate::abi::netc_conv2d_weight_grad`].
+pub const WEIGHT_GRAD: i64 = 2;
+
+/// What a convolution takes at most, for `n`, `h`, `w`, `oh` and `ow` up to these; `widths` if the last two vary. Of the
+/// addresses only `packed` matters, of the strides `x_c`.
+pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool) -> Needs {
+    let scratch = Scratch::new();
+    let way = if direction == WEIGHT_GRAD { Way::Forward } else { way(direction) };
+    let taps = geometry::taps(&scratch, d, way);
+    let phases = geometry::phases(&scratch, d, way, &taps);
+    let g = Correlation::new(d, way, &taps, &phases);
+    let mut needs = Needs::default()
+        .caller(Purpose::Taps, floats_of::<Tap>(taps.len()))
+        .caller(Purpose::Phases, floats_of::<Phase<'_>>(phases.len()));
+    if direction == WEIGHT_GRAD {
+        if g.is_depthwise() {
+            return needs.max(depthwise::needs(&g));
+        }
+        if d.oc > 0 && g.from.channels * g.taps > 0 {
+            let widest = g.to.width;
+            let narrow = if widths { 1..widest.min(weight_grad::KC) } else { 0..0 };
+            let widths = narrow.chain([widest]);
+            cpu::run_on(cpu, weight_grad::Measure { g: &g, widths, needs: &mut needs });
+        }
+        return needs;
+    }
+    if d.packed.is_null() {
+        needs = needs.caller(Purpose::Weights, packed_len(d, direction));
+    }
+    if g.is_depthwise() {
+        needs
+    } else if d.algorithm == WINOGRAD && winograd::applies(&g) {
+        needs.max(winograd::needs(&g))
+    } else {
+        needs.max(implicit::needs(&g))
+    }
+}
+
 /// # Safety
 /// The descriptor's sizes and weights are valid, and `packed` for [`packed_len`] floats.
-pub(crate) unsafe fn pack(pool: &Pool, d: &Conv, direction: i64, packed: *mut f32) {
+pub(crate) unsafe fn pack(team: Team<'_>, d: &Conv, direction: i64, packed: *mut f32) {
     // SAFETY: promised by the caller.
-    unsafe { pack_on(cpu::cpu(), pool, d, direction, packed) };
+    unsafe { pack_on(cpu::cpu(), team, d, direction, packed) };
 }
 
 /// # Safety
 /// As for [`pack`].
-pub(crate) unsafe fn pack_on(cpu: Cpu, pool: &Pool, d: &Conv, direction: i64, packed: *mut f32) {
-    let g = if direction == FORWARD { Correlation::forward(d) } else { Correlation::data_grad(d) };
+pub(crate) unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &Conv, direction: i64, packed: *mut f32) {
+    let way = way(direction);
+    let taps = geometry::taps(team.scratch, d, way);
+    let phases = geometry::phases(team.scratch, d, way, &taps);
+    // SAFETY: promised by the caller.
+    unsafe { pack_weights(cpu, team, d, &Correlation::new(d, way, &taps, &phases), packed) };
+}
+
+fn way(direction: i64) -> Way {
+    if direction == FORWARD { Way::Forward } else { Way::DataGrad }
+}
+
+/// # Safety
+/// As for [`pack`].
+unsafe fn pack_weights(cpu: Cpu, team: Team<'_>, d: &Conv, g: &Correlation<'_>, packed: *mut f32) {
     if g.is_depthwise() {
         // SAFETY: promised by the caller.
-        unsafe { depthwise::pack(&g, packed) };
-    } else if d.algorithm == WINOGRAD && winograd::applies(&g) {
-        cpu::run_on(cpu, winograd::Pack { pool, g: &g, packed });
+        unsafe { depthwise::pack(g, packed) };
+    } else if d.algorithm == WINOGRAD && winograd::applies(g) {
+        cpu::run_on(cpu, winograd::Pack { team, g, packed });
     } else {
-        cpu::run_on(cpu, weights::Pack { pool, g: &g, packed });
+        cpu::run_on(cpu, weights::Pack { team, g, packed });
     }
 }
 
 /// # Safety
 /// The descriptor's pointers are valid for its sizes, and `y` is not otherwise in use.
-pub(crate) unsafe fn forward(pool: &Pool, frame: Frame, d: &Conv) {
+pub(crate) unsafe fn forward(team: Team<'_>, frame: Frame, d: &Conv) {
     // SAFETY: promised by the caller.
-    unsafe { correlate(cpu::cpu(), pool, frame, d, FORWARD) };
+    unsafe { correlate(cpu::cpu(), team, frame, d, FORWARD) };
 }
 
 /// # Safety
 /// The descriptor's pointers are valid for its sizes, and `x` is not otherwise in use.
-pub(crate) unsafe fn data_grad(pool: &Pool, frame: Frame, d: &Conv) {
+pub(crate) unsafe fn data_grad(team: Team<'_>, frame: Frame, d: &Conv) {
     // SAFETY: promised by the caller.
-    unsafe { correlate(cpu::cpu(), pool, frame, d, DATA_GRAD) };
+    unsafe { correlate(cpu::cpu(), team, frame, d, DATA_GRAD) };
 }
 
 /// # Safety
 /// As for [`forward`] and [`data_grad`].
-unsafe fn correlate(cpu: Cpu, pool: &Pool, frame: Frame, d: &Conv, direction: i64) {
-    let g = if direction == FORWARD { Correlation::forward(d) } else { Correlation::data_grad(d) };
+unsafe fn correlate(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv, direction: i64) {
+    let way = way(direction);
+    let taps = geometry::taps(team.scratch, d, way);
+    let phases = geometry::phases(team.scratch, d, way, &taps);
+    let g = Correlation::new(d, way, &taps, &phases);
     let len = if d.packed.is_null() { packed_len(d, direction) } else { 0 };
-    let mut room = scratch::lend(Purpose::Weights, len);
+    let mut room = team.scratch.lend(Purpose::Weights, len);
 
     let mut packed = d.packed;
     if packed.is_null() {
         // SAFETY: the scratch memory has room for the packed weights.
-        unsafe { pack_on(cpu, pool, d, direction, room.as_mut_ptr()) };
+        unsafe { pack_weights(cpu, team, d, &g, room.as_mut_ptr()) };
         packed = room.as_ptr();
     }
     if g.is_depthwise() {
-        cpu::run_on(cpu, depthwise::Depthwise { pool, frame, g: &g, packed, epilogue: d.epilogue });
+        cpu::run_on(cpu, depthwise::Depthwise { team, frame, g: &g, packed, epilogue: d.epilogue });
     } else if d.algorithm == WINOGRAD && winograd::applies(&g) {
-        cpu::run_on(cpu, winograd::Winograd { pool, frame, g: &g, packed, epilogue: d.epilogue });
+        cpu::run_on(cpu, winograd::Winograd { team, frame, g: &g, packed, epilogue: d.epilogue });
     } else {
-        cpu::run_on(cpu, implicit::Implicit { pool, frame, g: &g, packed, epilogue: d.epilogue });
+        cpu::run_on(cpu, implicit::Implicit { team, frame, g: &g, packed, epilogue: d.epilogue });
     }
 }
 
 /// # Safety
 /// The descriptor's pointers are valid for its sizes, and `weight` is not otherwise in use.
-pub(crate) unsafe fn weight_grad(pool: &Pool, frame: Frame, d: &Conv) {
+pub(crate) unsafe fn weight_grad(team: Team<'_>, frame: Frame, d: &Conv) {
     // SAFETY: promised by the caller.
-    unsafe { weight_grad_on(cpu::cpu(), pool, frame, d) };
+    unsafe { weight_grad_on(cpu::cpu(), team, frame, d) };
 }
 
 /// # Safety
 /// As for [`weight_grad`].
-unsafe fn weight_grad_on(cpu: Cpu, pool: &Pool, frame: Frame, d: &Conv) {
-    let g = Correlation::forward(d);
+unsafe fn weight_grad_on(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv) {
+    let taps = geometry::taps(team.scratch, d, Way::Forward);
+    let phases = geometry::phases(team.scratch, d, Way::Forward, &taps);
+    let g = Correlation::new(d, Way::Forward, &taps, &phases);
     if g.is_depthwise() {
-        cpu::run_on(cpu, depthwise::WeightGrad { pool, frame, d, g: &g });
+        cpu::run_on(cpu, depthwise::WeightGrad { team, frame, d, g: &g });
     } else {
-        cpu::run_on(cpu, weight_grad::WeightGrad { pool, frame, d, g: &g });
+        cpu::run_on(cpu, weight_grad::WeightGrad { team, frame, d, g: &g });
     }
 }

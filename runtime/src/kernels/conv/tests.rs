@@ -1,8 +1,9 @@
 //! Each direction against sums in `f64`, on every instruction set, with one and two threads.
 
-use super::super::testing::{Marked, assert_near, cpus, random};
+use super::super::testing::{Marked, assert_near, assert_within, cpus, random};
 use super::cases::{CASE, Case, visit};
 use super::*;
+use crate::threads::Pool;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
@@ -67,14 +68,14 @@ fn pixels(len: usize, sizes: [i64; 4], strides: [i64; 4]) -> Vec<bool> {
 }
 
 fn run(cpu: Cpu, threads: usize, what: What, packed: bool, d: &Conv, [x, y, w]: [&[f32]; 3]) -> Vec<f32> {
-    let pool = Pool::new(threads);
+    let mut pool = Pool::new(threads);
     let [mut x, mut y, mut w] = [x, y, w].map(<[f32]>::to_vec);
     let mut d = Conv { x: x.as_mut_ptr(), y: y.as_mut_ptr(), weight: w.as_mut_ptr(), ..*d };
     let direction = if what == What::Forward { FORWARD } else { DATA_GRAD };
     let mut room = vec![f32::NAN; packed_len(&d, direction)];
     if packed {
         // SAFETY: the descriptor is that of the vectors.
-        unsafe { pack_on(cpu, &pool, &d, direction, room.as_mut_ptr()) };
+        unsafe { pack_on(cpu, pool.team(), &d, direction, room.as_mut_ptr()) };
         d.packed = room.as_ptr();
     }
     let columns = (d.c / d.groups * d.kh * d.kw) as usize;
@@ -86,11 +87,16 @@ fn run(cpu: Cpu, threads: usize, what: What, packed: bool, d: &Conv, [x, y, w]: 
     // SAFETY: the descriptor is that of the vectors.
     unsafe {
         match what {
-            What::Forward => correlate(cpu, &pool, marked.frame(), &d, FORWARD),
-            What::DataGrad => correlate(cpu, &pool, marked.frame(), &d, DATA_GRAD),
-            What::WeightGrad => weight_grad_on(cpu, &pool, marked.frame(), &d),
+            What::Forward => correlate(cpu, pool.team(), marked.frame(), &d, FORWARD),
+            What::DataGrad => correlate(cpu, pool.team(), marked.frame(), &d, DATA_GRAD),
+            What::WeightGrad => weight_grad_on(cpu, pool.team(), marked.frame(), &d),
         }
     }
+    let packing = needs(cpu, &d, direction, false);
+    let direction = [FORWARD, DATA_GRAD, WEIGHT_GRAD][what as usize];
+    assert_within(&mut pool, &packing.max(needs(cpu, &d, direction, false)), "a convolution");
+    let wider = Conv { n: d.n + 3, h: d.h + 9, w: d.w + 11, oh: d.oh + 9, ow: d.ow + 11, ..d };
+    assert_within(&mut pool, &packing.max(needs(cpu, &wider, direction, true)), "one of varying sizes");
     match what {
         What::Forward => y,
         What::DataGrad => x,

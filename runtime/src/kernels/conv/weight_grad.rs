@@ -3,17 +3,17 @@
 #![expect(unsafe_code, reason = "raw images")]
 
 use crate::abi::{Conv, Frame};
-use crate::scratch::{self, Purpose};
-use crate::threads::Pool;
+use crate::scratch::{Needs, Purpose, Scratch};
+use crate::threads::Team;
 
 use super::super::gemm::Output;
 use super::super::micro::{self, Block};
 use super::super::pack::{self, Matrix};
 use super::super::simd::{Simd, Task};
-use super::geometry::Correlation;
+use super::geometry::{Correlation, Image};
 
 /// Pixels of `y` in a block of the K loop, about.
-const KC: usize = 320;
+pub(crate) const KC: usize = 320;
 /// Most channels of `y` of a chunk.
 const MC: usize = 120;
 /// Channels of `x` of a chunk, times taps: so many columns repay the packing of `y`.
@@ -26,10 +26,10 @@ const CHUNKS: usize = 12;
 const PARTIAL: usize = 16 << 20;
 
 pub(crate) struct WeightGrad<'a> {
-    pub(crate) pool: &'a Pool,
+    pub(crate) team: Team<'a>,
     pub(crate) frame: Frame,
     pub(crate) d: &'a Conv,
-    pub(crate) g: &'a Correlation,
+    pub(crate) g: &'a Correlation<'a>,
 }
 
 // SAFETY: chunks read shared operands and write to disjoint blocks of the result.
@@ -46,6 +46,8 @@ struct Division {
     /// Blocks of a part of the K loop.
     part: usize,
     parts: usize,
+    /// At most, of any smaller batch.
+    most_parts: usize,
     mc: usize,
     row_blocks: usize,
     /// Panels of a chunk, of all in a group.
@@ -57,7 +59,7 @@ struct Division {
 }
 
 impl Division {
-    fn new<S: Simd>(g: &Correlation) -> Division {
+    fn new<S: Simd>(g: &Correlation<'_>) -> Division {
         let [m, n] = [g.to.channels, g.from.channels];
         let patches = n < CHANNELS;
         let rows = g.images * g.to.height;
@@ -73,10 +75,71 @@ impl Division {
         let chunks = g.groups * m.div_ceil(mc) * col_blocks;
         let most = (PARTIAL / (sums * g.groups)).max(1);
         let parts = CHUNKS.div_ceil(chunks).min(blocks).min(most).max(1);
+        let most_parts = parts;
         let part = blocks.div_ceil(parts).max(1);
         debug_assert!(rows <= blocks * block);
         let parts = blocks.div_ceil(part).max(1);
-        Division { patches, block, blocks, part, parts, mc, row_blocks: m.div_ceil(mc), nc, col_blocks, panels, sums }
+        Division {
+            patches,
+            block,
+            blocks,
+            part,
+            parts,
+            most_parts,
+            mc,
+            row_blocks: m.div_ceil(mc),
+            nc,
+            col_blocks,
+            panels,
+            sums,
+        }
+    }
+}
+
+impl Division {
+    /// Floats of a packed panel of `x`.
+    fn panel_len<S: Simd>(&self, g: &Correlation<'_>) -> usize {
+        if self.patches {
+            return self.block * g.to.width * S::NR;
+        }
+        let [height, width] = window(g, self.block);
+        height * width * S::NR
+    }
+}
+
+/// Rows and columns of `x` that a block of rows of `y` reads, padding included.
+fn window(g: &Correlation<'_>, rows: usize) -> [usize; 2] {
+    let reach = |axis: usize, count: usize| {
+        let taps = g.phases[0].taps;
+        let span = taps[taps.len() - 1].offset[axis] - taps[0].offset[axis];
+        (count.max(1) - 1) * g.scale[axis] + span.unsigned_abs() + 1
+    };
+    [reach(0, rows), reach(1, g.to.width)]
+}
+
+/// What [`WeightGrad`] takes for sizes up to these; `widths` are all that `g.to` may have.
+pub(crate) struct Measure<'a, W> {
+    pub(crate) g: &'a Correlation<'a>,
+    pub(crate) widths: W,
+    pub(crate) needs: &'a mut Needs,
+}
+
+impl<W: Iterator<Item = usize>> Task for Measure<'_, W> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        for width in self.widths {
+            let g = &Correlation { to: Image { width, ..self.g.to }, ..self.g.clone() };
+            // Fewer images or rows make fewer parts and smaller blocks.
+            let division = Division::new::<S>(g);
+            let rows = g.to.channels.min(division.mc);
+            let parts = division.sums.saturating_mul(g.groups).saturating_mul(division.most_parts);
+            *self.needs = self
+                .needs
+                .caller(Purpose::Partial, parts)
+                .chunk(Purpose::Left, pack::left_len::<S>(rows, width) * division.block)
+                .chunk(Purpose::Right, division.panel_len::<S>(g) * division.panels.min(division.nc))
+                .chunk(Purpose::Table, 2 * rows * division.block);
+        }
     }
 }
 
@@ -89,16 +152,17 @@ impl Task for WeightGrad<'_> {
         }
         let division = Division::new::<S>(g);
         let chunks = division.row_blocks * division.col_blocks * g.groups * division.parts;
-        let mut sums = scratch::lend(Purpose::Partial, division.sums * g.groups * division.parts);
+        let mut sums = self.team.scratch.lend(Purpose::Partial, division.sums * g.groups * division.parts);
 
         let sums = Output(sums.as_mut_ptr());
-        self.pool.run(chunks, |chunk| {
+        self.team.run(chunks, |scratch, chunk| {
             let (row_block, rest) = (chunk % division.row_blocks, chunk / division.row_blocks);
             let (col_block, rest) = (rest % division.col_blocks, rest / division.col_blocks);
             let (group, part) = (rest % g.groups, rest / g.groups);
             let first = row_block * division.mc;
             let chunk = Chunk {
                 g,
+                scratch,
                 division,
                 group,
                 rows: [first, g.to.channels.min(first + division.mc)],
@@ -123,7 +187,7 @@ impl WeightGrad<'_> {
         let cols = channels * taps;
         let per_chunk = (4096 / cols).max(1);
         let all_rows = rows * g.groups;
-        self.pool.run(all_rows.div_ceil(per_chunk), |chunk| {
+        self.team.run(all_rows.div_ceil(per_chunk), |_, chunk| {
             let (first, last) = (chunk * per_chunk, all_rows.min((chunk + 1) * per_chunk));
             for row in first..last {
                 let (group, row_in_group) = (row / rows, row % rows);
@@ -158,7 +222,8 @@ fn add_or_set<'a>(add: bool, to: impl Iterator<Item = &'a mut f32>, from: &[f32]
 }
 
 struct Chunk<'a> {
-    g: &'a Correlation,
+    g: &'a Correlation<'a>,
+    scratch: &'a Scratch,
     division: Division,
     group: usize,
     /// Channels of `y`.
@@ -175,17 +240,17 @@ impl Task for Chunk<'_> {
         let (g, division) = (self.g, self.division);
         let rows = self.rows[1] - self.rows[0];
         let left_len = pack::left_len::<S>(rows, g.to.width) * division.block;
-        let panel_len = self.panel_len::<S>();
+        let panel_len = division.panel_len::<S>(g);
         if self.blocks[0] >= self.blocks[1] {
             // SAFETY: without segments, only the sums are touched.
             unsafe { self.products::<S>(&[], 0, std::ptr::null(), 0, true) };
             return;
         }
-        let mut left = scratch::lend(Purpose::Left, left_len);
+        let mut left = self.scratch.lend(Purpose::Left, left_len);
 
-        let mut right = scratch::lend(Purpose::Right, panel_len * (self.panels[1] - self.panels[0]));
+        let mut right = self.scratch.lend(Purpose::Right, panel_len * (self.panels[1] - self.panels[0]));
 
-        let mut table = scratch::lend(Purpose::Table, 2 * rows * division.block);
+        let mut table = self.scratch.lend(Purpose::Table, 2 * rows * division.block);
 
         let table = table.as_mut_ptr().cast::<*const f32>();
         for index in self.blocks[0]..self.blocks[1] {
@@ -212,25 +277,6 @@ impl Task for Chunk<'_> {
 }
 
 impl Chunk<'_> {
-    /// Rows and columns of `x` that a block of rows of `y` reads, padding included.
-    fn window(&self, rows: usize) -> [usize; 2] {
-        let g = self.g;
-        let reach = |axis: usize, count: usize| {
-            let taps = &g.phases[0].taps;
-            let span = taps[taps.len() - 1].offset[axis] - taps[0].offset[axis];
-            (count.max(1) - 1) * g.scale[axis] + span.unsigned_abs() + 1
-        };
-        [reach(0, rows), reach(1, g.to.width)]
-    }
-
-    fn panel_len<S: Simd>(&self) -> usize {
-        if self.division.patches {
-            return self.division.block * self.g.to.width * S::NR;
-        }
-        let [height, width] = self.window(self.division.block);
-        height * width * S::NR
-    }
-
     /// Packs rows of `y`, one segment each.
     #[inline(always)]
     unsafe fn pack_left<S: Simd>(
@@ -265,7 +311,7 @@ impl Chunk<'_> {
     #[inline(always)]
     unsafe fn pack_right<S: Simd>(&self, image: usize, row: usize, count: usize, panel: usize, to: *mut f32) {
         let g = self.g;
-        let [height, width] = self.window(count);
+        let [height, width] = window(g, count);
         let first = g.phases[0].taps[0].offset;
         let lanes = S::NR.min(g.from.channels - panel * S::NR);
         let channel = ((self.group * g.from.channels + panel * S::NR) as isize) * g.from.channel;
@@ -334,8 +380,8 @@ impl Chunk<'_> {
     ) {
         let (g, division) = (self.g, self.division);
         let rows = self.rows[1] - self.rows[0];
-        let panel_len = self.panel_len::<S>();
-        let [_, width] = self.window(count);
+        let panel_len = division.panel_len::<S>(g);
+        let [_, width] = window(g, count);
         let taps = if division.patches { 1 } else { g.taps };
         let columns = if division.patches { g.from.channels * g.taps } else { g.from.channels };
         let origin = g.phases[0].taps[0].offset;

@@ -1,7 +1,7 @@
 //! Packs the weights of a convolution into panels: `[group][panel][tap][channel of from][NR channels of to]`.
 #![expect(unsafe_code, reason = "raw weights")]
 
-use crate::threads::Pool;
+use crate::threads::Team;
 
 use super::super::gemm::Output;
 use super::super::simd::{Simd, Task};
@@ -11,18 +11,18 @@ use super::geometry::Correlation;
 const CHANNELS: usize = 16;
 
 pub(crate) struct Pack<'a> {
-    pub(crate) pool: &'a Pool,
-    pub(crate) g: &'a Correlation,
+    pub(crate) team: Team<'a>,
+    pub(crate) g: &'a Correlation<'a>,
     pub(crate) packed: *mut f32,
 }
 
 impl Task for Pack<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Pack { pool, g, packed } = self;
+        let Pack { team, g, packed } = self;
         let packed = Output(packed);
         let panels = g.to.channels.div_ceil(S::NR);
-        pool.run(g.groups * panels, |chunk| {
+        team.run(g.groups * panels, |_, chunk| {
             let (group, panel) = (chunk / panels, chunk % panels);
             // SAFETY: each chunk has its own place.
             unsafe {
@@ -32,27 +32,26 @@ impl Task for Pack<'_> {
     }
 }
 
-unsafe fn pack_panel<S: Simd>(g: &Correlation, group: usize, panel: usize, to: *mut f32) {
+unsafe fn pack_panel<S: Simd>(g: &Correlation<'_>, group: usize, panel: usize, to: *mut f32) {
     let first = panel * S::NR;
     let lanes = S::NR.min(g.to.channels - first);
-    let order: Vec<usize> = g.phases.iter().flat_map(|phase| phase.taps.iter().map(|tap| tap.index)).collect();
     let channels = g.from.channels;
     for block in (0..channels).step_by(CHANNELS) {
         let end = channels.min(block + CHANNELS);
         for lane in 0..lanes {
             for channel in block..end {
                 let from = group * g.weight_group + (first + lane) * g.weight_to + channel * g.weight_from;
-                for (position, &tap) in order.iter().enumerate() {
+                for (position, tap) in g.in_order.iter().enumerate() {
                     // SAFETY: indices within the weights and the panel.
                     unsafe {
-                        *to.add((position * channels + channel) * S::NR + lane) = *g.weight.add(from + tap);
+                        *to.add((position * channels + channel) * S::NR + lane) = *g.weight.add(from + tap.index);
                     };
                 }
             }
         }
         for lane in lanes..S::NR {
             for channel in block..end {
-                for position in 0..order.len() {
+                for position in 0..g.in_order.len() {
                     // SAFETY: indices within the panel.
                     unsafe { *to.add((position * channels + channel) * S::NR + lane) = 0.0 };
                 }

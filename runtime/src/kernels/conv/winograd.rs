@@ -5,12 +5,12 @@
 #![expect(unsafe_code, reason = "vector instructions on raw images")]
 
 use crate::abi::{EpilogueFn, Frame};
-use crate::scratch::{self, Purpose};
-use crate::threads::Pool;
+use crate::scratch::{Needs, Purpose, Scratch};
+use crate::threads::Team;
 
 use super::super::gemm::Output;
 use super::super::micro::{self, Block};
-use super::super::simd::{Simd, Task};
+use super::super::simd::{Simd, Task, WIDEST};
 use super::geometry::{Correlation, Image};
 use super::transforms;
 
@@ -28,8 +28,8 @@ const TRANSFORMED: usize = 2 << 20;
 const CHANNELS: usize = 16;
 
 /// Whether the algorithm is for this convolution.
-pub(crate) fn applies(g: &Correlation) -> bool {
-    let [phase] = &g.phases[..] else { return false };
+pub(crate) fn applies(g: &Correlation<'_>) -> bool {
+    let [phase] = g.phases else { return false };
     let first = origin(g);
     g.groups == 1
         && g.scale == [1, 1]
@@ -41,14 +41,14 @@ pub(crate) fn applies(g: &Correlation) -> bool {
 }
 
 /// The offset of the tap that reads the first pixel.
-fn origin(g: &Correlation) -> [isize; 2] {
+fn origin(g: &Correlation<'_>) -> [isize; 2] {
     [0, 1].map(|axis| g.phases[0].taps.iter().map(|tap| tap.offset[axis]).min().unwrap_or(0))
 }
 
 /// Transforms weights into `[point][panel][channel of from][NR channels of to]`.
 pub(crate) struct Pack<'a> {
-    pub(crate) pool: &'a Pool,
-    pub(crate) g: &'a Correlation,
+    pub(crate) team: Team<'a>,
+    pub(crate) g: &'a Correlation<'a>,
     pub(crate) packed: *mut f32,
 }
 
@@ -57,7 +57,7 @@ impl Task for Pack<'_> {
     unsafe fn run<S: Simd>(self) {
         let panels = self.g.to.channels.div_ceil(S::NR);
         let (g, packed) = (self.g, Output(self.packed));
-        self.pool.run(panels, |panel| {
+        self.team.run(panels, |_, panel| {
             // SAFETY: each chunk has its own places.
             unsafe {
                 S::vectorize(PackPanel { g, panel, panels, packed: packed.get() });
@@ -67,7 +67,7 @@ impl Task for Pack<'_> {
 }
 
 struct PackPanel<'a> {
-    g: &'a Correlation,
+    g: &'a Correlation<'a>,
     panel: usize,
     panels: usize,
     packed: *mut f32,
@@ -82,7 +82,7 @@ impl Task for PackPanel<'_> {
         for channel in 0..g.from.channels {
             // Taps in the order of the pixels that they read, which turns the kernel in the data gradient.
             let mut taps = [[[0.0_f32; 32]; 3]; 3];
-            for tap in &g.phases[0].taps {
+            for tap in g.phases[0].taps {
                 let row = &mut taps[(tap.offset[0] - first[0]) as usize][(tap.offset[1] - first[1]) as usize];
                 let from = panel * S::NR * g.weight_to + channel * g.weight_from + tap.index;
                 for (lane, weight) in row[..lanes].iter_mut().enumerate() {
@@ -113,9 +113,9 @@ impl Task for PackPanel<'_> {
 }
 
 pub(crate) struct Winograd<'a> {
-    pub(crate) pool: &'a Pool,
+    pub(crate) team: Team<'a>,
     pub(crate) frame: Frame,
-    pub(crate) g: &'a Correlation,
+    pub(crate) g: &'a Correlation<'a>,
     pub(crate) packed: *const f32,
     pub(crate) epilogue: Option<EpilogueFn>,
 }
@@ -158,6 +158,23 @@ impl Grid {
     }
 }
 
+/// Most tiles that are transformed at a time.
+fn most_tiles(channels: usize) -> usize {
+    (TRANSFORMED / (POINTS * channels) / TILES).max(1) * TILES
+}
+
+/// What [`Winograd`] takes at most on any CPU, for so many tiles and fewer.
+pub(crate) fn needs(g: &Correlation<'_>) -> Needs {
+    let grid = Grid::new(&g.to);
+    let all = g.images.saturating_mul(grid.rows).saturating_mul(grid.cols);
+    let channels = g.from.channels;
+    let layout = Layout::new(all.min(most_tiles(channels)), channels);
+    Needs::default()
+        .caller(Purpose::Table, channels + 16)
+        .caller(Purpose::Shared, POINTS * layout.point)
+        .chunk(Purpose::Result, POINTS * (TILES * COLS.max(WIDEST) + 16))
+}
+
 impl Task for Winograd<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
@@ -165,7 +182,7 @@ impl Task for Winograd<'_> {
         let grid = Grid::new(&g.to);
         let all = g.images * grid.rows * grid.cols;
         let panels = g.to.channels.div_ceil(S::NR);
-        let at_once = (TRANSFORMED / (POINTS * g.from.channels) / TILES).max(1) * TILES;
+        let at_once = most_tiles(g.from.channels);
         let rounds = all.div_ceil(at_once).max(1);
         let at_once = all.div_ceil(rounds);
         let blocks = at_once.div_ceil(TILES).max(1);
@@ -173,15 +190,15 @@ impl Task for Winograd<'_> {
         let group = (COLS / S::NR).max(1);
         let groups = panels.div_ceil(group);
         let layout = Layout::new(at_once, g.from.channels);
-        let mut zeros = scratch::lend(Purpose::Table, g.from.channels + 16);
+        let mut zeros = self.team.scratch.lend(Purpose::Table, g.from.channels + 16);
         zeros.fill(0.0);
         let zeros: &[f32] = &zeros;
-        let mut transformed = scratch::lend(Purpose::Shared, POINTS * layout.point);
+        let mut transformed = self.team.scratch.lend(Purpose::Shared, POINTS * layout.point);
         let transformed = Output(transformed.as_mut_ptr());
         for first in (0..all).step_by(at_once.max(1)) {
             let count = at_once.min(all - first);
             let per_chunk = 8;
-            self.pool.run(count.div_ceil(per_chunk), |chunk| {
+            self.team.run(count.div_ceil(per_chunk), |_, chunk| {
                 let tiles = [chunk * per_chunk, count.min((chunk + 1) * per_chunk)];
                 let to = transformed.get();
                 // SAFETY: chunks write to disjoint tiles.
@@ -191,14 +208,14 @@ impl Task for Winograd<'_> {
             });
             // Neighboring chunks read the same weights.
             let blocks = count.div_ceil(per_block);
-            self.pool.run(blocks * groups, |chunk| {
+            self.team.run(blocks * groups, |scratch, chunk| {
                 let (block, index) = (chunk % blocks, chunk / blocks);
                 let tiles = [block * per_block, count.min((block + 1) * per_block)];
                 let panels = [index * group, panels.min((index + 1) * group)];
                 let from = transformed.get();
                 // SAFETY: chunks write to disjoint tiles and channels.
                 unsafe {
-                    S::vectorize(Chunk { all: &self, grid, layout, first, tiles, panels, from });
+                    S::vectorize(Chunk { all: &self, scratch, grid, layout, first, tiles, panels, from });
                 };
             });
         }
@@ -206,7 +223,7 @@ impl Task for Winograd<'_> {
 }
 
 struct TransformTiles<'a> {
-    g: &'a Correlation,
+    g: &'a Correlation<'a>,
     grid: Grid,
     zeros: &'a [f32],
     first: usize,
@@ -283,6 +300,7 @@ unsafe fn transform_tile<S: Simd, const WHOLE: bool>(
 
 struct Chunk<'a> {
     all: &'a Winograd<'a>,
+    scratch: &'a Scratch,
     grid: Grid,
     layout: Layout,
     /// The tile that is the first transformed one.
@@ -299,7 +317,7 @@ impl Task for Chunk<'_> {
         let rows = self.tiles[1] - self.tiles[0];
         let cols = (self.panels[1] - self.panels[0]) * S::NR;
         let stride = rows * cols + 16;
-        let mut products = scratch::lend(Purpose::Result, POINTS * stride);
+        let mut products = self.scratch.lend(Purpose::Result, POINTS * stride);
         let products = products.as_mut_ptr();
         let mut left = [std::ptr::null(); TILES];
         for (row, left) in left[..rows].iter_mut().enumerate() {

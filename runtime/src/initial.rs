@@ -3,25 +3,34 @@
 use std::sync::Mutex;
 use std::thread;
 
-use netc_runtime::rng::Key;
-
-use crate::network::{Initial, Parameter};
+use crate::artifact::description::{Columns, Initial};
+use crate::rng::Key;
 
 /// How many values one thread fills at a time.
 const CHUNK: usize = 1 << 16;
 
-/// Fills `values` with the parameter's initial values; they do not depend on the number of threads.
-pub(super) fn fill(parameter: &Parameter, seed: u64, values: &mut [f32], threads: usize) {
-    let (key, stream) = (Key::new(seed), stream(&parameter.path));
-    if let Initial::Orthogonal { gain } = parameter.initial {
-        return orthogonal(key, stream, parameter, gain, values);
+/// Fills `values`, a tensor of this shape, with its initial values; they do not depend on the number of threads.
+///
+/// ```
+/// use netc_runtime::artifact::description::Initial;
+///
+/// let initial = Initial::Uniform { low: -1.0, high: 1.0 };
+/// let [mut a, mut b] = [[0.0; 6]; 2];
+/// netc_runtime::initial::fill("dense1.weight", &[2, 3], &initial, 7, &mut a, 1);
+/// netc_runtime::initial::fill("dense1.weight", &[2, 3], &initial, 7, &mut b, 4);
+/// assert_eq!(a, b);
+/// ```
+pub fn fill(path: &str, shape: &[usize], initial: &Initial, seed: u64, values: &mut [f32], threads: usize) {
+    let (key, stream) = (Key::new(seed), stream(path));
+    if let Initial::Orthogonal { gain } = *initial {
+        return orthogonal(key, stream, shape, gain, values);
     }
-    if let Initial::Columns(parts) = &parameter.initial {
-        return columns(parameter, parts, seed, values, threads);
+    if let Initial::Columns { blocks } = initial {
+        return columns(path, shape, blocks, seed, values, threads);
     }
     let chunks = values.chunks_mut(CHUNK).enumerate();
     if threads < 2 || chunks.len() < 2 {
-        return chunks.for_each(|(at, chunk)| fill_chunk(&parameter.initial, key, stream, at * CHUNK, chunk));
+        return chunks.for_each(|(at, chunk)| fill_chunk(initial, key, stream, at * CHUNK, chunk));
     }
     let chunks = Mutex::new(chunks);
     thread::scope(|scope| {
@@ -29,7 +38,7 @@ pub(super) fn fill(parameter: &Parameter, seed: u64, values: &mut [f32], threads
             scope.spawn(|| {
                 let next = || chunks.lock().ok()?.next();
                 while let Some((at, chunk)) = next() {
-                    fill_chunk(&parameter.initial, key, stream, at * CHUNK, chunk);
+                    fill_chunk(initial, key, stream, at * CHUNK, chunk);
                 }
             });
         }
@@ -39,9 +48,10 @@ pub(super) fn fill(parameter: &Parameter, seed: u64, values: &mut [f32], threads
 /// Values `start..` of a tensor.
 fn fill_chunk(initial: &Initial, key: Key, stream: u32, start: usize, values: &mut [f32]) {
     match initial {
-        Initial::Constant(value) => values.fill(*value as f32),
-        Initial::Values(written) => {
-            values.iter_mut().zip(&written[start..]).for_each(|(value, written)| *value = *written as f32);
+        Initial::Constant { value } => values.fill(*value as f32),
+        Initial::Values { values: written } => {
+            let written = written.get(start..).unwrap_or_default();
+            values.iter_mut().zip(written).for_each(|(value, written)| *value = *written as f32);
         }
         Initial::Uniform { low, high } => {
             let (low, range) = (*low as f32, (high - low) as f32);
@@ -54,21 +64,23 @@ fn fill_chunk(initial: &Initial, key: Key, stream: u32, start: usize, values: &m
                 *value = (mean + deviation * f64::from(key.normal(stream, (start + i) as u32))) as f32;
             }
         }
-        Initial::Orthogonal { .. } | Initial::Columns(_) => unreachable!("made whole"),
+        Initial::Orthogonal { .. } | Initial::Columns { .. } => unreachable!("made whole"),
     }
 }
 
-/// Blocks of columns side by side, each filled as a parameter of its own.
-fn columns(parameter: &Parameter, parts: &[(usize, Initial)], seed: u64, values: &mut [f32], threads: usize) {
-    let rows = parameter.shape[0];
-    let width = values.len() / rows;
+/// Blocks of columns side by side, each filled as a tensor of its own.
+fn columns(path: &str, shape: &[usize], blocks: &[Columns], seed: u64, values: &mut [f32], threads: usize) {
+    let rows = shape.first().copied().unwrap_or(1);
+    let width = values.len().checked_div(rows).unwrap_or(0);
     let mut start = 0;
-    for (number, (n, initial)) in parts.iter().enumerate() {
-        let path = format!("{}.{number}", parameter.path);
-        let part = Parameter { path, shape: vec![rows, *n], initial: initial.clone(), span: None };
+    for (number, Columns { count, initial }) in blocks.iter().enumerate() {
+        let n = (*count as usize).min(width - start);
+        if n == 0 || rows == 0 {
+            continue;
+        }
         let mut block = vec![0.0; rows * n];
-        fill(&part, seed, &mut block, threads);
-        for (row, block) in values.chunks_mut(width).zip(block.chunks(*n)) {
+        fill(&format!("{path}.{number}"), &[rows, n], initial, seed, &mut block, threads);
+        for (row, block) in values.chunks_mut(width).zip(block.chunks(n)) {
             row[start..start + n].copy_from_slice(block);
         }
         start += n;
@@ -81,8 +93,8 @@ fn stream(path: &str) -> u32 {
 }
 
 /// Orthonormal rows, or columns when there are fewer of them: Gram-Schmidt, twice, of normal values.
-fn orthogonal(key: Key, stream: u32, parameter: &Parameter, gain: f64, values: &mut [f32]) {
-    let rows = parameter.shape.first().copied().unwrap_or(1);
+fn orthogonal(key: Key, stream: u32, shape: &[usize], gain: f64, values: &mut [f32]) {
+    let rows = shape.first().copied().unwrap_or(1);
     let cols = values.len().checked_div(rows).unwrap_or(0);
     let (n, len) = (rows.min(cols), rows.max(cols));
     let mut basis: Vec<Vec<f64>> = Vec::with_capacity(n);
@@ -107,13 +119,11 @@ fn orthogonal(key: Key, stream: u32, parameter: &Parameter, gain: f64, values: &
 
 #[cfg(test)]
 mod tests {
-    use super::fill;
-    use crate::network::{Initial, Parameter};
+    use super::*;
 
     fn filled(path: &str, shape: &[usize], initial: Initial) -> Vec<f32> {
-        let parameter = Parameter { path: path.to_owned(), shape: shape.to_vec(), initial, span: None };
         let mut values = vec![f32::NAN; shape.iter().product()];
-        fill(&parameter, 7, &mut values, 2);
+        fill(path, shape, &initial, 7, &mut values, 2);
         values
     }
 
@@ -135,8 +145,9 @@ mod tests {
 
     #[test]
     fn columns_begin_each_as_they_say() {
-        let parts = vec![(2, Initial::Constant(3.0)), (4, Initial::Orthogonal { gain: 1.0 })];
-        let w = filled("w", &[4, 6], Initial::Columns(parts));
+        let constant = Columns { count: 2, initial: Initial::Constant { value: 3.0 } };
+        let orthogonal = Columns { count: 4, initial: Initial::Orthogonal { gain: 1.0 } };
+        let w = filled("w", &[4, 6], Initial::Columns { blocks: vec![constant, orthogonal] });
         for i in 0..4 {
             assert_eq!(w[i * 6..][..2], [3.0, 3.0]);
             for j in 0..4 {
