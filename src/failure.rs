@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use netc::error::Error;
 
-use crate::output::note;
+use crate::output::{manner, message, plain};
+
+/// The version of errors as JSON.
+const VERSION: u32 = 1;
 
 /// The exit codes; 101 is left to panics, which are our bugs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +68,16 @@ impl Failure {
         self.errors.as_deref()
     }
 
+    /// The message as a program reads it.
+    fn json(&self) -> serde_json::Value {
+        let text = plain(&self.text);
+        let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+        serde_json::json!({
+            "version": VERSION,
+            "error": {"exit": self.exit as u8, "message": text, "errors": self.errors},
+        })
+    }
+
     pub fn exit(&self) -> Exit {
         self.exit
     }
@@ -73,8 +86,10 @@ impl Failure {
     }
     /// Prints the message; the code to exit with.
     pub fn report(&self) -> ExitCode {
-        if !self.text.is_empty() {
-            note(self.text.trim_end());
+        if manner().json && !self.text.is_empty() {
+            message(self.json());
+        } else if !self.text.is_empty() {
+            message(self.text.trim_end());
         }
         ExitCode::from(self.exit as u8)
     }

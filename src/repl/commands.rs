@@ -316,7 +316,7 @@ fn help(repl: &mut Repl<'_>, words: &[&str]) -> Result<(), Failure> {
     }
     match (COMMANDS.iter().find(|command| command.name == *name), netc::layers::find(name)) {
         (Some(command), None) => help_on(repl, command),
-        _ => layers::run(&LayersArgs { name: Some((*name).to_owned()) }, repl.output),
+        _ => layers::run(&LayersArgs { name: Some((*name).to_owned()), json: false }, repl.output),
     }
 }
 
