@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use netc::error::Error;
+use serde_json::{Value, json};
 
 use crate::output::{manner, message, plain};
 
@@ -29,7 +30,7 @@ pub struct Failure {
     /// As it is printed; empty when all has been said.
     text: String,
     /// The errors of a source, for `--json`.
-    errors: Option<Box<serde_json::Value>>,
+    errors: Option<Box<Value>>,
 }
 
 impl Failure {
@@ -59,22 +60,23 @@ impl Failure {
     }
 
     /// With the errors of a source as data.
-    pub fn with_errors(mut self, errors: serde_json::Value) -> Self {
+    pub fn with_errors(mut self, errors: Value) -> Self {
         self.errors = Some(Box::new(errors));
         self
     }
     /// The errors of a source, where it is what is wrong.
-    pub fn errors(&self) -> Option<&serde_json::Value> {
+    pub fn errors(&self) -> Option<&Value> {
         self.errors.as_deref()
     }
 
     /// The message as a program reads it.
-    fn json(&self) -> serde_json::Value {
+    fn json(&self) -> Value {
         let text = plain(&self.text);
         let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
-        serde_json::json!({
+        json!({
             "version": VERSION,
-            "error": {"exit": self.exit as u8, "message": text, "errors": self.errors},
+            // What is wrong with a network's text, each with its code and place.
+            "error": {"exit": self.exit as u8, "message": text, "errors": self.errors.as_deref().unwrap_or(&json!([]))},
         })
     }
 

@@ -180,6 +180,23 @@ fn output(command: &str, folder: &Path) -> String {
     String::from_utf8(text).unwrap().trim_end().to_owned()
 }
 
+/// Every command has a section in docs/commands.md, with its help, which has examples.
+#[test]
+fn every_command_is_on_its_page() {
+    let page = fs::read_to_string(root().join("docs/commands.md")).unwrap();
+    let help = output("netc --help", root());
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names: Vec<&str> =
+        commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let section =
+            page.split_once(&format!("\n## netc {name}\n")).unwrap_or_else(|| panic!("`{name}` has no section")).1;
+        let section = section.split("\n## ").next().unwrap();
+        assert!(section.contains(&format!("$ netc {name} --help")) && section.contains("Examples:"), "{name}");
+    }
+}
+
 /// The front page of the crate, README.md and `examples/library.rs` show one program.
 #[test]
 fn the_library_example_is_one() {

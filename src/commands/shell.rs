@@ -50,7 +50,8 @@ fn page(command: &Command, name: &str) -> String {
         // The exit codes, which have a section.
         after.clear();
     }
-    let man = Man::new(command.clone().after_help(""));
+    let version = format!("netc {}", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.clone().after_help("")).source(version).manual("netc");
     let mut text = Vec::new();
     let write = |text: &mut Vec<u8>| -> io::Result<()> {
         man.render_title(text)?;
