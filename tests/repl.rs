@@ -91,6 +91,7 @@ fn a_script_stops_at_its_first_mistake() {
         (":nothing\n", 2, "no command"),
         (":load no.net\n", 4, "no.net"),
         (":check\n", 1, "no net yet"),
+        (":load -\n", 2, "write `:load"),
         ("input x[4]\ndense(2)\n:train\n", 1, "no loss"),
     ] {
         let output = run(&[], root(), script);
@@ -130,8 +131,7 @@ fn a_model_is_loaded_and_gone_on_with() {
         text.lines().last().unwrap().split_whitespace().filter_map(|word| word.parse().ok()).collect();
     assert!(output.status.success() && text.contains("logits [10]"), "{text}{}", stderr(&output));
     let most = values.iter().copied().fold(f64::MIN, f64::max);
-    // Ten classes are more than a row has columns: 0 1 2 3 … 7 8 9.
-    assert_eq!(values.iter().position(|value| *value == most), Some(4), "{text}");
+    assert_eq!(values.iter().position(|value| *value == most), Some(7), "{text}");
 }
 
 #[test]
@@ -146,6 +146,22 @@ fn parameters_outlive_edits() {
     assert_ne!(weights[0], weights[1]);
     assert_eq!(weights[1], weights[2]);
     assert!(text.contains("20 steps, loss") && text.contains('▁') && text.contains("p.weight"), "{text}");
+}
+
+/// Another net's parameters are none of this one's, even of the same names.
+#[test]
+fn a_file_begins_with_its_own_parameters() {
+    let folder = tempfile::tempdir().unwrap();
+    let net = "net n {\n  input x[3]\n  target y[1]\n  p = dense(1)\n  output p\n  loss mse(p, y)\n}\n";
+    fs::write(folder.path().join("a.net"), net).unwrap();
+    fs::write(folder.path().join("b.net"), net).unwrap();
+    let show = ":show p.weight\n";
+    let output =
+        run(&["a.net"], folder.path(), &format!("{show}:train 20\n{show}:load a.net\n{show}:load b.net\n{show}"));
+    let text = stdout(&output);
+    let weights: Vec<&str> = text.match_indices("[1, 3]\n").map(|(at, _)| text[at..].lines().nth(2).unwrap()).collect();
+    assert!(output.status.success() && weights.len() == 4, "{text}");
+    assert!(weights[0] != weights[1] && weights[1] == weights[2] && weights[0] == weights[3], "{weights:?}");
 }
 
 #[test]
@@ -236,6 +252,29 @@ mod typing {
         typist.expect("global_avgpool");
         typist.line("");
         typist.expect("error[no-flow]");
+        typist.end();
+    }
+
+    #[test]
+    fn colors_where_they_are_wanted() {
+        let (folder, state) = place();
+        let mut command = Command::new(BIN);
+        command.arg("repl").current_dir(folder.path()).env("XDG_STATE_HOME", &state).env("TERM", "xterm");
+        command.env_remove("NO_COLOR");
+        let options = Options::new().timeout_ms(Some(60_000));
+        let mut typist = Typist(spawn_with_options(command, options).unwrap());
+        typist.line("input x[1, 4, 4]");
+        typist.expect("\u{1b}[1;35minput\u{1b}[0m");
+        typist.line("conv3x3(1)");
+        typist.expect("\u{1b}[36mconv3x3\u{1b}[0m");
+        typist.line(":show");
+        typist.expect("\u{1b}[38;2;");
+        typist.end();
+        // Where the history cannot be written, nothing else changes.
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let mut typist = Typist::new(folder.path(), &file);
+        typist.ask("input x[4]", "[4]\r\n");
         typist.end();
     }
 

@@ -157,7 +157,8 @@ impl Repl<'_> {
                         known.names.push(definition.name.text.clone());
                         continue;
                     }
-                    known.names.extend(params);
+                    known.names.extend(params.iter().cloned());
+                    known.settings = params;
                     for stmt in &definition.body.stmts {
                         match &stmt.kind {
                             StmtKind::Input(port) | StmtKind::Target(port) => known.names.push(port.name.text.clone()),

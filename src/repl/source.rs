@@ -141,6 +141,10 @@ impl Source {
         });
         self.host().map(|host| host.net.as_str()).or(typed).unwrap_or(TYPED)
     }
+    /// The file that is built on.
+    pub fn path(&self) -> Option<&str> {
+        self.host().map(|host| host.path.as_str())
+    }
     /// Whether an entry of items would be a second net.
     pub fn has_net(&self, items: &[Item]) -> bool {
         net_of(items).is_some() && (self.has_statements() || self.net() != TYPED)
