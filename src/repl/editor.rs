@@ -20,7 +20,7 @@ use rustyline::{ColorMode, CompletionType, Config, Context, Editor, Helper};
 use super::Repl;
 use super::complete::{Known, complete};
 use super::highlight::highlight;
-use super::source::ends_within;
+use super::lines::ends_within;
 use crate::failure::{Exit, Failure};
 use crate::output::note;
 
