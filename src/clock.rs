@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use netc::pipeline::{Observer, Stage};
 
-use crate::output::note;
+use crate::output::message;
 use crate::table::{Align, Table};
 
 /// How long each pass took, for `--time`.
@@ -33,7 +33,7 @@ impl Clock {
     }
     /// A table on standard error.
     pub fn report(&self) {
-        note(self.table().to_string().trim_end());
+        message(self.table().to_string().trim_end());
     }
     pub fn table(&self) -> Table {
         let ms = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1e3);

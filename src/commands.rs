@@ -15,4 +15,5 @@ mod progress;
 pub mod repl;
 pub mod run;
 pub mod sample;
+pub mod shell;
 pub mod train;

@@ -10,9 +10,12 @@ use netc::network::Network;
 use netc::pipeline::{self, Observer};
 use netc::session::{Session, SessionOptions, read_notes};
 use netc::syntax::decode;
+use netc_runtime::kernels::cpu::cpu;
 
 use crate::args::NetArgs;
 use crate::failure::{Exit, Failure};
+use crate::number::{bytes, thousands};
+use crate::output::detail;
 
 /// The name of standard input in messages.
 const STDIN: &str = "<stdin>";
@@ -113,6 +116,12 @@ pub fn session(
 ) -> Result<Session, Failure> {
     let mut options = SessionOptions { seed, ..SessionOptions::default() };
     options.threads = threads.unwrap_or(options.threads);
+    detail(|| {
+        let n = network.parameters.iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum();
+        let threads = if options.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", options.threads) };
+        let (parameters, size, cpu) = (thousands(n), bytes(4 * n), cpu());
+        format!("{}: {parameters} parameters, {size}; {cpu:?} kernels, {threads}, seed {seed}", network.name)
+    });
     match weights {
         None => Ok(Session::new(network, &options)),
         Some(weights) => Session::with_weights(network, &options, &weights.bytes)

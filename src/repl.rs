@@ -11,6 +11,8 @@ pub mod editor;
 mod files;
 mod highlight;
 mod inputs;
+mod lines;
+mod measure;
 mod picture;
 mod show;
 mod source;

@@ -1,3 +1,5 @@
+//! The arguments of `netc compile`.
+
 use clap::{Args, ValueEnum};
 use netc::artifact::Target;
 

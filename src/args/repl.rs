@@ -1,3 +1,5 @@
+//! The arguments of `netc repl`.
+
 use clap::Args;
 
 use super::{pair, threads};

@@ -5,18 +5,19 @@ use netc::TensorView;
 use netc::data::Tensor;
 use netc::elaborate::Extent;
 use netc::graph::OutputRole;
-use netc::network::{LastValue, Network};
+use netc::network::{LastValue, Network, Port};
 use netc::syntax::ast::{DefinitionKind, ItemKind, Settings, SettingsKind, Stmt, StmtKind};
-use netc::types::{Extents, Symbol, show_shape};
+use netc::types::{Dim, Extents, Symbol, product, show_shape};
 
 use super::source::Understood;
 use super::{Repl, check, n_parameters, picture, show};
 use crate::failure::{Exit, Failure};
 use crate::number::{Sum, thousands};
 
-/// A net with more work or more parameters than this is not run unasked.
+/// A net with more work, parameters or bytes between its layers than this is not run unasked.
 const MAX_WORK: usize = 300_000_000;
 const MAX_PARAMETERS: usize = 10_000_000;
+const MAX_BYTES: usize = 200_000_000;
 
 /// How much of a value is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +61,12 @@ impl Repl<'_> {
             1 => "  1 parameter".to_owned(),
             n => format!("  {} parameters", thousands(n)),
         };
-        let shape = self.shape_of(stmt, &network);
+        if let StmtKind::Input(port) | StmtKind::Target(port) = &stmt.kind
+            && let Some(port) = network.ports.iter().find(|known| known.name == port.name.text)
+        {
+            return self.output.line(port_shape(port));
+        }
+        let shape = shape_of(stmt, &network);
         match (&shape, &network.last) {
             (Some(shape), _) | (None, Some(LastValue::Output(shape) | LastValue::Inner(shape))) => {
                 self.output.line(format!("{}{new}", show_shape(shape)))?;
@@ -77,47 +83,18 @@ impl Repl<'_> {
         }
     }
 
-    /// The shape of what is declared, or of an output.
-    fn shape_of(&self, stmt: &Stmt, network: &Network) -> Option<Vec<netc::types::Dim>> {
-        match &stmt.kind {
-            StmtKind::Input(port) | StmtKind::Target(port) => {
-                let port = network.ports.iter().find(|known| known.name == port.name.text)?;
-                Some(port.ty.shape[1..].to_vec())
-            }
-            StmtKind::Param(decls) => {
-                let name = &decls.last()?.name.text;
-                let parameter = network.parameters.iter().find(|parameter| parameter.path == *name)?;
-                Some(parameter.shape.iter().map(|n| netc::types::Dim::fixed(*n)).collect())
-            }
-            StmtKind::Output(_) => {
-                let outputs = &network.inference.outputs;
-                let last = outputs.iter().rev().find(|output| output.role == OutputRole::Output)?;
-                Some(network.inference.ty(last.value).shape[1..].to_vec())
-            }
-            StmtKind::State(_)
-            | StmtKind::Layer { .. }
-            | StmtKind::Bind { .. }
-            | StmtKind::Flow(_)
-            | StmtKind::Loss(_)
-            | StmtKind::Metric(_)
-            | StmtKind::For { .. }
-            | StmtKind::If { .. } => None,
-        }
-    }
-
     /// What goes into the net and comes out of it, after a file or a definition brought it.
     pub(super) fn whole_net(&mut self) -> Result<(), Failure> {
         let network = self.checked(Extent::Part)?;
         for port in &network.ports {
             let what = if port.is_target { "target" } else { "input" };
-            self.output.line(format!("{what} {} {}", port.name, show_shape(&port.ty.shape[1..])))?;
+            self.output.line(format!("{what} {} {}", port.name, port_shape(port)))?;
         }
         for output in network.inference.outputs.iter().filter(|output| output.role == OutputRole::Output) {
             let shape = show_shape(&network.inference.ty(output.value).shape[1..]);
             self.output.line(format!("output {} {shape}", output.name))?;
         }
-        let (layers, parameters) = (network.layers.len(), n_parameters(&network));
-        self.output.line(format!("{} layers, {} parameters", thousands(layers), thousands(parameters)))
+        self.output.line(format!("{} parameters", thousands(n_parameters(&network))))
     }
 
     /// Shows an expression that is not kept, or the last value.
@@ -139,7 +116,7 @@ impl Repl<'_> {
         if let Some(at) = network.ports.iter().position(|port| port.name == expression) {
             let network = network.clone();
             let (_, tensor) = self.inputs.tensors(&network, 1, self.seed(&network))?.swap_remove(at);
-            self.output.line(show_shape(&network.ports[at].ty.shape[1..]))?;
+            self.output.line(port_shape(&network.ports[at]))?;
             let values = match tensor {
                 Tensor::F32(array) => array,
                 Tensor::I32(array) => array.mapv(|token| token as f32),
@@ -207,6 +184,42 @@ impl Repl<'_> {
     }
 }
 
+/// The shape of a parameter or of an output.
+fn shape_of(stmt: &Stmt, network: &Network) -> Option<Vec<Dim>> {
+    match &stmt.kind {
+        StmtKind::Param(decls) => {
+            let name = &decls.last()?.name.text;
+            let parameter = network.parameters.iter().find(|parameter| parameter.path == *name)?;
+            Some(parameter.shape.iter().map(|n| Dim::fixed(*n)).collect())
+        }
+        StmtKind::Output(_) => {
+            let outputs = &network.inference.outputs;
+            let last = outputs.iter().rev().find(|output| output.role == OutputRole::Output)?;
+            Some(network.inference.ty(last.value).shape[1..].to_vec())
+        }
+        StmtKind::Input(_)
+        | StmtKind::Target(_)
+        | StmtKind::State(_)
+        | StmtKind::Layer { .. }
+        | StmtKind::Bind { .. }
+        | StmtKind::Flow(_)
+        | StmtKind::Loss(_)
+        | StmtKind::Metric(_)
+        | StmtKind::For { .. }
+        | StmtKind::If { .. } => None,
+    }
+}
+
+/// `[3, 32, 32]`, `[T] token(65)`, `token(10)`
+fn port_shape(port: &Port) -> String {
+    let shape = show_shape(&port.ty.shape[1..]);
+    match port.vocabulary {
+        None => shape,
+        Some(n) if port.ty.rank() == 1 => format!("token({n})"),
+        Some(n) => format!("{shape} token({n})"),
+    }
+}
+
 /// What an entry that infers takes.
 pub(super) fn inputs_only<'t>(network: &Network, tensors: &'t [(String, Tensor)]) -> Vec<(&'t str, TensorView<'t>)> {
     let is_input = |name: &str| network.ports.iter().any(|port| port.name == name && !port.is_target);
@@ -215,11 +228,16 @@ pub(super) fn inputs_only<'t>(network: &Network, tensors: &'t [(String, Tensor)]
 
 /// Whether running it would let somebody wait.
 fn is_large(network: &Network) -> bool {
-    let mut work = Sum::default();
-    network.layers.iter().for_each(|layer| work.add(&layer.multiply_accumulates));
+    let (mut work, mut bytes) = (Sum::default(), Sum::default());
+    for layer in &network.layers {
+        work.add(&layer.multiply_accumulates);
+        bytes.add(&layer.activation_bytes);
+    }
+    network.ports.iter().for_each(|port| bytes.add(&product(&port.ty.shape[1..]).times(&Dim::fixed(4))));
     let mut extents = Extents::default();
     network.axes.iter().for_each(|axis| extents.set(Symbol::Axis(axis.as_str().into()), 8));
-    n_parameters(network) > MAX_PARAMETERS || work.value(&extents).is_some_and(|work| work > MAX_WORK)
+    let is_more = |sum: &Sum, most: usize| sum.value(&extents).is_some_and(|n| n > most);
+    n_parameters(network) > MAX_PARAMETERS || is_more(&work, MAX_WORK) || is_more(&bytes, MAX_BYTES)
 }
 
 /// What settings come to.

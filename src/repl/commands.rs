@@ -1,22 +1,18 @@
 //! What begins with `:`.
 
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
 
 use netc::diag::suggest;
 use netc::elaborate::Extent;
-use netc::pipeline::{Entry, Stage, compile};
+use netc::pipeline::{Entry, Stage};
 
 use super::answer::inputs_only;
 use super::inputs::Given;
 use super::source::Source;
-use super::{Repl, check, show};
+use super::{Repl, check, measure, show};
 use crate::args::{CheckArgs, LayersArgs, NetArgs};
-use crate::clock::Clock;
-use crate::commands::gradients::tables;
 use crate::commands::{check as check_command, emit, layers};
 use crate::failure::{Exit, Failure};
-use crate::number::thousands;
 use crate::table::{Align, Table};
 
 /// A command: how it is written, and what it does.
@@ -54,17 +50,17 @@ commands! {
     "undo" "" "take back the last entry" "Parameters that were trained stay, wherever path and shape stay the same." => |repl, _| repl.undo();
     "clear" "" "begin anew" "Forgets the net, what was trained and what was set." => |repl, _| repl.clear();
     "check" "" "the table of the layers and the memory" "As `netc check`." => |repl, _| check_net(repl);
-    "parameters" "" "the parameters, with their shapes and values" "" => |repl, _| parameters(repl);
+    "parameters" "" "the parameters, with their shapes and values" "" => |repl, _| measure::parameters(repl);
     "show" "[NAME|EXPRESSION]" "the value of a name, a parameter or an expression, without keeping it"
         "Without a name the last value. Maps are drawn, other values are tables." => |repl, words| repl.show(&words.join(" "));
     "input" "NAME FILE|random|zeros|ones" "what flows into an input or a target"
         "Files are .npy, .npz and pictures. At first all inputs are random, the same for the same seed." => input;
     "length" "AXIS N" "how long random sequences are" "At first 8 steps." => length;
     "run" "[FILE|NAME=FILE …]" "compute the outputs" "Files are those of `:input`, for this run alone." => run_net;
-    "grad" "" "the norms of the gradients, by parameter" "On a batch of random inputs and targets, or those that `:input` gives." => |repl, _| gradients(repl);
+    "grad" "" "the norms of the gradients, by parameter" "On a batch of random inputs and targets, or those that `:input` gives." => |repl, _| measure::gradients(repl);
     "train" "[DATA] [STEPS]" "train on data, or on one batch of the present inputs"
         "DATA is as for `netc train --data`: `idx:…`, `npz:…`, `text:…`. A batch is walked 100 times unless STEPS says otherwise. Ctrl-C stops it and keeps what was learned." => |repl, words| repl.train(words);
-    "time" "" "how long the compiler's passes and the network take" "" => |repl, _| time(repl);
+    "time" "" "how long the compiler's passes and the network take" "" => |repl, _| measure::time(repl);
     "emit" "STAGE [ENTRY]" "what a stage of the compiler makes of it"
         "Stages: ast, graph, backward, simplified, kernels, plan, clif, asm. Entries: forward, evaluate, gradients, flow, train_step." => emit_stage;
     "set" "NAME=VALUE" "override a parameter of the net, or a setting" "`hidden=256`, `train.optimizer.lr=1e-4`; as `--set` elsewhere." => set;
@@ -130,15 +126,6 @@ fn check_net(repl: &mut Repl<'_>) -> Result<(), Failure> {
     repl.output.text(check_command::table(&network, &args)?)
 }
 
-fn parameters(repl: &mut Repl<'_>) -> Result<(), Failure> {
-    let session = repl.session()?;
-    let mut table = Table::new([("parameter", Align::Left), ("shape", Align::Left), ("values", Align::Left)]);
-    for (path, values) in session.parameters() {
-        table.row([path.to_owned(), format!("{:?}", values.shape()), show::range(&values)]);
-    }
-    repl.output.text(table)
-}
-
 fn input(repl: &mut Repl<'_>, words: &[&str]) -> Result<(), Failure> {
     let [name, value] = words else { return Err(usage("input")) };
     let network = repl.checked(Extent::Part)?;
@@ -196,16 +183,6 @@ fn run_net(repl: &mut Repl<'_>, words: &[&str]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn gradients(repl: &mut Repl<'_>) -> Result<(), Failure> {
-    let network = repl.needs_loss()?;
-    let seed = repl.seed(&network);
-    let inputs = repl.inputs.tensors(&network, network.settings.batch, seed)?;
-    let session = repl.session()?;
-    let views: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.view())).collect();
-    let flow = session.gradient_flow(&views)?;
-    repl.output.text(tables(&flow))
-}
-
 impl Repl<'_> {
     /// The net, which must be complete and have a loss.
     pub(super) fn needs_loss(&self) -> Result<netc::Network, Failure> {
@@ -216,50 +193,6 @@ impl Repl<'_> {
         let message = "the net has no loss: `target t[…]`, then `loss mse(VALUE, t)` gives it one";
         Err(Failure::new(Exit::Input, message))
     }
-}
-
-fn time(repl: &mut Repl<'_>) -> Result<(), Failure> {
-    let mut clock = Clock::start();
-    let network = check(&repl.source, Extent::Part, &mut clock)?;
-    clock.pass("elaborate");
-    let mut entries = vec![Entry::Forward];
-    if network.has_loss() {
-        entries.push(Entry::TrainStep);
-    }
-    for entry in &entries {
-        clock.begin(entry.name());
-        compile(&network, *entry, &mut clock);
-    }
-    let batch = network.settings.batch;
-    let mut table = Table::new([("a call", Align::Left), ("ms", Align::Right), ("of", Align::Right)]);
-    for entry in entries {
-        let members = if entry == Entry::Forward { 1 } else { batch };
-        let inputs = repl.inputs.tensors(&network, members, repl.seed(&network))?;
-        // A training step would change what is kept.
-        let mut session = repl.session_of(network.clone())?;
-        let views: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.view())).collect();
-        let forward = inputs_only(&network, &inputs);
-        let median = median(|| match entry {
-            Entry::Forward => session.forward(&forward).map(|_| ()),
-            _ => session.train_step(&views).map(|_| ()),
-        })?;
-        let name = if entry == Entry::Forward { "forward" } else { "train step" };
-        table.row([name.to_owned(), format!("{:.3}", median * 1e3), format!("{} examples", thousands(members))]);
-    }
-    repl.output.text(format!("{}\n{table}", clock.table()))
-}
-
-/// The median of some calls after a first one, in seconds.
-fn median(mut call: impl FnMut() -> Result<(), netc::Error>) -> Result<f64, Failure> {
-    call()?;
-    let (start, mut seconds) = (Instant::now(), Vec::new());
-    while seconds.len() < 3 || (seconds.len() < 100 && start.elapsed() < Duration::from_millis(500)) {
-        let start = Instant::now();
-        call()?;
-        seconds.push(start.elapsed().as_secs_f64());
-    }
-    seconds.sort_by(f64::total_cmp);
-    Ok(seconds[seconds.len() / 2])
 }
 
 fn emit_stage(repl: &mut Repl<'_>, words: &[&str]) -> Result<(), Failure> {
@@ -316,7 +249,7 @@ fn help(repl: &mut Repl<'_>, words: &[&str]) -> Result<(), Failure> {
     }
     match (COMMANDS.iter().find(|command| command.name == *name), netc::layers::find(name)) {
         (Some(command), None) => help_on(repl, command),
-        _ => layers::run(&LayersArgs { name: Some((*name).to_owned()) }, repl.output),
+        _ => layers::run(&LayersArgs { name: Some((*name).to_owned()), json: false }, repl.output),
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Known {
     pub ports: Vec<String>,
     pub axes: Vec<String>,
     pub parameters: Vec<String>,
+    /// The parameters of the net that `:set` can set.
+    pub settings: Vec<String>,
     /// Of blocks and cells that were typed: the names of their parameters.
     pub arguments: Vec<(String, Vec<String>)>,
 }
@@ -149,7 +151,10 @@ fn of_command(before: &str, command: &str, known: &Known) -> (usize, Vec<String>
         }
         ("length", 1) => known.axes.clone(),
         ("show", _) => known.names.iter().chain(&known.parameters).cloned().collect(),
-        ("set", 1) => SETTINGS.iter().map(|name| format!("train.{name}=")).collect(),
+        ("set", 1) => {
+            let own = known.settings.iter().map(|name| format!("{name}="));
+            own.chain(SETTINGS.iter().map(|name| format!("train.{name}="))).collect()
+        }
         ("help", 1) => {
             let commands = COMMANDS.iter().map(|command| command.name);
             commands.chain(layers::all().iter().map(|layer| layer.name)).map(str::to_owned).collect()
@@ -183,6 +188,7 @@ mod tests {
         let known = Known {
             names: vec!["twice".to_owned(), "skip".to_owned()],
             ports: vec!["image".to_owned()],
+            settings: vec!["hidden".to_owned()],
             arguments: vec![("twice".to_owned(), vec!["f".to_owned(), "times".to_owned()])],
             ..Known::default()
         };
@@ -216,6 +222,7 @@ mod tests {
         assert_eq!(of(":emit clif train"), ["train_step"]);
         assert_eq!(of(":input im"), ["image"]);
         assert_eq!(of(":set train.ep"), ["train.epochs="]);
+        assert_eq!(of(":set hi"), ["hidden="]);
         assert_eq!(of(":load Cargo.t"), [""; 0]);
         assert_eq!(of(":load models/vgg"), ["vgg16.net", "vgg19.net"]);
         assert_eq!(of("import \"models/vgg1"), ["vgg16.net", "vgg19.net"]);

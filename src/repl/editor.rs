@@ -20,7 +20,7 @@ use rustyline::{ColorMode, CompletionType, Config, Context, Editor, Helper};
 use super::Repl;
 use super::complete::{Known, complete};
 use super::highlight::highlight;
-use super::source::ends_within;
+use super::lines::ends_within;
 use crate::failure::{Exit, Failure};
 use crate::output::note;
 
@@ -157,7 +157,8 @@ impl Repl<'_> {
                         known.names.push(definition.name.text.clone());
                         continue;
                     }
-                    known.names.extend(params);
+                    known.names.extend(params.iter().cloned());
+                    known.settings = params;
                     for stmt in &definition.body.stmts {
                         match &stmt.kind {
                             StmtKind::Input(port) | StmtKind::Target(port) => known.names.push(port.name.text.clone()),

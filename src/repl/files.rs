@@ -19,6 +19,8 @@ use crate::output::note;
 impl Repl<'_> {
     pub(super) fn load(&mut self, words: &[&str]) -> Result<(), Failure> {
         match words {
+            // Standard input is where commands come from.
+            ["-", ..] => Err(usage("load")),
             [path] if path.ends_with(".safetensors") => self.load_weights(path),
             [path] => self.load_net(path, None),
             [path, net] => self.load_net(path, Some(net)),
@@ -30,7 +32,12 @@ impl Repl<'_> {
     fn load_net(&mut self, path: &str, net: Option<&str>) -> Result<(), Failure> {
         let source = self.file_source(path, net)?;
         let network = check(&source, Extent::Last, &mut ())?;
+        let is_another = source.path() != self.source.path();
         self.change(source, Some(network));
+        if is_another {
+            // Parameters of another net may have the same names.
+            self.kept.clear();
+        }
         self.whole_net()
     }
     /// The source with a file in it, which is not yet checked.
@@ -121,6 +128,9 @@ impl Repl<'_> {
 
     /// Begins with a file, what is set, and weights with what was set when they were trained.
     pub fn begin(&mut self, args: &NetArgs, weights: Option<&str>) -> Result<(), Failure> {
+        if args.file == "-" {
+            return Err(Failure::arguments("standard input is for what is typed; name a file"));
+        }
         let saved = weights.map(Weights::read).transpose()?;
         let earlier = saved.as_ref().map(Weights::overrides).unwrap_or_default();
         let source = self.file_source(&args.file, args.net.as_deref())?;

@@ -7,11 +7,15 @@ use netc::data::{Preparation, Tensor, read_input};
 use netc::network::{Network, Port};
 use netc::types::{ElementType, Extents, Symbol};
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
+use crate::number::thousands;
 use crate::random;
 
 /// Steps of a sequence that nobody gives a length.
 const LENGTH: usize = 8;
+
+/// Numbers that are made up for one input.
+const MAX_NUMBERS: usize = 1 << 28;
 
 /// Where the values of one input or target come from.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +71,14 @@ impl Inputs {
                 }
             }
             read.insert(port.name.clone(), tensor);
+        }
+        let is_read = |port: &&Port| !read.contains_key(&port.name);
+        for port in network.ports.iter().filter(is_read) {
+            let n = port.ty.shape.iter().fold(1usize, |n, dim| n.saturating_mul(dim.eval(&extents)));
+            if n > MAX_NUMBERS {
+                let message = format!("`{}` has {} numbers, too many to make up", port.name, thousands(n));
+                return Err(Failure::new(Exit::Input, message));
+            }
         }
         let tensors = (0..).zip(&network.ports).map(|(stream, port)| {
             let tensor = match (read.remove(&port.name), self.given.get(&port.name)) {

@@ -1,8 +1,10 @@
 //! The net that is being built, as text: what was typed and loaded, in order.
 
 use netc::diag::{FileId, Sources, Span};
-use netc::syntax::ast::{Body, Definition, DefinitionKind, File, Ident, Item, ItemKind, Stmt, StmtKind};
-use netc::syntax::{Fragment, Refused, continues, fragment, tokens};
+use netc::syntax::ast::{Body, Definition, DefinitionKind, File, Ident, Item, ItemKind, Stmt};
+use netc::syntax::{Fragment, Refused, continues, fragment};
+
+use super::lines::{is_longer, joined};
 
 /// The name of what was typed, in messages; also of the net, where nobody gives another.
 pub const TYPED: &str = "repl";
@@ -141,6 +143,10 @@ impl Source {
         });
         self.host().map(|host| host.net.as_str()).or(typed).unwrap_or(TYPED)
     }
+    /// The file that is built on.
+    pub fn path(&self) -> Option<&str> {
+        self.host().map(|host| host.path.as_str())
+    }
     /// Whether an entry of items would be a second net.
     pub fn has_net(&self, items: &[Item]) -> bool {
         net_of(items).is_some() && (self.has_statements() || self.net() != TYPED)
@@ -225,7 +231,8 @@ impl Source {
             match net {
                 Some(net) => {
                     let (head, tail) = text.split_at(net.body.span.end as usize - 1 - entry.start);
-                    host = Some(format!("{head}\n{statements}{tail}\n"));
+                    let newline = if head.trim_end_matches([' ', '\t']).ends_with('\n') { "" } else { "\n" };
+                    host = Some(format!("{head}{newline}{statements}{tail}\n"));
                 }
                 None if host.is_some() || is_settings => after = format!("{after}\n{text}"),
                 None => before = format!("{before}{text}\n"),
@@ -271,38 +278,6 @@ fn net_of(items: &[Item]) -> Option<&Definition> {
         ItemKind::Definition(definition) if definition.kind == DefinitionKind::Net => Some(definition),
         _ => None,
     })
-}
-
-/// Whether a statement can go on with a line that begins with `->` or `else`.
-fn is_longer(stmt: &Stmt, text: &str) -> bool {
-    let is_if = matches!(stmt.kind, StmtKind::If { .. });
-    let is_declaration =
-        matches!(stmt.kind, StmtKind::Input(_) | StmtKind::Target(_) | StmtKind::Param(_) | StmtKind::State(_));
-    if text.trim_start().starts_with("else") { is_if } else { !is_if && !is_declaration && !is_loop(stmt) }
-}
-
-fn is_loop(stmt: &Stmt) -> bool {
-    matches!(stmt.kind, StmtKind::For { .. })
-}
-
-/// With a newline at its end. Newlines after an arrow or an operator, where nothing could end, are blanks.
-fn joined(typed: &str) -> String {
-    let mut text = String::new();
-    for line in typed.lines() {
-        if ends_within(&text) {
-            text.pop();
-            text.push(' ');
-        }
-        text += line;
-        text.push('\n');
-    }
-    text
-}
-
-/// Whether a text stops after a sign that wants something behind it.
-pub fn ends_within(text: &str) -> bool {
-    let last = tokens(text).last().map_or("", |token| token.text);
-    matches!(last, "->" | "=" | "+" | "-" | "*" | "/" | "@" | "and" | "or" | "not")
 }
 
 #[cfg(test)]

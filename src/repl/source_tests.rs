@@ -38,8 +38,8 @@ fn entries_make_a_net() {
     ]);
     assert_eq!(
         text(&source),
-        "block twice(f) {\n  f -> f\n}\nconst n = 10\nnet repl {\n  input x[3, 8, 8]  # a picture\n  conv3x3(4)\n    \
-         -> batchnorm\n    -> relu -> twice(relu)\n  y = flatten -> dense(n)\n}\n\ntrain repl {\n  batch 8\n}\n"
+        "block twice(f) {\n  f -> f\n}\n\nconst n = 10\n\nnet repl {\n  input x[3, 8, 8]  # a picture\n  \
+         conv3x3(4)\n      -> batchnorm\n      -> relu -> twice(relu)\n  y = flatten -> dense(n)\n}\n\ntrain repl {\n  batch 8\n}\n"
     );
     assert_eq!(errors(&source), "");
 }
@@ -47,7 +47,7 @@ fn entries_make_a_net() {
 #[test]
 fn an_arrow_after_a_declaration_starts_the_flow() {
     let source = source(&["input x[4]", "-> dense(3)", "-> relu"]);
-    assert_eq!(text(&source), "net repl {\n  input x[4]\n  dense(3)\n    -> relu\n}\n");
+    assert_eq!(text(&source), "net repl {\n  input x[4]\n  dense(3)\n      -> relu\n}\n");
     assert!(matches!(Source::default().with("-> relu"), Err((_, Refused::Wrong(_)))));
 }
 
@@ -61,7 +61,7 @@ fn places_are_those_of_what_was_typed() {
         "sum {\n  conv3x3(3)\n  y\n}",
     ]);
     let text = errors(&source);
-    assert!(text.contains("repl:5:1") && text.contains("at line 3") && text.contains("stride = 2"), "{text}");
+    assert!(text.contains("repl:7:3") && text.contains("at line 3") && text.contains("has stride 2"), "{text}");
 }
 
 #[test]
@@ -99,6 +99,6 @@ fn host(text: &str) -> Host {
 #[test]
 fn a_net_of_ones_own() {
     let source = source(&["net mine(n = 2) {\n  input x[4]\n}", "dense(n)", "train mine { epochs 3 }"]);
-    assert_eq!(text(&source), "net mine(n = 2) {\n  input x[4]\n\n  dense(n)\n}\n\ntrain mine {\n  epochs 3\n}\n");
+    assert_eq!(text(&source), "net mine(n = 2) {\n  input x[4]\n  dense(n)\n}\n\ntrain mine {\n  epochs 3\n}\n");
     assert_eq!((errors(&source).as_str(), source.net()), ("", "mine"));
 }

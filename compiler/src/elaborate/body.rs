@@ -22,6 +22,7 @@ impl<'a, 'b> Cx<'a, 'b> {
         self.statements(&net.body, &mut Inputs::Ports);
         if let Flow::At(Value::Tensor(last)) = self.scope().flow.clone()
             && !has_output(&net.body)
+            && (self.extent == Extent::Whole || self.can_be_output(&last))
         {
             self.push_output("output".to_owned(), &last, net.name.span);
         }

@@ -78,10 +78,7 @@ impl<'a, 'b> Cx<'a, 'b> {
         let told = match self.last.clone() {
             None | Some(Value::Poison) => return,
             Some(Value::Tensor(tensor)) => {
-                let is_output = tensor.var.shape().first() == Some(&Dim::batch())
-                    && tensor.var.ty().element == ElementType::F32
-                    && self.target_of(tensor.var.id).is_none();
-                if is_output {
+                if self.can_be_output(&tensor) {
                     self.push_output("last".to_owned(), &tensor, self.scopes[0].definition.name.span);
                     LastValue::Output(tensor.user_shape())
                 } else {
@@ -91,6 +88,13 @@ impl<'a, 'b> Cx<'a, 'b> {
             Some(value) => LastValue::Known(value.show()),
         };
         self.told = Some(told);
+    }
+
+    /// Whether a caller can receive it.
+    pub(super) fn can_be_output(&self, tensor: &Tensor<'b>) -> bool {
+        tensor.var.shape().first() == Some(&Dim::batch())
+            && tensor.var.ty().element == ElementType::F32
+            && self.target_of(tensor.var.id).is_none()
     }
 
     /// A target that a value is computed from.
