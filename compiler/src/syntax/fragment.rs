@@ -31,6 +31,7 @@ pub enum Refused {
 /// Reads what was typed; stops at the first mistake.
 ///
 /// ```
+/// # #[cfg(feature = "internals")] {
 /// use netc::diag::Sources;
 /// use netc::syntax::{Fragment, Refused, fragment};
 ///
@@ -40,6 +41,7 @@ pub enum Refused {
 /// assert!(matches!(read("block twice(f) {"), Err(Refused::Open(_))));
 /// assert!(matches!(read("conv3x3(16) ->"), Err(Refused::Unfinished(_))));
 /// assert!(matches!(read("conv3x3(16]"), Err(Refused::Wrong(_))));
+/// # }
 /// ```
 ///
 /// # Errors

@@ -25,12 +25,14 @@ pub struct Token<'t> {
 /// The tokens of a text in order, without blanks.
 ///
 /// ```
+/// # #[cfg(feature = "internals")] {
 /// use netc::syntax::{TokenKind, tokens};
 ///
 /// let kinds: Vec<_> = tokens("conv3x3(0.5)  # half").map(|token| (token.kind, token.text)).collect();
 /// assert_eq!(kinds[0], (TokenKind::Word, "conv3x3"));
 /// assert_eq!(kinds[2], (TokenKind::Number, "0.5"));
 /// assert_eq!(kinds[4], (TokenKind::Comment, "# half"));
+/// # }
 /// ```
 pub fn tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
     let mut at = 0;
