@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod compile;
 mod repl;
 mod run;
 mod shell;
@@ -15,6 +16,7 @@ use netc::pipeline::{Entry, Stage};
 
 pub use bench::BenchArgs;
 pub use check::CheckArgs;
+pub use compile::{CompileArgs, ProductArg};
 pub use repl::ReplArgs;
 pub use run::RunArgs;
 pub use shell::{CompletionsArgs, ManArgs};
@@ -66,6 +68,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Train a network on a data set.
     Train(Box<TrainArgs>),
+    /// Make native code to ship: a library with a C header, or a program.
+    Compile(CompileArgs),
     /// Measure how gradients flow back through time.
     Gradients(Box<GradientsArgs>),
     /// Let a network write: text, character by character, or other tokens.

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod check;
 mod classes;
+pub mod compile;
 pub mod emit;
 pub mod explain;
 pub mod feed;

@@ -57,6 +57,7 @@ fn run(command: Command, output: &mut Output) -> Result<(), Failure> {
         Command::Run(args) => commands::run::run(&args, output),
         Command::Train(args) => commands::train::run(&args, output),
         Command::Sample(args) => commands::sample::run(&args, output),
+        Command::Compile(args) => commands::compile::run(&args, output),
         Command::Gradients(args) => commands::gradients::run(&args, output),
         Command::Bench(args) => commands::bench::run(&args, output),
         Command::Emit(args) => commands::emit::run(&args, output),

@@ -1,3 +1,5 @@
+//! The arguments of `netc bench`.
+
 use clap::Args;
 
 use super::{NetArgs, count, threads};

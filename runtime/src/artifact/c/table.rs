@@ -4,9 +4,9 @@
 use std::ffi::{c_char, c_int, c_void};
 
 use super::layout::Options;
+use super::net::Net;
 use super::{Function, Machine, calls};
 use crate::artifact::raw::Artifact;
-use calls::Net;
 
 /// How a type of the table is passed.
 trait Passed {
@@ -215,7 +215,12 @@ functions! {
         = "void", "NET *net" => calls::parameters_changed;
 
     /// The values of one of NET_STATES, `[batch, …]` with the batch of the last call, to be read or changed between
-    /// calls; valid as long as the instance; NULL if there is none.
+    /// calls; valid as long as the instance. NULL if there is none, or no call has left values since NET_reset.
     fn netc_artifact_state(net: *mut Net, index: usize) -> *mut f32
         = "float *", "NET *net, size_t index" => calls::state;
+
+    /// Replaces one of NET_STATES, `[batch, …]`, for a batch of this size: of carried states at any time, of single steps
+    /// after NET_begin with the same batch. For real-time threads.
+    fn netc_artifact_set_state(net: *mut Net, index: usize, batch: usize, values: *const f32) -> c_int
+        = "int", "NET *net, size_t index, size_t batch, const float *values" => calls::set_state;
 }
