@@ -1,5 +1,4 @@
 //! Tells the compiler's build script where the sources are: it makes of them the library that compiled networks carry.
-#![expect(clippy::print_stdout, reason = "so is cargo told what to do")]
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(netc_standalone)");
