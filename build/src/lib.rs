@@ -4,9 +4,7 @@
 //! In `build.rs`:
 //!
 //! ```no_run
-//! fn main() {
-//!     netc_build::compile("models/digits.net");
-//! }
+//! netc_build::compile("models/digits.net");
 //! ```
 //!
 //! and in the program:

@@ -7,7 +7,7 @@
 //! ```
 //! use netc::artifact::{Options, compile};
 //!
-//! let network = netc::check_source("mlp.net", "net mlp {\n  input x[4]\n  y = dense(2, relu)\n}")?;
+//! let network = netc::check_source("mlp.net", "net mlp {\n  input x[4]\n  y = dense(2, relu)\n  output y\n}")?;
 //! let artifact = compile(&network, Options::default())?;
 //! assert!(artifact.header.contains("mlp_run(mlp *net, size_t batch, const float *x, float *y)"));
 //! assert!(artifact.library()?.starts_with(b"!<arch>\n"));
