@@ -1,7 +1,7 @@
 //! The C interface of a compiled network: one table of its functions, from which the header is written.
 //!
 //! The object file of a network `lenet` exports a thunk `lenet_<suffix>` for each [`Function`], which hands its arguments
-//! on to the function of this crate, with the address of the network's [`Artifact`] before them where the function
+//! on to the function of this crate, with the address of the network's [`Artifact`](super::raw::Artifact) before them where the function
 //! asks for it. In all texts `NET` stands for the network's name.
 
 mod calls;
@@ -19,7 +19,7 @@ pub const PREFIX: &str = "netc_artifact_";
 pub struct Function {
     /// The function of this crate: [`PREFIX`] and the suffix.
     pub symbol: &'static str,
-    /// Whether its first argument is the network's [`Artifact`], which the thunk supplies and C does not see.
+    /// Whether its first argument is the network's [`Artifact`](super::raw::Artifact), which the thunk supplies and C does not see.
     pub takes_artifact: bool,
     /// C's parameters, without the artifact: `"NET *net, const char *path"`, or `"void"`.
     pub parameters: &'static str,
