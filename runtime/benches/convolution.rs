@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use netc_runtime::Pool;
 use netc_runtime::abi::{Conv, netc_conv2d, netc_conv2d_data_grad, netc_conv2d_pack, netc_conv2d_weight_grad};
-use netc_runtime::kernels::conv::{DATA_GRAD, DIRECT, FORWARD, WEIGHT_GRAD, WINOGRAD, packed_len};
+use netc_runtime::kernels::conv::{DATA_GRAD, DIRECT, FORWARD, WEIGHT_GRAD, WINOGRAD, WINOGRAD_2X2, packed_len};
 
 /// Name, channels, side of the map, channels of the result, side of the kernel, stride.
 const LAYERS: [(&str, [i64; 5]); 21] = [
@@ -37,19 +37,21 @@ const LAYERS: [(&str, [i64; 5]); 21] = [
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    println!("{:48} {:>9} {:>9} {:>7}", "layer", "ms", "GFLOP/s", "share");
+    println!("{:54} {:>9} {:>9} {:>7}", "layer", "ms", "GFLOP/s", "share");
     for (name, sizes) in LAYERS {
         for n in [1, 8] {
             for direction in [FORWARD, DATA_GRAD, WEIGHT_GRAD] {
-                for algorithm in [DIRECT, WINOGRAD] {
+                for algorithm in [DIRECT, WINOGRAD, WINOGRAD_2X2] {
                     let plain = sizes[3] == 3 && sizes[4] == 1 && sizes[0] > 3;
                     let first = sizes[0] == 3 && direction == DATA_GRAD;
-                    if (algorithm == WINOGRAD && !plain) || first {
+                    // The weight gradient has one Winograd algorithm, and large maps have no use for small tiles.
+                    let small = direction != WEIGHT_GRAD && sizes[1] <= 28;
+                    if (algorithm != DIRECT && !plain) || (algorithm == WINOGRAD_2X2 && !small) || first {
                         continue;
                     }
                     let [c, side, oc, kernel, stride] = sizes;
                     let what = ["forward", "data_grad", "weight_grad"][direction as usize];
-                    let how = ["direct", "winograd"][algorithm as usize];
+                    let how = ["direct", "winograd", "winograd 2x2"][algorithm as usize];
                     let line = format!("{name} [{n}, {c}, {side}] {oc} {kernel}x{kernel}/{stride} {what} {how}");
                     if words.iter().all(|word| line.contains(word.as_str())) {
                         measure(&line, n, sizes, direction, algorithm);
@@ -130,7 +132,7 @@ fn measure(line: &str, n: i64, [c, side, oc, kernel, stride]: [i64; 5], directio
         least = least.min(now() - start);
     }
     let rate = operations / least / 1e9;
-    println!("{line:48} {:>9.3} {rate:>9.1} {:>7.2}", least * 1e3, rate / peak);
+    println!("{line:54} {:>9.3} {rate:>9.1} {:>7.2}", least * 1e3, rate / peak);
 }
 
 /// Seconds that this thread has run: others on the machine do not count, unless they slow it down.

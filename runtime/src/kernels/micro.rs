@@ -35,9 +35,22 @@ pub(crate) struct Block {
     pub(crate) accumulate: bool,
 }
 
+/// What a tile fetches into the cache for the next panel, whose rows lie as far apart as this panel's.
+#[derive(Clone, Copy)]
+struct Ahead {
+    first: isize,
+    step: isize,
+}
+
 /// A tile of `R` rows and `W` vectors, of which `cols` columns are kept.
 #[inline(always)]
-unsafe fn tile<S: Simd, const R: usize, const W: usize>(block: &Block, row: usize, panel: usize, cols: usize) {
+unsafe fn tile<S: Simd, const R: usize, const W: usize>(
+    block: &Block,
+    row: usize,
+    panel: usize,
+    cols: usize,
+    fetch: Ahead,
+) {
     if R > S::MR || W > S::WIDTH {
         return;
     }
@@ -49,8 +62,11 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(block: &Block, row: usiz
         for _ in 0..block.segments {
             let left: [*const f32; R] = std::array::from_fn(|i| (*rows.add(i)).wrapping_add(block.left_offset));
             let mut right = right_start;
+            let mut ahead = right_start.wrapping_offset(fetch.first);
             let mut offset = 0_isize;
             for _ in 0..block.len {
+                S::prefetch(ahead);
+                ahead = ahead.wrapping_offset(fetch.step);
                 let b: [S::V; W] = std::array::from_fn(|j| S::load(right.add(j * S::LANES)));
                 for i in 0..R {
                     let a = S::splat(*left[i].offset(offset));
@@ -154,12 +170,19 @@ unsafe fn several_panels<S: Simd>(block: &Block, panel: usize, last: usize) -> u
 }
 
 #[inline(always)]
-unsafe fn tile_of_rows<S: Simd, const W: usize>(block: &Block, rows: usize, row: usize, panel: usize, cols: usize) {
+unsafe fn tile_of_rows<S: Simd, const W: usize>(
+    block: &Block,
+    rows: usize,
+    row: usize,
+    panel: usize,
+    cols: usize,
+    fetch: Ahead,
+) {
     macro_rules! choose {
         ($($count:literal)*) => {
             match rows {
                 // SAFETY: promised by the caller.
-                $($count => unsafe { tile::<S, $count, W>(block, row, panel, cols) },)*
+                $($count => unsafe { tile::<S, $count, W>(block, row, panel, cols, fetch) },)*
                 _ => unreachable!("a tile of {rows} rows"),
             }
         };
@@ -201,13 +224,17 @@ impl Task for Panels<'_> {
             for tile in 0..tiles {
                 // Tiles of nearly equal heights: a last one of a single row would wait for its own sums.
                 let rows = (block.rows - row).div_ceil(tiles - tile);
+                // Each tile fetches its share.
+                let share = block.right_step * block.len as isize * tile as isize / tiles as isize;
+                let step = block.right_step.unsigned_abs().div_ceil(tiles) as isize;
+                let fetch = Ahead { first: block.right_panel + share, step };
                 // SAFETY: promised by the caller of `panels`.
                 unsafe {
                     match cols.div_ceil(S::LANES) {
-                        1 => tile_of_rows::<S, 1>(block, rows, row, panel, cols),
-                        2 => tile_of_rows::<S, 2>(block, rows, row, panel, cols),
-                        3 => tile_of_rows::<S, 3>(block, rows, row, panel, cols),
-                        _ => tile_of_rows::<S, 4>(block, rows, row, panel, cols),
+                        1 => tile_of_rows::<S, 1>(block, rows, row, panel, cols, fetch),
+                        2 => tile_of_rows::<S, 2>(block, rows, row, panel, cols, fetch),
+                        3 => tile_of_rows::<S, 3>(block, rows, row, panel, cols, fetch),
+                        _ => tile_of_rows::<S, 4>(block, rows, row, panel, cols, fetch),
                     }
                 }
                 row += rows;
