@@ -56,6 +56,12 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
     }
     // SAFETY: the block's pointers are valid for its sizes.
     unsafe {
+        let column = block.result_offset + panel * S::NR;
+        if block.accumulate {
+            for i in 0..R {
+                S::prefetch((*block.result.add(row + i)).wrapping_add(column));
+            }
+        }
         let mut sums = [[S::splat(0.0); W]; R];
         let mut right_start = block.right.offset(panel as isize * block.right_panel);
         let mut rows = block.left.add(row);
@@ -80,7 +86,6 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
             right_start = right_start.wrapping_offset(block.right_segment);
             rows = rows.add(block.left_rows);
         }
-        let column = block.result_offset + panel * S::NR;
         for (i, sums) in sums.into_iter().enumerate() {
             let to = (*block.result.add(row + i)).add(column);
             for (j, sum) in sums.into_iter().enumerate() {

@@ -153,7 +153,7 @@ impl<P: Points> Task for Transform<'_, P> {
             let to = self.to.wrapping_add((tile - self.tiles[0]) * self.layout.tile);
             // SAFETY: promised by the maker of the task.
             unsafe {
-                self.source.image::<S, P>(tile, [0, self.source.image.channels], to, self.layout.point);
+                self.source.image::<S, P>(tile, [0, self.source.image.channels], to, self.layout);
             }
         }
     }

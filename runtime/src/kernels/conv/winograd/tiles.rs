@@ -39,12 +39,28 @@ pub(super) struct Layout {
     pub(super) tile: usize,
     /// Floats from a point to the next; no multiple of the distance at which cache lines exclude each other.
     pub(super) point: usize,
+    /// Channels that are adjacent.
+    pub(super) width: usize,
+    /// Floats from so many channels to the next.
+    pub(super) panel: usize,
 }
 
 impl Layout {
+    /// All channels of a tile are adjacent.
     pub(super) fn new(tiles: usize, channels: usize) -> Layout {
         let tile = channels.next_multiple_of(16) + 16;
-        Layout { tile, point: tiles * tile + 16 }
+        Layout { tile, point: tiles * tile + 16, width: 16, panel: 16 }
+    }
+
+    /// `width` channels of all tiles are adjacent.
+    pub(super) fn panels(tiles: usize, channels: usize, width: usize) -> Layout {
+        let panel = tiles * width;
+        Layout { tile: width, point: panel * channels.div_ceil(width) + 16, width, panel }
+    }
+
+    /// The place of a channel.
+    pub(super) fn channel(self, channel: usize) -> usize {
+        channel / self.width * self.panel + channel % self.width
     }
 
     /// Floats of all points.
@@ -74,6 +90,16 @@ impl Source<'_> {
         let (image, row, col) = self.grid.place(tile);
         let (row, col) = (row as isize + self.origin[0], col as isize + self.origin[1]);
         let mut pixels = [[self.zeros.as_ptr(); MOST]; MOST];
+        let last = side as isize - 1;
+        if self.image.contains(row, col) && self.image.contains(row + last, col + last) {
+            let first = self.image.at(image, row, col);
+            for (i, pixels) in pixels.iter_mut().enumerate().take(side) {
+                for (j, pixel) in pixels.iter_mut().enumerate().take(side) {
+                    *pixel = first.wrapping_offset(i as isize * self.image.row + j as isize * self.image.col);
+                }
+            }
+            return pixels;
+        }
         for (i, pixels) in pixels.iter_mut().enumerate().take(side) {
             for (j, pixel) in pixels.iter_mut().enumerate().take(side) {
                 let (row, col) = (row + i as isize, col + j as isize);
@@ -85,25 +111,41 @@ impl Source<'_> {
         pixels
     }
 
-    /// Writes `Bᵀ·x·B` of some channels of a tile: the element of a point at `to + point * stride`, whole vectors.
+    /// Brings a line of the pixels that only the next tile has into the cache: they lie so far apart that no CPU foresees
+    /// them.
+    #[inline(always)]
+    unsafe fn fetch<S: Simd, P: Points>(&self, pixels: &[[*const f32; MOST]; MOST], side: usize, channel: usize) {
+        for pixels in &pixels[..side] {
+            for pixel in &pixels[side - P::TILE..side] {
+                let next = pixel.wrapping_offset(P::TILE as isize * self.image.col).wrapping_add(channel);
+                // SAFETY: any address may be fetched.
+                unsafe { S::prefetch(next) };
+            }
+        }
+    }
+
+    /// Writes `Bᵀ·x·B` of some channels of a tile: whole vectors from `to` on.
     #[inline(always)]
     pub(super) unsafe fn image<S: Simd, P: Points>(
         &self,
         tile: usize,
         channels: [usize; 2],
         to: *mut f32,
-        stride: usize,
+        layout: Layout,
     ) {
         let pixels = self.pixels(tile, P::SIDE);
         for channel in (channels[0]..channels[1]).step_by(S::LANES) {
             let lanes = channels[1] - channel;
-            let to = to.wrapping_add(channel - channels[0]);
+            let to = to.wrapping_add(layout.channel(channel - channels[0]));
             // SAFETY: pixels of the image or zeros, and the caller's memory.
             unsafe {
+                if channel % 16 == 0 {
+                    self.fetch::<S, P>(&pixels, P::SIDE, channel);
+                }
                 if lanes >= S::LANES {
-                    image_tile::<S, P, true>(&pixels, channel, lanes, to, stride);
+                    image_tile::<S, P, true>(&pixels, channel, lanes, to, layout.point);
                 } else {
-                    image_tile::<S, P, false>(&pixels, channel, lanes, to, stride);
+                    image_tile::<S, P, false>(&pixels, channel, lanes, to, layout.point);
                 }
             }
         }
@@ -116,18 +158,21 @@ impl Source<'_> {
         tile: usize,
         channels: [usize; 2],
         to: *mut f32,
-        stride: usize,
+        layout: Layout,
     ) {
         let pixels = self.pixels(tile, P::TILE);
         for channel in (channels[0]..channels[1]).step_by(S::LANES) {
             let lanes = channels[1] - channel;
-            let to = to.wrapping_add(channel - channels[0]);
+            let to = to.wrapping_add(layout.channel(channel - channels[0]));
             // SAFETY: as above.
             unsafe {
+                if channel % 16 == 0 {
+                    self.fetch::<S, P>(&pixels, P::TILE, channel);
+                }
                 if lanes >= S::LANES {
-                    cotangent_tile::<S, P, true>(&pixels, channel, lanes, to, stride);
+                    cotangent_tile::<S, P, true>(&pixels, channel, lanes, to, layout.point);
                 } else {
-                    cotangent_tile::<S, P, false>(&pixels, channel, lanes, to, stride);
+                    cotangent_tile::<S, P, false>(&pixels, channel, lanes, to, layout.point);
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::threads::Team;
 
 use super::super::super::gemm::Output;
 use super::super::super::micro::{self, Block};
-use super::super::super::simd::{Simd, Task};
+use super::super::super::simd::{Simd, Task, WIDEST};
 use super::super::geometry::Correlation;
 use super::origin;
 use super::tiles::{Grid, Layout, Source};
@@ -20,7 +20,7 @@ use super::transforms::{Four, MOST, Points};
 /// Most channels of either image in a chunk.
 const CHANNELS: usize = 128;
 /// Tiles that are transformed at a time.
-const TILES: usize = 32;
+const TILES: usize = 48;
 /// As many chunks keep several threads evenly busy.
 const CHUNKS: usize = 12;
 /// With fewer tiles the transform of the sums costs more than the products save.
@@ -61,8 +61,7 @@ struct Division {
     parts: usize,
     /// At most, of any smaller batch.
     most_parts: usize,
-    /// Floats from a row of the sums to the next, and from a point.
-    row_len: usize,
+    /// Floats from a point of the sums to the next.
     point: usize,
 }
 
@@ -79,8 +78,8 @@ impl Division {
         let most_parts = CHUNKS.div_ceil(row_blocks * col_blocks).min(tiles.div_ceil(4 * TILES)).max(1);
         let part = tiles.div_ceil(most_parts).next_multiple_of(TILES);
         let parts = tiles.div_ceil(part).max(1);
-        let (row_len, point) = (cols, rows * cols + 16);
-        Division { grid, tiles, rows, row_blocks, cols, col_blocks, part, parts, most_parts, row_len, point }
+        let point = rows * cols.next_multiple_of(WIDEST) + 16;
+        Division { grid, tiles, rows, row_blocks, cols, col_blocks, part, parts, most_parts, point }
     }
 
     /// Floats of the sums of a chunk.
@@ -89,8 +88,8 @@ impl Division {
     }
 
     /// Where the transformed tiles of `x` and `y` lie.
-    fn layouts(&self) -> [Layout; 2] {
-        [Layout::new(TILES, self.cols), Layout::new(TILES, self.rows)]
+    fn layouts(&self, width: usize) -> [Layout; 2] {
+        [Layout::panels(TILES, self.cols, width), Layout::panels(TILES, self.rows, width)]
     }
 
     /// The channels of `y` and `x` of a block.
@@ -104,7 +103,7 @@ impl Division {
 pub(crate) fn needs(g: &Correlation<'_>) -> Needs {
     let division = Division::new(g);
     let blocks = division.row_blocks * division.col_blocks;
-    let [x, y] = division.layouts().map(|layout| layout.len::<P>());
+    let [x, y] = division.layouts(WIDEST).map(|layout| layout.len::<P>());
     let mut needs = Needs::default()
         .caller(Purpose::Table, g.from.channels.max(g.to.channels) + 16)
         .chunk(Purpose::Right, x)
@@ -160,7 +159,7 @@ impl Task for WeightGrad<'_> {
     }
 }
 
-/// The sums of some tiles: `[point][channel of y][channel of x]`.
+/// The sums of some tiles: `[point][panel][channel of y][NR channels of x]`.
 struct Sum<'a> {
     g: &'a Correlation<'a>,
     scratch: &'a Scratch,
@@ -176,7 +175,7 @@ impl Task for Sum<'_> {
     unsafe fn run<S: Simd>(self) {
         let Self { g, scratch, division, zeros, block, tiles, sums } = self;
         let [rows, cols] = division.block(g, block);
-        let [x_layout, y_layout] = division.layouts();
+        let [x_layout, y_layout] = division.layouts(S::NR);
         let [mut x, mut y] =
             [scratch.lend(Purpose::Right, x_layout.len::<P>()), scratch.lend(Purpose::Left, y_layout.len::<P>())];
         let [x, y] = [x.as_mut_ptr(), y.as_mut_ptr()];
@@ -187,8 +186,8 @@ impl Task for Sum<'_> {
         let mut left = [std::ptr::null(); CHANNELS];
         let mut result = [std::ptr::null_mut(); CHANNELS];
         for (row, (left, result)) in left.iter_mut().zip(&mut result).enumerate().take(count) {
-            *left = y.wrapping_add(row).cast_const();
-            *result = sums.wrapping_add(row * division.row_len);
+            *left = y.wrapping_add(y_layout.channel(row)).cast_const();
+            *result = sums.wrapping_add(row * S::NR);
         }
         for first in (tiles[0]..tiles[1]).step_by(TILES) {
             let len = TILES.min(tiles[1] - first);
@@ -196,30 +195,32 @@ impl Task for Sum<'_> {
                 let (x, y) = (x.wrapping_add(tile * x_layout.tile), y.wrapping_add(tile * y_layout.tile));
                 // SAFETY: the scratch memory has room for so many tiles.
                 unsafe {
-                    x_source.image::<S, P>(first + tile, cols, x, x_layout.point);
-                    y_source.cotangent::<S, P>(first + tile, rows, y, y_layout.point);
+                    x_source.image::<S, P>(first + tile, cols, x, x_layout);
+                    y_source.cotangent::<S, P>(first + tile, rows, y, y_layout);
                 }
             }
             for point in 0..P::ALL {
-                let block = Block {
-                    segments: 1,
-                    len,
-                    left: left.as_ptr(),
-                    left_rows: count,
-                    left_offset: point * y_layout.point,
-                    left_step: y_layout.tile as isize,
-                    right: x.wrapping_add(point * x_layout.point),
-                    right_step: x_layout.tile as isize,
-                    right_segment: 0,
-                    right_panel: S::NR as isize,
-                    result: result.as_ptr(),
-                    result_offset: point * division.point,
-                    rows: count,
-                    cols: cols[1] - cols[0],
-                    accumulate: first > tiles[0],
-                };
-                // SAFETY: the transformed tiles, and the caller's sums.
-                unsafe { micro::panels::<S>(&block, 0, block.cols.div_ceil(S::NR)) };
+                for panel in 0..(cols[1] - cols[0]).div_ceil(S::NR) {
+                    let block = Block {
+                        segments: 1,
+                        len,
+                        left: left.as_ptr(),
+                        left_rows: count,
+                        left_offset: point * y_layout.point,
+                        left_step: y_layout.tile as isize,
+                        right: x.wrapping_add(point * x_layout.point + panel * x_layout.panel),
+                        right_step: x_layout.tile as isize,
+                        right_segment: 0,
+                        right_panel: x_layout.panel as isize,
+                        result: result.as_ptr(),
+                        result_offset: point * division.point + panel * division.rows * S::NR,
+                        rows: count,
+                        cols: S::NR.min(cols[1] - cols[0] - panel * S::NR),
+                        accumulate: first > tiles[0],
+                    };
+                    // SAFETY: the transformed tiles, and the caller's sums.
+                    unsafe { micro::panels::<S>(&block, 0, 1) };
+                }
             }
         }
     }
@@ -244,17 +245,18 @@ impl Task for Finish<'_> {
         let [y, x] = division.block(g, block);
         let end = y[1].min(y[0] + rows[1]);
         for row in y[0] + rows[0]..end {
-            let sums = sums.wrapping_add((row - y[0]) * division.row_len);
+            let sums = sums.wrapping_add((row - y[0]) * S::NR);
             let to = all.d.weight.wrapping_add((row * g.from.channels + x[0]) * g.taps);
             for col in (0..x[1] - x[0]).step_by(S::LANES) {
                 let mut gradient = [[0.0_f32; COLS]; 9];
+                let place = col / S::NR * division.rows * S::NR + col % S::NR;
                 // SAFETY: columns of the sums, whose rows are whole vectors; no vector is longer than a row.
                 unsafe {
                     let mut half = [[S::splat(0.0); MOST]; 3];
                     for j in 0..P::SIDE {
                         let mut column = [S::splat(0.0); MOST];
                         for (i, sum) in column.iter_mut().enumerate() {
-                            let from = sums.add((i * P::SIDE + j) * division.point + col);
+                            let from = sums.add((i * P::SIDE + j) * division.point + place);
                             *sum = S::load(from);
                             for part in 1..division.parts {
                                 *sum = S::add(*sum, S::load(from.add(part * from_part)));
