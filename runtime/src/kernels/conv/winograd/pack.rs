@@ -10,6 +10,9 @@ use super::super::geometry::Correlation;
 use super::transforms::{MOST, Points};
 use super::{origin, per_group};
 
+/// Channels that are transformed before any is written.
+const CHANNELS: usize = 8;
+
 pub(crate) struct Pack<'a, P> {
     pub(crate) team: Team<'a>,
     pub(crate) g: &'a Correlation<'a>,
@@ -44,39 +47,60 @@ impl<P: Points> Task for PackPanel<'_, P> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { g, panel, panels, packed, .. } = self;
-        let first = origin(g);
         // The last group may be smaller.
         let begin = panel - panel % per_group::<S>();
         let group = per_group::<S>().min(panels - begin);
-        let first_panel = (begin * P::ALL + panel - begin) * g.from.channels;
-        let lanes = S::NR.min(g.to.channels - panel * S::NR);
-        for channel in 0..g.from.channels {
-            // Taps in the order of the pixels that they read, which turns the kernel in the data gradient.
-            let mut taps = [[[0.0_f32; WIDEST]; 3]; 3];
-            for tap in g.phases[0].taps {
-                let row = &mut taps[(tap.offset[0] - first[0]) as usize][(tap.offset[1] - first[1]) as usize];
-                let from = panel * S::NR * g.weight_to + channel * g.weight_from + tap.index;
-                for (lane, weight) in row[..lanes].iter_mut().enumerate() {
-                    // SAFETY: indices within the weights.
-                    *weight = unsafe { *g.weight.add(from + lane * g.weight_to) };
+        let channels = g.from.channels;
+        let packed = packed.wrapping_add((begin * P::ALL + panel - begin) * channels * S::NR);
+        // Points lie so far apart that their cache lines exclude each other: a run of lines is written at a time.
+        let mut block = [0.0_f32; MOST * MOST * CHANNELS * WIDEST];
+        for first in (0..channels).step_by(CHANNELS) {
+            let count = CHANNELS.min(channels - first);
+            for channel in 0..count {
+                // SAFETY: promised by the maker of the task.
+                unsafe {
+                    transform::<S, P>(g, panel, first + channel, &mut block[channel * S::NR..]);
                 }
             }
-            for vector in 0..S::WIDTH {
-                // SAFETY: no panel is wider than the widest; places within the packed weights.
-                unsafe {
-                    let mut half = [[S::splat(0.0); 3]; MOST];
-                    for col in 0..3 {
-                        let column = [0, 1, 2].map(|row: usize| S::load(taps[row][col][vector * S::LANES..].as_ptr()));
-                        for (half, x) in half.iter_mut().zip(P::weights::<S>(column)) {
-                            half[col] = x;
-                        }
-                    }
-                    for (i, row) in half.into_iter().enumerate().take(P::SIDE) {
-                        for (j, x) in P::weights::<S>(row).into_iter().enumerate().take(P::SIDE) {
-                            let place = first_panel + (i * P::SIDE + j) * group * g.from.channels + channel;
-                            S::store(packed.add(place * S::NR + vector * S::LANES), x);
-                        }
-                    }
+            for (point, from) in block.chunks_exact(CHANNELS * S::NR).take(P::ALL).enumerate() {
+                let to = packed.wrapping_add((point * group * channels + first) * S::NR);
+                // SAFETY: within the panel.
+                unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to, count * S::NR) };
+            }
+        }
+    }
+}
+
+/// Transforms the weights of one channel: those of a point at `point * CHANNELS * NR`.
+#[inline(always)]
+unsafe fn transform<S: Simd, P: Points>(g: &Correlation<'_>, panel: usize, channel: usize, to: &mut [f32]) {
+    let first = origin(g);
+    let lanes = S::NR.min(g.to.channels - panel * S::NR);
+    // Taps in the order of the pixels that they read, which turns the kernel in the data gradient.
+    let mut taps = [[[0.0_f32; WIDEST]; 3]; 3];
+    for tap in g.phases[0].taps {
+        let row = &mut taps[(tap.offset[0] - first[0]) as usize][(tap.offset[1] - first[1]) as usize];
+        let from = panel * S::NR * g.weight_to + channel * g.weight_from + tap.index;
+        for (lane, weight) in row[..lanes].iter_mut().enumerate() {
+            // SAFETY: indices within the weights.
+            *weight = unsafe { *g.weight.add(from + lane * g.weight_to) };
+        }
+    }
+    for vector in 0..S::WIDTH {
+        let to = &mut to[vector * S::LANES..];
+        // SAFETY: no panel is wider than the widest.
+        unsafe {
+            let mut half = [[S::splat(0.0); 3]; MOST];
+            for col in 0..3 {
+                let column = [0, 1, 2].map(|row: usize| S::load(taps[row][col][vector * S::LANES..].as_ptr()));
+                for (half, x) in half.iter_mut().zip(P::weights::<S>(column)) {
+                    half[col] = x;
+                }
+            }
+            for (i, row) in half.into_iter().enumerate().take(P::SIDE) {
+                for (j, x) in P::weights::<S>(row).into_iter().enumerate().take(P::SIDE) {
+                    let to = &mut to[(i * P::SIDE + j) * CHANNELS * S::NR..][..S::LANES];
+                    S::store(to.as_mut_ptr(), x);
                 }
             }
         }
