@@ -35,7 +35,7 @@ pub(crate) struct Block {
     pub(crate) accumulate: bool,
 }
 
-/// What a tile fetches into the cache for the next panel, whose rows lie as far apart as this panel's.
+/// What a tile fetches into the cache at each step: from how far beyond its panel, and how many floats on.
 #[derive(Clone, Copy)]
 struct Ahead {
     first: isize,
@@ -229,10 +229,12 @@ impl Task for Panels<'_> {
             for tile in 0..tiles {
                 // Tiles of nearly equal heights: a last one of a single row would wait for its own sums.
                 let rows = (block.rows - row).div_ceil(tiles - tile);
-                // Each tile fetches its share.
-                let share = block.right_step * block.len as isize * tile as isize / tiles as isize;
-                let step = block.right_step.unsigned_abs().div_ceil(tiles) as isize;
-                let fetch = Ahead { first: block.right_panel + share, step };
+                // Each tile fetches its share of a packed panel.
+                let mut fetch = Ahead { first: 0, step: 0 };
+                if block.right_step == S::NR as isize {
+                    let share = S::NR * block.len * tile / tiles;
+                    fetch = Ahead { first: block.right_panel + share as isize, step: S::NR.div_ceil(tiles) as isize };
+                }
                 // SAFETY: promised by the caller of `panels`.
                 unsafe {
                     match cols.div_ceil(S::LANES) {
