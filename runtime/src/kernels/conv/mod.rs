@@ -172,7 +172,7 @@ unsafe fn correlate(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv, direction:
     match algorithm(d, g) {
         WINOGRAD => cpu::run_on(cpu, winograd::Winograd { team, frame, g, packed, epilogue, points: winograd::Four }),
         WINOGRAD_2X2 => {
-            cpu::run_on(cpu, winograd::Winograd { team, frame, g, packed, epilogue, points: winograd::Two })
+            cpu::run_on(cpu, winograd::Winograd { team, frame, g, packed, epilogue, points: winograd::Two });
         }
         _ => cpu::run_on(cpu, implicit::Implicit { team, frame, g, packed, epilogue }),
     }
