@@ -1,10 +1,31 @@
 //! The arguments of every command. Their texts are the reference of the command line.
 
+mod bench;
+mod check;
+mod compile;
+mod repl;
+mod run;
+mod shell;
+mod text;
+
 use std::ffi::OsString;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use netc::data::{Holdout, Spec};
 use netc::pipeline::{Entry, Stage};
+
+pub use bench::BenchArgs;
+pub use check::CheckArgs;
+pub use compile::{CompileArgs, ProductArg};
+pub use repl::ReplArgs;
+pub use run::RunArgs;
+pub use shell::{CompletionsArgs, ManArgs};
+pub use text::{EmitArgs, FmtArgs};
+
+/// What the end of a command says.
+pub const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 the input is wrong, 2 the arguments are wrong, 3 training diverged,
+4 a file could not be read or written, 101 a bug in netc, 130 interrupted, after saving.";
 
 /// A compiler for neural networks: a text language, forward and backward passes as native code.
 #[derive(Debug, Parser)]
@@ -15,8 +36,7 @@ use netc::pipeline::{Entry, Stage};
     propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 the input is wrong, 2 the arguments are wrong, 3 training diverged,\n\
-                  4 a file could not be read or written, 101 a bug in netc, 130 interrupted, after saving."
+    after_help = EXIT_CODES
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -32,6 +52,12 @@ pub struct Cli {
         display_order = 1000
     )]
     pub color: clap::ColorChoice,
+    /// Say less: no notes and no progress, only results, warnings and errors.
+    #[arg(long, short, global = true, conflicts_with = "verbose", display_order = 1001)]
+    pub quiet: bool,
+    /// Say more on standard error: the machine and its threads, sizes, and how long each pass took.
+    #[arg(long, short, global = true, display_order = 1002)]
+    pub verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -42,10 +68,14 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Train a network on a data set.
     Train(Box<TrainArgs>),
+    /// Make native code to ship: a library with a C header, or a program.
+    Compile(CompileArgs),
     /// Measure how gradients flow back through time.
     Gradients(Box<GradientsArgs>),
     /// Let a network write: text, character by character, or other tokens.
     Sample(Box<SampleArgs>),
+    /// Measure how fast a network runs or trains, and where its time goes.
+    Bench(Box<BenchArgs>),
     /// Print what a stage of the compiler makes of a network.
     Emit(EmitArgs),
     /// Bring files to their canonical form.
@@ -54,6 +84,12 @@ pub enum Command {
     Explain(ExplainArgs),
     /// List the layers, losses and metrics, or describe one.
     Layers(LayersArgs),
+    /// Build a network line by line, with its shapes and values at once.
+    Repl(ReplArgs),
+    /// Print a shell's completions of this command line.
+    Completions(CompletionsArgs),
+    /// Print or write manual pages.
+    Man(ManArgs),
 }
 
 /// What names a network.
@@ -67,78 +103,6 @@ pub struct NetArgs {
     /// Override a parameter or a setting: `hidden=256`, `train.optimizer.lr=1e-4`.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub set: Vec<(String, String)>,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  netc check models/vgg16.net\n  netc check models/lenet.net --set classes=26 --batch 64\n  \
-                        netc check models/textcnn.net --length T=100 --explain"
-)]
-pub struct CheckArgs {
-    #[command(flatten)]
-    pub net: NetArgs,
-    /// The batch to tell activations and workspaces for [default: 1, and the file's to train].
-    #[arg(long, value_name = "N", value_parser = count)]
-    pub batch: Option<usize>,
-    /// The length of a sequence axis, where numbers depend on it: `T=100`.
-    #[arg(long, value_name = "AXIS=N", value_parser = length)]
-    pub length: Vec<(String, usize)>,
-    /// Work the size formula of each layer with its numbers.
-    #[arg(long)]
-    pub explain: bool,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Print what a stage makes instead: ast, graph, backward, simplified, kernels, plan, clif, asm.
-    #[arg(long, value_name = "STAGE", hide_possible_values = true, conflicts_with_all = ["json", "explain"])]
-    pub emit: Option<StageArg>,
-    /// The entry for `--emit`: forward, evaluate, gradients, flow or train_step.
-    #[arg(long, requires = "emit", hide_possible_values = true)]
-    pub entry: Option<EntryArg>,
-    /// Tell on standard error how long each pass took.
-    #[arg(long)]
-    pub time: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  netc run models/digits.net --weights models/digits/digits.safetensors --input models/digits/seven.png --top 3\n  \
-                        netc run net.net --input image=cat.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --resize crop --top 5\n  \
-                        netc run net.net --input a=a.npy --input b=arrays.npz:b --output out.npz"
-)]
-pub struct RunArgs {
-    #[command(flatten)]
-    pub net: NetArgs,
-    /// A file for an input: .npy, .npz (`FILE.npz:ARRAY` names an array), .png or .jpg. The name may be left out
-    /// when there is one input. An array with one axis more than the input is a batch, and so are several files.
-    #[arg(long, short, value_name = "NAME=PATH", required = true)]
-    pub input: Vec<String>,
-    /// Trained parameters; without them they have their initial values.
-    #[arg(long, value_name = "FILE")]
-    pub weights: Option<String>,
-    /// Write the outputs to an .npz, or a single one to an .npy.
-    #[arg(long, short, value_name = "FILE")]
-    pub output: Option<String>,
-    /// Print the K likeliest classes and their probabilities.
-    #[arg(long, value_name = "K", value_parser = count)]
-    pub top: Option<usize>,
-    /// The names of the classes, one a line.
-    #[arg(long, value_name = "FILE", requires = "top")]
-    pub labels: Option<String>,
-    /// The seed of initial values [default: the file's].
-    #[arg(long, value_name = "N", conflicts_with = "weights")]
-    pub seed: Option<u64>,
-    /// Threads that share the work; results do not depend on it [default: the machine's cores].
-    #[arg(long, value_name = "N", value_parser = threads)]
-    pub threads: Option<usize>,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Tell on standard error how long each pass and the run took.
-    #[arg(long)]
-    pub time: bool,
-    #[command(flatten)]
-    pub pictures: PictureArgs,
 }
 
 #[derive(Debug, Args)]
@@ -190,9 +154,6 @@ pub struct TrainArgs {
     /// Print lines of JSON instead of a table.
     #[arg(long)]
     pub json: bool,
-    /// Print no table and no progress.
-    #[arg(long, short, conflicts_with = "json")]
-    pub quiet: bool,
     /// Tell on standard error how long each pass took.
     #[arg(long)]
     pub time: bool,
@@ -267,6 +228,9 @@ pub struct SampleArgs {
     /// Threads that share the work; results do not depend on it [default: the machine's cores].
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
+    /// Print JSON, when all is drawn.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// How pictures become numbers.
@@ -288,41 +252,13 @@ pub struct PictureArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  netc emit models/lenet.net --stage graph\n  \
-                        netc emit models/lenet.net --stage clif --entry train_step -o lenet.clif")]
-pub struct EmitArgs {
-    #[command(flatten)]
-    pub net: NetArgs,
-    /// Which stage: ast, graph, backward, simplified, kernels, plan, clif or asm.
-    #[arg(long, value_name = "STAGE", hide_possible_values = true)]
-    pub stage: StageArg,
-    /// Which entry: forward, evaluate, gradients, flow or train_step [default: forward, for `backward` gradients].
-    #[arg(long, hide_possible_values = true)]
-    pub entry: Option<EntryArg>,
-    /// Write to a file.
-    #[arg(long, short, value_name = "FILE")]
-    pub output: Option<String>,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  netc fmt models/*.net\n  netc fmt --check models/*.net\n  netc fmt - < lenet.net")]
-pub struct FmtArgs {
-    /// Files to format in place; `-` formats standard input to standard output.
-    #[arg(required_unless_present = "stdin", value_name = "FILE")]
-    pub files: Vec<String>,
-    /// Change nothing; list the files that are not formatted, and exit with 1 if there are any.
-    #[arg(long)]
-    pub check: bool,
-    /// The same as `-`.
-    #[arg(long, conflicts_with = "files")]
-    pub stdin: bool,
-}
-
-#[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  netc explain shape-mismatch")]
 pub struct ExplainArgs {
     /// The code in the brackets of an error; without it, all codes are listed.
     pub code: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -330,6 +266,9 @@ pub struct ExplainArgs {
 pub struct LayersArgs {
     /// The layer, loss or metric.
     pub name: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -390,6 +329,11 @@ pub fn color(args: impl Iterator<Item = OsString>) -> clap::ColorChoice {
         None => None,
     });
     value.and_then(|value| clap::ColorChoice::from_str(value, false).ok()).unwrap_or_default()
+}
+
+/// Whether the arguments ask for JSON, before everything is parsed.
+pub fn json(args: impl Iterator<Item = OsString>) -> bool {
+    args.take_while(|arg| arg != "--").any(|arg| arg == "--json")
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

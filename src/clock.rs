@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use netc::pipeline::{Observer, Stage};
 
-use crate::output::note;
+use crate::output::message;
 use crate::table::{Align, Table};
 
 /// How long each pass took, for `--time`.
@@ -33,6 +33,9 @@ impl Clock {
     }
     /// A table on standard error.
     pub fn report(&self) {
+        message(self.table().to_string().trim_end());
+    }
+    pub fn table(&self) -> Table {
         let ms = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1e3);
         let mut table = Table::new([("pass", Align::Left), ("ms", Align::Right)]);
         for (name, time) in &self.passes {
@@ -40,7 +43,7 @@ impl Clock {
         }
         table.rule();
         table.row(["total".to_owned(), ms(self.passes.iter().map(|(_, time)| *time).sum())]);
-        note(table.to_string().trim_end());
+        table
     }
 }
 

@@ -4,8 +4,12 @@ use std::io;
 use std::process::ExitCode;
 
 use netc::error::Error;
+use serde_json::{Value, json};
 
-use crate::output::note;
+use crate::output::{manner, message, plain};
+
+/// The version of errors as JSON.
+const VERSION: u32 = 1;
 
 /// The exit codes; 101 is left to panics, which are our bugs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +30,7 @@ pub struct Failure {
     /// As it is printed; empty when all has been said.
     text: String,
     /// The errors of a source, for `--json`.
-    errors: Option<Box<serde_json::Value>>,
+    errors: Option<Box<Value>>,
 }
 
 impl Failure {
@@ -56,13 +60,24 @@ impl Failure {
     }
 
     /// With the errors of a source as data.
-    pub fn with_errors(mut self, errors: serde_json::Value) -> Self {
+    pub fn with_errors(mut self, errors: Value) -> Self {
         self.errors = Some(Box::new(errors));
         self
     }
     /// The errors of a source, where it is what is wrong.
-    pub fn errors(&self) -> Option<&serde_json::Value> {
+    pub fn errors(&self) -> Option<&Value> {
         self.errors.as_deref()
+    }
+
+    /// The message as a program reads it.
+    fn json(&self) -> Value {
+        let text = plain(&self.text);
+        let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+        json!({
+            "version": VERSION,
+            // What is wrong with a network's text, each with its code and place.
+            "error": {"exit": self.exit as u8, "message": text, "errors": self.errors.as_deref().unwrap_or(&json!([]))},
+        })
     }
 
     pub fn exit(&self) -> Exit {
@@ -73,8 +88,10 @@ impl Failure {
     }
     /// Prints the message; the code to exit with.
     pub fn report(&self) -> ExitCode {
-        if !self.text.is_empty() {
-            note(self.text.trim_end());
+        if manner().json && !self.text.is_empty() {
+            message(self.json());
+        } else if !self.text.is_empty() {
+            message(self.text.trim_end());
         }
         ExitCode::from(self.exit as u8)
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use netc::data::{MAX_SOURCE, file, import};
+use netc::data::{MAX_SOURCE, file};
 use netc::diag::{Diagnostic, Message, Sources, render::render};
 use netc::elaborate;
 use netc::error::Error;
@@ -10,9 +10,12 @@ use netc::network::Network;
 use netc::pipeline::{self, Observer};
 use netc::session::{Session, SessionOptions, read_notes};
 use netc::syntax::decode;
+use netc_runtime::kernels::cpu::cpu;
 
 use crate::args::NetArgs;
 use crate::failure::{Exit, Failure};
+use crate::number::{bytes, thousands};
+use crate::output::detail;
 
 /// The name of standard input in messages.
 const STDIN: &str = "<stdin>";
@@ -42,6 +45,7 @@ fn refuse(name: &str, message: Message) -> Failure {
     diagnostics(&sources, &[diagnostic])
 }
 
+/// What is wrong with sources, as text and as data.
 pub fn diagnostics(sources: &Sources, diagnostics: &[Diagnostic]) -> Failure {
     let errors = diagnostics.iter().map(|diagnostic| {
         let span = diagnostic.span;
@@ -68,13 +72,18 @@ pub fn load(args: &NetArgs, earlier: &[(String, String)], observer: &mut dyn Obs
     let root = sources.add(name, text);
     let is_given = |name: &String| args.set.iter().any(|(given, _)| given == name);
     let overrides = earlier.iter().filter(|(name, _)| !is_given(name)).chain(&args.set).cloned().collect();
-    let options = elaborate::Options { net: args.net.clone(), overrides };
-    let mut loader = |path: &str, from: &str| import(path, Path::new(if from == STDIN { "" } else { from }));
+    let options = elaborate::Options { net: args.net.clone(), overrides, ..elaborate::Options::default() };
+    let mut loader = |path: &str, from: &str| import(path, from);
     let network = pipeline::check(&mut sources, root, &mut loader, &options, observer);
     network.map_err(|error| match error {
         Error::Source { diagnostics: list, .. } => diagnostics(&sources, &list),
         error => error.into(),
     })
+}
+
+/// The text of an import: its path is relative to the file that imports it.
+pub fn import(path: &str, from: &str) -> Result<String, Message> {
+    netc::data::import(path, Path::new(if from == STDIN { "" } else { from }))
 }
 
 /// A file of weights, and what stands beside them.
@@ -107,6 +116,12 @@ pub fn session(
 ) -> Result<Session, Failure> {
     let mut options = SessionOptions { seed, ..SessionOptions::default() };
     options.threads = threads.unwrap_or(options.threads);
+    detail(|| {
+        let n = network.parameters.iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum();
+        let threads = if options.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", options.threads) };
+        let (parameters, size, cpu) = (thousands(n), bytes(4 * n), cpu());
+        format!("{}: {parameters} parameters, {size}; {cpu:?} kernels, {threads}, seed {seed}", network.name)
+    });
     match weights {
         None => Ok(Session::new(network, &options)),
         Some(weights) => Session::with_weights(network, &options, &weights.bytes)

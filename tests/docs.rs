@@ -5,8 +5,9 @@
 mod reference;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use expect_test::expect_file;
 use netc::Error;
@@ -104,6 +105,22 @@ fn reference_pages_are_up_to_date() {
     expect_file![root().join("docs/errors.md")].assert_eq(&reference::errors(&root().join("tests/ui")));
 }
 
+/// A block `repl` shows a session of `netc repl --echo`: what is typed stands after `> ` and `| `.
+fn session(lines: &[&str]) -> Vec<String> {
+    let typed =
+        |line: &&str| line.strip_prefix(['>', '|']).map(|text| text.strip_prefix(' ').unwrap_or(text).to_owned());
+    let script: Vec<String> = lines.iter().filter_map(typed).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let at = if script.iter().any(|line| line.starts_with(":save")) { folder.path() } else { root() };
+    let mut repl = Command::new(BIN);
+    repl.args(["repl", "--echo"]).env("NO_COLOR", "1").current_dir(at);
+    let mut repl = repl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    repl.stdin.take().unwrap().write_all(script.join("\n").as_bytes()).unwrap();
+    let run = repl.wait_with_output().unwrap();
+    let text = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
+    text.trim_end().lines().map(str::to_owned).collect()
+}
+
 /// A block of a console shows commands after `$ ` and what they print. The files that they name are in the
 /// repository; a block of a network whose first line is a comment `# NAME.net` is a file of that name.
 #[test]
@@ -122,7 +139,20 @@ fn commands_on_the_pages_print_what_they_show() {
         }
         let mut lines: Vec<String> = Vec::new();
         let (mut in_console, mut in_output) = (false, false);
+        let mut typed: Option<Vec<&str>> = None;
         for line in page.lines() {
+            match &mut typed {
+                Some(block) if line == "```" => {
+                    lines.extend(session(block));
+                    typed = None;
+                }
+                Some(block) => {
+                    block.push(line);
+                    continue;
+                }
+                None if line == "```repl" => typed = Some(Vec::new()),
+                None => {}
+            }
             in_console = if line.starts_with("```") { line == "```console" } else { in_console };
             let Some(command) = line.strip_prefix("$ ").filter(|_| in_console) else {
                 in_output &= in_console;
@@ -148,6 +178,23 @@ fn output(command: &str, folder: &Path) -> String {
     let run = Command::new(BIN).args(args).env("NO_COLOR", "1").current_dir(folder).output().unwrap();
     let text = [run.stderr, run.stdout].concat();
     String::from_utf8(text).unwrap().trim_end().to_owned()
+}
+
+/// Every command has a section in docs/commands.md, with its help, which has examples.
+#[test]
+fn every_command_is_on_its_page() {
+    let page = fs::read_to_string(root().join("docs/commands.md")).unwrap();
+    let help = output("netc --help", root());
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names: Vec<&str> =
+        commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let section =
+            page.split_once(&format!("\n## netc {name}\n")).unwrap_or_else(|| panic!("`{name}` has no section")).1;
+        let section = section.split("\n## ").next().unwrap();
+        assert!(section.contains(&format!("$ netc {name} --help")) && section.contains("Examples:"), "{name}");
+    }
 }
 
 /// The front page of the crate, README.md and `examples/library.rs` show one program.

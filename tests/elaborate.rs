@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use netc::diag::render::render;
 use netc::diag::{Code, Message, Sources};
-use netc::elaborate::{Options, elaborate};
+use netc::elaborate::{Extent, Options, elaborate};
 use netc::graph::{Graph, OutputRole};
-use netc::network::{Clip, Network, Optimizer};
+use netc::network::{Clip, LastValue, Network, Optimizer};
 use netc::ops::{Op, Role};
+use netc::types::Dim;
 
 #[track_caller]
 fn network(text: &str) -> Network {
@@ -24,7 +25,7 @@ fn try_network(text: &str, overrides: &[(&str, &str)]) -> Result<Network, String
     let root = sources.add("test.net", text);
     let overrides = overrides.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
     let mut loader = |path: &str, _: &str| Err(Message::new(Code::ImportNotFound, format!("no file `{path}`")));
-    let options = Options { net: None, overrides };
+    let options = Options { overrides, ..Options::default() };
     elaborate(&mut sources, root, &mut loader, &options).map_err(|errors| render(&sources, &errors, false))
 }
 
@@ -368,4 +369,37 @@ fn paths_never_collide() {
     let shared = "layer s = tower(4)\n x -> s -> s";
     let tower = "block tower(n) { dense(n, relu) -> dense(n) }\n";
     assert_eq!(count(&format!("{tower}net q {{\n input x[4]\n {shared}\n}}")), 4);
+}
+
+/// A net that is still being written: unused inputs are right, and what the last statement gives is told.
+#[test]
+fn a_net_in_the_making() {
+    let look = |body: &str, extent: Extent| {
+        let mut sources = Sources::new();
+        let root = sources.add("n.net", format!("net n {{\n{body}\n}}\n"));
+        let options = Options { extent, ..Options::default() };
+        elaborate(&mut sources, root, &mut |_: &str, _: &str| unreachable!("nothing is imported"), &options)
+    };
+    assert_eq!(look("input x[4]", Extent::Whole).unwrap_err()[0].message.code.slug(), "unused-input");
+    assert_eq!(look("input x[4]", Extent::Part).unwrap().last, None);
+    assert_eq!(look("nothing", Extent::Part).unwrap_err()[0].message.code.slug(), "unknown-layer");
+    let output = |n: usize| Some(LastValue::Output(vec![Dim::fixed(n)]));
+    let known = |text: &str| Some(LastValue::Known(text.to_owned()));
+    for (body, last) in [
+        ("input x[4]\ndense(3)", output(3)),
+        ("input x[4]\ny = x -> dense(3)\noutput x", None),
+        ("input x[4]\noutput x\nx -> dense(2)", output(2)),
+        ("input x[4]\nfor n in [5, 6] { dense(n) }", output(6)),
+        ("input x[4]\n[1, 2 * 3, true]", known("[1, 6, true]")),
+        ("input x[4]\nf = relu", output(4)),
+        ("input x[4]\ntarget t[4]\nt - x", Some(LastValue::Inner(vec![Dim::fixed(4)]))),
+        ("param W[3, 2]\nW", Some(LastValue::Inner(vec![Dim::fixed(3), Dim::fixed(2)]))),
+    ] {
+        let network = look(body, Extent::Last).unwrap_or_else(|errors| panic!("{body}: {errors:?}"));
+        assert_eq!(network.last, last, "{body}");
+        // An output of its own, beside those of the net.
+        let n_outputs = network.inference.outputs.len();
+        let whole = look(body, Extent::Part).unwrap().inference.outputs.len();
+        assert_eq!(n_outputs - whole, usize::from(matches!(last, Some(LastValue::Output(_)))), "{body}");
+    }
 }

@@ -5,7 +5,8 @@
 //!   reductions and guards, `expr` the rest of the expressions, `address` where they load and store; `lanes` the vectors);
 //! - [`isa`]: the machine that code is made for;
 //! - `wide`: the second emitter of kernels, with vectors of 256 bits, which needs nothing of Cranelift but its module;
-//! - [`jit`]: code in memory, and calls of it.
+//! - [`jit`]: code in memory, and calls of it;
+//! - [`object`]: code in object files, for other programs to link.
 
 mod address;
 mod control;
@@ -20,10 +21,11 @@ pub mod jit;
 mod lanes;
 mod loops;
 mod nest;
+pub mod object;
 mod share;
 mod wide;
-mod work;
 
 pub use emit::Vectors;
+pub use isa::Target;
 pub use jit::{CompiledProgram, asm, asm_with, clif, compile, compile_with};
 pub use wide::WideCode;

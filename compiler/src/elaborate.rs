@@ -34,8 +34,9 @@ pub use program::Loader;
 use crate::diag::{Code, Diagnostic, FileId, Message, Sources, Span};
 use crate::graph::{Builder, Graph, without_bodies};
 use crate::layers::Mode;
-use crate::network::Network;
-use crate::syntax::ast::Definition;
+use crate::network::{LastValue, Network};
+use crate::syntax::ast::{Definition, File};
+use crate::syntax::parse;
 use overrides::Overrides;
 
 /// What the caller asks for beyond the file.
@@ -45,6 +46,18 @@ pub struct Options {
     pub net: Option<String>,
     /// `hidden` and `256`, `train.optimizer.lr` and `1e-4`: what the command line sets.
     pub overrides: Vec<(String, String)>,
+    pub extent: Extent,
+}
+
+/// How much of the net has been written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Extent {
+    #[default]
+    Whole,
+    /// More is to come: inputs may be unused as yet.
+    Part,
+    /// As `Part`, and what the last statement gives is told: see [`Network::last`].
+    Last,
 }
 
 /// Makes a network of the file `root`. Texts of imports come from `loader`, and are added to `sources`.
@@ -57,7 +70,22 @@ pub fn elaborate(
     loader: &mut Loader<'_>,
     options: &Options,
 ) -> Result<Network, Vec<Diagnostic>> {
-    let files = Files::load(sources, root, loader)?;
+    let file = parse(root, sources.text(root))?;
+    elaborate_parsed(sources, root, file, loader, options)
+}
+
+/// As [`elaborate`], of a file that has been parsed; its places may lie in several of the sources.
+///
+/// # Errors
+/// All that is wrong but for syntax.
+pub fn elaborate_parsed(
+    sources: &mut Sources,
+    root: FileId,
+    file: File,
+    loader: &mut Loader<'_>,
+    options: &Options,
+) -> Result<Network, Vec<Diagnostic>> {
+    let files = Files::load(sources, root, file, loader)?;
     let overrides = Overrides::parse(sources, root, &options.overrides)?;
     let sources = &*sources;
     let mut errors = Vec::new();
@@ -70,7 +98,8 @@ pub fn elaborate(
         if !chosen.as_ref().is_ok_and(|chosen| std::ptr::eq(*chosen, *net))
             && net.params.iter().all(|param| param.default.is_some())
         {
-            expand(&program, sources, net, &Overrides::default(), Mode::Inference, &mut errors);
+            let subject = Subject { net, overrides: &Overrides::default(), extent: Extent::Whole };
+            expand(&program, sources, &subject, Mode::Inference, &mut errors);
         }
     }
     let network = match chosen {
@@ -130,13 +159,14 @@ fn network(
 ) -> Option<Network> {
     overrides.check(program, net, errors);
     let settings = settings::read(program, sources, net, overrides, errors);
-    let inference = expand(program, sources, net, overrides, Mode::Inference, errors);
+    let subject = Subject { net, overrides, extent: options.extent };
+    let inference = expand(program, sources, &subject, Mode::Inference, errors);
     // A file with mistakes is expanded once: the same would be found again.
     if !errors.is_empty() {
         return None;
     }
     let generate = generate::read(program, sources, net, overrides, &inference, errors);
-    let training = expand(program, sources, net, overrides, Mode::Training, errors);
+    let training = expand(program, sources, &subject, Mode::Training, errors);
     let mut ports = inference.ports;
     ports.sort_by_key(|port| port.is_target);
     Some(Network {
@@ -151,7 +181,15 @@ fn network(
         settings,
         generate,
         overrides: options.overrides.clone(),
+        last: inference.last,
     })
+}
+
+/// What is expanded: a net with its parameters.
+struct Subject<'a> {
+    net: &'a Definition,
+    overrides: &'a Overrides,
+    extent: Extent,
 }
 
 /// One net in one mode.
@@ -162,30 +200,31 @@ struct Expanded {
     states: Vec<crate::network::StateVariable>,
     layers: Vec<crate::network::LayerUse>,
     axes: Vec<String>,
+    last: Option<LastValue>,
 }
 
 fn expand(
     program: &Program<'_>,
     sources: &Sources,
-    net: &Definition,
-    overrides: &Overrides,
+    subject: &Subject<'_>,
     mode: Mode,
     errors: &mut Vec<Diagnostic>,
 ) -> Expanded {
     let builder = Builder::default();
-    let (ports, layers, parameters, states, axes) = {
+    let (ports, layers, parameters, states, axes, last) = {
         let mut cx = Cx::new(program, sources, &builder, mode);
+        cx.extent = subject.extent;
         // What is known to be wrong is not said again.
         cx.errors = std::mem::take(errors);
         cx.evaluate_constants();
-        let args = overrides.arguments(&mut cx);
-        cx.net(net, &args);
+        let args = subject.overrides.arguments(&mut cx);
+        cx.net(subject.net, &args);
         *errors = cx.errors;
-        (cx.ports, cx.layers, cx.store.parameters, cx.store.states, cx.axes)
+        (cx.ports, cx.layers, cx.store.parameters, cx.store.states, cx.axes, cx.told)
     };
     let graph = if errors.is_empty() { without_bodies(builder.finish()) } else { builder.finish() };
     if cfg!(debug_assertions) && errors.is_empty() {
         graph.verify();
     }
-    Expanded { graph, ports, parameters, states, layers, axes }
+    Expanded { graph, ports, parameters, states, layers, axes, last }
 }

@@ -3,6 +3,7 @@
 //! The only form a back end sees. Nothing here knows layers, primitives or gradients.
 
 mod access;
+pub mod cost;
 mod print;
 mod verify;
 

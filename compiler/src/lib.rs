@@ -64,6 +64,7 @@
     allow(dead_code, unreachable_pub, unused_imports, reason = "what the tests alone reach")
 )]
 #![warn(missing_docs)]
+pub mod artifact;
 pub mod data;
 pub mod diag;
 pub mod error;
@@ -158,3 +159,8 @@ pub use network::Network;
 pub use pipeline::{Entry, Observer, Stage, check_source};
 pub use session::{Generator, Outputs, Session, SessionOptions, TensorView};
 pub use train::{FitOptions, History, fit};
+
+/// The programs of the guide are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedding.md")]
+struct Guide;

@@ -6,6 +6,7 @@ use crate::data::{file, source};
 use crate::diag::{Code, Message, Sources};
 use crate::elaborate::Options;
 use crate::error::Error;
+use crate::library;
 use crate::network::Network;
 use crate::pipeline;
 use crate::session::{Session, SessionOptions};
@@ -84,7 +85,9 @@ impl Net {
     /// # Errors
     /// Every error of the files, rendered with their places.
     pub fn check(&self) -> Result<Network, Error> {
-        let mut sources = Sources::default();
+        self.check_in(&mut Sources::default())
+    }
+    fn check_in(&self, sources: &mut Sources) -> Result<Network, Error> {
         let root = sources.add(self.name.as_str(), self.text.as_str());
         let mut loader = |path: &str, from: &str| match &self.path {
             Some(_) => source::import(path, Path::new(from)),
@@ -93,7 +96,18 @@ impl Net {
                 Err(Message::new(Code::ImportNotFound, message))
             }
         };
-        pipeline::check(&mut sources, root, &mut loader, &self.options, &mut ())
+        pipeline::check(sources, root, &mut loader, &self.options, &mut ())
+    }
+    /// The files that it consists of: its own, then those that are imported, in order.
+    ///
+    /// # Errors
+    /// As [`Net::check`].
+    pub fn files(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut sources = Sources::default();
+        self.check_in(&mut sources)?;
+        let own = sources.files().map(|file| sources.name(file));
+        let own = own.filter(|name| !library::all().iter().any(|cell| cell.file() == *name)).map(PathBuf::from);
+        Ok(own.collect())
     }
     /// Checks the network and makes a session of it, its forward pass compiled; other entries are compiled when they are
     /// first used, or by [`Session::compile`].

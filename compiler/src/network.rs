@@ -33,6 +33,19 @@ pub struct Network {
     pub generate: Option<Generate>,
     /// The overrides that were used, for the checkpoint: `hidden=256`.
     pub overrides: Vec<(String, String)>,
+    /// What the last statement gives, where a net that is still being written was looked at so.
+    pub last: Option<LastValue>,
+}
+
+/// What a statement gives.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LastValue {
+    /// The last output of the graph `inference`, of this shape without the batch.
+    Output(Vec<Dim>),
+    /// A value that is no output, for it has no batch, holds tokens or depends on a target; its shape without the batch.
+    Inner(Vec<Dim>),
+    /// What is known when the file is compiled: `[32, 64]`, `a layer`.
+    Known(String),
 }
 
 impl Network {

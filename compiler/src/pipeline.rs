@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::codegen::{self, CompiledProgram};
 use crate::diag::{Code, FileId, Message, Sources};
-use crate::elaborate::{self, Loader, elaborate};
+use crate::elaborate::{self, Loader, elaborate_parsed};
 use crate::entries::{self, apply, with_gradients, with_norms};
 pub use crate::entries::{Entry, Variant};
 use crate::error::Error;
@@ -14,6 +14,7 @@ use crate::network::Network;
 use crate::schedule::{Scheduled, schedule};
 use crate::simplify::{recurrence, simplify};
 use crate::syntax;
+use crate::syntax::ast::File;
 
 /// One entry in machine code, with the memory that it expects.
 #[derive(Debug)]
@@ -99,10 +100,25 @@ pub fn check(
 ) -> Result<Network, Error> {
     let text = sources.text(root).to_owned();
     let ast = syntax::parse(root, &text).map_err(|diagnostics| Error::source(sources, diagnostics))?;
+    check_parsed(sources, root, ast, loader, options, observer)
+}
+
+/// As [`check`], of a file that has been parsed, or put together of what was parsed piece by piece; its places may lie in
+/// several of the sources. `root` is the file that its imports are relative to.
+///
+/// # Errors
+/// Every error but those of its syntax, rendered.
+pub fn check_parsed(
+    sources: &mut Sources,
+    root: FileId,
+    ast: File,
+    loader: &mut Loader<'_>,
+    options: &elaborate::Options,
+    observer: &mut dyn Observer,
+) -> Result<Network, Error> {
     observer.after(Stage::Ast, &ast);
-    let network =
-        elaborate(sources, root, loader, options).map_err(|diagnostics| Error::source(sources, diagnostics))?;
-    Ok(network)
+    let network = elaborate_parsed(sources, root, ast, loader, options);
+    network.map_err(|diagnostics| Error::source(sources, diagnostics))
 }
 
 /// One text that imports nothing to a checked network; `name` is for messages.

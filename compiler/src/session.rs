@@ -5,6 +5,7 @@ mod generate;
 mod inputs;
 mod loaded;
 mod memory;
+mod profile;
 mod states;
 mod steps;
 mod tensor;
@@ -18,6 +19,7 @@ use netc_runtime::Pool;
 
 pub use flow::{GradientFlow, StateFlow};
 pub use generate::Generator;
+pub use profile::{Phase, Profile, StepProfile};
 pub use tensor::{Element, TensorView};
 pub use weights::read_notes;
 
@@ -207,6 +209,10 @@ impl Session {
     /// The seed of the initial values and of dropout.
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+    /// Threads that share the work.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
     }
     /// Training steps done so far.
     pub fn step(&self) -> u64 {

@@ -31,6 +31,21 @@ pub mod math;
 pub mod place;
 pub mod rng;
 mod scratch;
+#[cfg(netc_standalone)]
+mod standalone;
 pub mod threads;
 
 pub use threads::Pool;
+
+/// Includes the typed interface of a network that the build script has compiled with `netc-build`: a struct of its name
+/// in `CamelCase`.
+///
+/// ```text
+/// netc_runtime::include_net!("digits");
+/// ```
+#[macro_export]
+macro_rules! include_net {
+    ($name:literal) => {
+        include!(concat!(env!("OUT_DIR"), "/", $name, ".rs"));
+    };
+}

@@ -30,6 +30,21 @@ pub(crate) enum Purpose {
     Phases,
 }
 
+impl Purpose {
+    /// In the order of their numbers.
+    pub(crate) const ALL: [Purpose; PURPOSES] = [
+        Purpose::Shared,
+        Purpose::Partial,
+        Purpose::Left,
+        Purpose::Right,
+        Purpose::Weights,
+        Purpose::Table,
+        Purpose::Result,
+        Purpose::Taps,
+        Purpose::Phases,
+    ];
+}
+
 /// How many purposes there are.
 pub(crate) const PURPOSES: usize = 9;
 

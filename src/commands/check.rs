@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use crate::args::CheckArgs;
 use crate::clock::Clock;
 use crate::commands::emit;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::network;
 use crate::number::{Sum, bytes, formula, thousands, value};
-use crate::output::Output;
+use crate::output::{Output, manner};
 use crate::table::{Align, Table};
 
 /// The version of `--json`.
@@ -29,7 +29,7 @@ pub fn run(args: &CheckArgs, output: &mut Output) -> Result<(), Failure> {
         Err(failure) if args.json && failure.errors().is_some() => {
             let json = json!({"version": VERSION, "errors": failure.errors()});
             output.line(serde_json::to_string_pretty(&json).expect("JSON of strings and numbers"))?;
-            return Err(Failure::rendered(Exit::Input, ""));
+            return Err(failure);
         }
         network => network?,
     };
@@ -41,11 +41,16 @@ pub fn run(args: &CheckArgs, output: &mut Output) -> Result<(), Failure> {
     } else {
         output.text(report.table(args.explain))?;
     }
-    if args.time {
+    if args.time || manner().verbose {
         output.flush()?;
         clock.report();
     }
     Ok(())
+}
+
+/// The table of a network's layers, and its memory.
+pub fn table(network: &Network, args: &CheckArgs) -> Result<String, Failure> {
+    Ok(Report::new(network, args, &mut Clock::start())?.table(args.explain))
 }
 
 /// What is known of a network, for the sizes that are asked for.

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use netc::data::file;
-use netc::pipeline::{Entry, Stage, compile, lower};
+use netc::network::Network;
+use netc::pipeline::{Entry, Observer, Stage, compile, lower};
 
 use crate::args::{EmitArgs, NetArgs};
 use crate::clock::Capture;
@@ -21,8 +22,17 @@ pub fn run(args: &EmitArgs, output: &mut Output) -> Result<(), Failure> {
 
 /// The text of a stage, with a newline at its end.
 pub fn stage(net: &NetArgs, stage: Stage, entry: Option<Entry>) -> Result<String, Failure> {
+    stage_of(|observer| network::load(net, &[], observer), stage, entry)
+}
+
+/// The same of a network from elsewhere.
+pub fn stage_of(
+    load: impl FnOnce(&mut dyn Observer) -> Result<Network, Failure>,
+    stage: Stage,
+    entry: Option<Entry>,
+) -> Result<String, Failure> {
     let mut capture = Capture { stage, text: None };
-    let network = network::load(net, &[], &mut capture)?;
+    let network = load(&mut capture)?;
     let default = if stage == Stage::Backward { Entry::Gradients } else { Entry::Forward };
     let entry = entry.unwrap_or(default);
     if entry != Entry::Forward && !network.has_loss() {

@@ -1,14 +1,21 @@
 //! `netc explain`: what an error means.
 
 use netc::diag::{Code, suggest};
+use serde_json::json;
 
 use crate::args::ExplainArgs;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::table::{Align, Table};
 
+/// The version of `--json`.
+const VERSION: u32 = 1;
+
 pub fn run(args: &ExplainArgs, output: &mut Output) -> Result<(), Failure> {
     let Some(name) = &args.code else {
+        if args.json {
+            return json(Code::all(), output);
+        }
         let mut table = Table::new([("code", Align::Left), ("meaning", Align::Left)]);
         for code in Code::all() {
             let meaning = code.explain();
@@ -20,6 +27,7 @@ pub fn run(args: &ExplainArgs, output: &mut Output) -> Result<(), Failure> {
     // As it stands in a message: `error[shape-mismatch]`.
     let slug = name.trim_start_matches("error").trim_matches(['[', ']']);
     match Code::all().iter().find(|code| code.slug() == slug) {
+        Some(code) if args.json => json(std::slice::from_ref(code), output),
         Some(code) => {
             output.line(code.slug())?;
             output.line(wrap(code.explain(), 80))
@@ -32,6 +40,11 @@ pub fn run(args: &ExplainArgs, output: &mut Output) -> Result<(), Failure> {
             Err(Failure::arguments(format!("there is no error `{slug}`; {help}")))
         }
     }
+}
+
+fn json(codes: &[Code], output: &mut Output) -> Result<(), Failure> {
+    let codes = codes.iter().map(|code| json!({"code": code.slug(), "meaning": code.explain()}));
+    output.line(json!({"version": VERSION, "errors": codes.collect::<Vec<_>>()}))
 }
 
 /// Breaks a paragraph into lines of at most `width` characters.

@@ -9,7 +9,7 @@ use netc::syntax::format;
 use crate::args::FmtArgs;
 use crate::failure::{Exit, Failure};
 use crate::network::{diagnostics, read_source};
-use crate::output::{Output, note};
+use crate::output::{Output, message};
 
 pub fn run(args: &FmtArgs, output: &mut Output) -> Result<(), Failure> {
     let stdin = ["-".to_owned()];
@@ -22,7 +22,7 @@ pub fn run(args: &FmtArgs, output: &mut Output) -> Result<(), Failure> {
             Ok(false) => n_unformatted += 1,
             Err(failure) if failure.exit() == Exit::ClosedPipe => return Err(failure),
             Err(failure) => {
-                note(failure.text().trim_end());
+                message(failure.text().trim_end());
                 first.get_or_insert(failure.exit());
             }
         }

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use ndarray::{ArrayD, Axis, IxDyn, Slice};
+use ndarray::{Axis, Slice};
 use netc::TensorView;
-use netc::data::{Batch, Dataset, Examples, Spec, Streams, Tensor, TextPorts, file};
+use netc::data::{Batch, Dataset, Examples, Spec, Streams, TextPorts, file};
 use netc::network::Network;
 use netc::session::{GradientFlow, Session, StateFlow};
-use netc::types::{ElementType, Extents, Symbol};
-use netc_runtime::rng::Key;
+use netc::types::{Extents, Symbol};
 use serde_json::json;
 
 use crate::args::GradientsArgs;
@@ -19,6 +18,8 @@ use crate::commands::run::preparation;
 use crate::failure::{Exit, Failure};
 use crate::network::{self, Weights};
 use crate::output::{Output, note};
+use crate::random;
+use crate::sparkline::blocks;
 use crate::table::{Align, Table};
 
 /// The version of `--json`.
@@ -91,33 +92,20 @@ fn first_batch(subject: &Subject, args: &GradientsArgs, seed: u64) -> Result<Bat
         Some(Spec::Text(_)) => unreachable!("texts are read with the network"),
         None => {
             note(format!("note: without `--data` inputs and targets are random, of seed {seed}"));
-            random(network, n, args.length.unwrap_or(LENGTH), seed)?
+            random_examples(network, n, args.length.unwrap_or(LENGTH), seed)?
         }
     };
     examples.gather(&(0..n.min(examples.n_examples())).collect::<Vec<_>>(), &mut batch)?;
     Ok(batch)
 }
 
-/// Normal numbers, and tokens that are all equally likely.
-fn random(network: &Network, n: usize, steps: usize, seed: u64) -> Result<Examples, Failure> {
+/// Random examples, of sequences of so many steps.
+pub fn random_examples(network: &Network, n: usize, steps: usize, seed: u64) -> Result<Examples, Failure> {
     let mut extents = Extents::default();
     extents.set(Symbol::Batch, n);
     network.axes.iter().for_each(|axis| extents.set(Symbol::Axis(axis.as_str().into()), steps));
-    let key = Key::new(seed);
-    let mut arrays = Vec::new();
-    for (stream, port) in (0..).zip(&network.ports) {
-        let (shape, n) = (IxDyn(&port.ty.eval(&extents)), port.vocabulary.unwrap_or(1) as f32);
-        let mut indices = 0..;
-        let mut index = || indices.next().expect("numbers do not end");
-        let tensor = match port.ty.element {
-            ElementType::F32 => Tensor::F32(ArrayD::from_shape_simple_fn(shape, || key.normal(stream, index()))),
-            ElementType::I32 => {
-                let token = || (key.uniform(stream, index()) * n).min(n - 1.0) as i32;
-                Tensor::I32(ArrayD::from_shape_simple_fn(shape, token))
-            }
-        };
-        arrays.push((port.name.as_str(), tensor));
-    }
+    let arrays = (0..).zip(&network.ports);
+    let arrays = arrays.map(|(stream, port)| (port.name.as_str(), random::tensor(port, &extents, seed, stream)));
     Ok(Examples::new(arrays)?)
 }
 
@@ -155,7 +143,8 @@ fn shown(steps: usize) -> Vec<usize> {
     shown
 }
 
-fn tables(flow: &GradientFlow) -> String {
+/// The loss, the parameters' norms, and the states' over the steps.
+pub fn tables(flow: &GradientFlow) -> String {
     let mut text = format!("loss {:.4}\n", flow.loss);
     let mut parameters = Table::new([("parameter", Align::Left), ("gradient's norm", Align::Right)]);
     for (path, norm) in &flow.parameters {
@@ -186,15 +175,11 @@ fn tables(flow: &GradientFlow) -> String {
 /// The logarithms of the norms as blocks, over twelve powers of ten below the greatest.
 fn sparkline(state: &StateFlow) -> String {
     const WIDTH: usize = 32;
-    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let norms: Vec<f64> = state.norms.iter().rev().map(|norm| f64::from(*norm)).collect();
     let most = norms.iter().copied().fold(f64::MIN_POSITIVE, f64::max).log10();
-    let block = |norm: f64| {
-        let height = (norm.max(f64::MIN_POSITIVE).log10() - most) / 12.0 + 1.0;
-        BLOCKS[(height * 7.0).round().clamp(0.0, 7.0) as usize]
-    };
+    let height = |norm: f64| (norm.max(f64::MIN_POSITIVE).log10() - most) / 12.0 + 1.0;
     let n = norms.len().min(WIDTH);
-    (0..n).map(|at| block(norms[at * (norms.len() - 1) / (n - 1).max(1)])).collect()
+    blocks((0..n).map(|at| height(norms[at * (norms.len() - 1) / (n - 1).max(1)])))
 }
 
 fn draw(session: &Session, flow: &GradientFlow, path: &str) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ use netc::diag::suggest;
 use netc::layers::{self, Argument, Class, Layer, Preset};
 use netc::library::{self, Cell};
 use netc::syntax::ast::split_window;
+use serde_json::{Value, json};
 
 use crate::args::LayersArgs;
 use crate::commands::explain::wrap;
@@ -11,10 +12,17 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::table::{Align, Table};
 
+/// The version of `--json`.
+const VERSION: u32 = 1;
+
 pub fn run(args: &LayersArgs, output: &mut Output) -> Result<(), Failure> {
-    let Some(name) = &args.name else { return list(output) };
+    let Some(name) = &args.name else {
+        return if args.json { output.line(json(layers::all(), &all_cells())) } else { list(output) };
+    };
     // With its window, as it stands in a file: `conv3x3`.
     match (layers::find(split_window(name).0), library::documentation(name)) {
+        (Some(layer), _) if args.json => output.line(json(&[layer], &[])),
+        (None, Some(cell)) if args.json => output.line(json(&[], &[cell])),
         (Some(layer), _) => describe(layer, output),
         (None, Some(cell)) => describe_cell(cell, output),
         (None, None) => {
@@ -26,6 +34,56 @@ pub fn run(args: &LayersArgs, output: &mut Output) -> Result<(), Failure> {
             Err(Failure::arguments(format!("there is no layer `{name}`; {help}")))
         }
     }
+}
+
+fn all_cells() -> Vec<&'static Cell> {
+    library::all().iter().chain(library::DIRECTIONS).collect()
+}
+
+/// All that their pages say.
+fn json(layers: &[&Layer], cells: &[&Cell]) -> Value {
+    let class = |class: Class| match class {
+        Class::Layer => "layer",
+        Class::Activation => "activation",
+        Class::Loss => "loss",
+        Class::Metric => "metric",
+    };
+    let of_layers = layers.iter().map(|layer| {
+        let arguments = layer.arguments.iter().map(|Argument { name, kind, preset, doc }| {
+            let is_required = *preset == Preset::Required;
+            json!({"name": name, "takes": kind.to_string(), "required": is_required, "about": doc})
+        });
+        json!({
+            "name": layer.name,
+            "class": class(layer.class),
+            "signature": layer.signature(),
+            "summary": layer.doc.summary,
+            "shapes": layer.doc.shapes,
+            "formula": layer.doc.formula,
+            "source": layer.doc.source,
+            "window": layer.window,
+            "arguments": arguments.collect::<Vec<_>>(),
+            "example": layer.doc.example,
+        })
+    });
+    let of_cells = cells.iter().map(|cell| {
+        let arguments = cell.arguments().into_iter().map(
+            |(name, preset, doc)| json!({"name": name, "default": preset, "required": preset.is_none(), "about": doc}),
+        );
+        json!({
+            "name": cell.name,
+            "class": "recurrent",
+            "signature": cell.signature(),
+            "summary": cell.summary(),
+            "shapes": cell.fact("shapes"),
+            "formula": cell.fact("formula"),
+            "source": cell.fact("source"),
+            "arguments": arguments.collect::<Vec<_>>(),
+            "example": cell.example(),
+            "definition": cell.definition(),
+        })
+    });
+    json!({"version": VERSION, "layers": of_layers.chain(of_cells).collect::<Vec<_>>()})
 }
 
 fn list(output: &mut Output) -> Result<(), Failure> {

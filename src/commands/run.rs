@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::commands::classes::{Classes, Scale};
 use crate::failure::{Exit, Failure};
 use crate::network::{self, Weights};
-use crate::output::{Output, note};
+use crate::output::{Output, manner, message, note};
 use crate::table::{Align, Table};
 
 /// The version of `--json`.
@@ -65,10 +65,10 @@ pub fn run(args: &RunArgs, output: &mut Output) -> Result<(), Failure> {
     let is_initial = args.weights.is_none();
     let text = if args.json { format!("{}\n", report.json(is_initial.then_some(seed))?) } else { report.text()? };
     output.text(text)?;
-    if args.time {
+    if args.time || manner().verbose {
         output.flush()?;
         clock.report();
-        note(format!("run: {:.2} ms", seconds * 1e3));
+        message(format!("run: {:.2} ms", seconds * 1e3));
     }
     Ok(())
 }

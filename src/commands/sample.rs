@@ -6,12 +6,16 @@ use ndarray::{Array2, ArrayView2};
 use netc::data::{Preparation, Tensor, Vocabulary, read_input};
 use netc::network::{Draw, Generate, Network, Port};
 use netc::types::ElementType;
+use serde_json::json;
 
 use crate::args::SampleArgs;
 use crate::clock::Clock;
 use crate::failure::{Exit, Failure};
 use crate::network::{self, Weights};
 use crate::output::Output;
+
+/// The version of `--json`.
+const VERSION: u32 = 1;
 
 pub fn run(args: &SampleArgs, output: &mut Output) -> Result<(), Failure> {
     let weights = Weights::read(&args.weights)?;
@@ -25,6 +29,20 @@ pub fn run(args: &SampleArgs, output: &mut Output) -> Result<(), Failure> {
     drop(weights);
     let views: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.view())).collect();
 
+    let name = session.network().name.clone();
+    if args.json {
+        let row = ArrayView2::from_shape((1, prompt.len()), &prompt).expect("one row");
+        let mut tokens = Vec::new();
+        for drawn in session.generate(row, &views, &generate, seed)? {
+            tokens.extend(drawn?.into_iter().flatten());
+        }
+        let character = |token: &i32| vocabulary.as_ref()?.character(*token as usize);
+        let text: Option<String> = tokens.iter().map(character).collect();
+        let prompt = args.prompt.is_some().then_some(&prompt);
+        return output.line(json!({
+            "version": VERSION, "network": name, "seed": seed, "prompt": prompt, "tokens": tokens, "text": text,
+        }));
+    }
     let mut writer = Writer { output, vocabulary: vocabulary.as_ref(), last: None };
     if args.prompt.is_some() {
         prompt.iter().try_for_each(|&token| writer.write(token))?;

@@ -21,7 +21,7 @@ use crate::commands::run::{given_for_pictures, preparation};
 use crate::failure::{Exit, Failure};
 use crate::network::{self, Weights};
 use crate::number::duration;
-use crate::output::{Output, note};
+use crate::output::{Output, manner, note};
 
 /// The note of a checkpoint that names the optimizer that its moments belong to.
 const OPTIMIZER: &str = "train.optimizer";
@@ -73,7 +73,7 @@ pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
         clock.begin(entry.name());
         session.compile(entry, &mut clock)?;
     }
-    if args.time {
+    if args.time || manner().verbose {
         clock.report();
     }
 
@@ -85,10 +85,10 @@ pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
     }
     let vocabulary = text.as_ref().map(|text| &text.vocabulary);
     let saver = Saver { path: save, training: !args.weights_only, vocabulary };
-    let show = match (args.quiet, args.json) {
-        (true, _) => Show::Nothing,
-        (_, true) => Show::Json,
-        _ => Show::Table,
+    let show = match (args.json, manner().quiet) {
+        (true, _) => Show::Json,
+        (false, true) => Show::Nothing,
+        (false, false) => Show::Table,
     };
     let stop = on_interrupt()?;
     let mut progress = Progress::new(show, output, saver, stop, done);
@@ -106,11 +106,9 @@ pub fn run(args: &TrainArgs, output: &mut Output) -> Result<(), Failure> {
             if let Some(failure) = failure {
                 return Err(failure);
             }
-            if !args.quiet {
-                let saved = save.map(|path| format!("; saved `{path}`")).unwrap_or_default();
-                let epochs = if n_shown == 1 { "epoch" } else { "epochs" };
-                note(format!("trained {n_shown} {epochs} in {}{saved}", duration(seconds)));
-            }
+            let saved = save.map(|path| format!("; saved `{path}`")).unwrap_or_default();
+            let epochs = if n_shown == 1 { "epoch" } else { "epochs" };
+            note(format!("trained {n_shown} {epochs} in {}{saved}", duration(seconds)));
             Ok(())
         }
         End::Interrupted => Err(interrupted(&session, &history.state, saver)?),
@@ -204,7 +202,7 @@ fn interrupted(session: &Session, state: &TrainState, saver: Saver<'_>) -> Resul
 }
 
 /// Set by the first interrupt; the second ends the process.
-fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+pub fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let handler = move || {

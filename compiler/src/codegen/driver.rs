@@ -12,8 +12,8 @@ use netc_runtime::kernels::conv;
 use super::emit::Emitter;
 use super::lanes::memory;
 use super::nest::Call;
-use super::work::work_per_point;
 use crate::index::Id;
+use crate::kernel::cost::work_per_point;
 use crate::kernel::{
     Algorithm, Buffer, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, PackMatrixCall, Program,
     Scan, ScatterAddCall, Step, View,

@@ -44,7 +44,7 @@ pub enum Vectors {
     Wide,
 }
 
-/// Declares all functions of the program, exporting `<name>_prepare` and `<name>_run`, and returns their code.
+/// Declares all functions of the program, those of the entry as `<name>_prepare` and `<name>_run`, and returns their code.
 pub fn emit(program: &Program, name: &str, module: &mut dyn Module, vectors: Vectors) -> (Entry, Vec<Definition>) {
     let is_wide = vectors == Vectors::Wide && wide::suits(module.isa());
     let mut emitter = Emitter {
@@ -97,7 +97,7 @@ impl Emitter<'_> {
     fn driver(&mut self, role: &str, steps: &[Step]) -> FuncId {
         let name = format!("{}_{role}", self.name);
         let signature = self.signature(&[types::I64]);
-        let id = self.declare(&name, Linkage::Export, &signature);
+        let id = self.declare(&name, Linkage::Local, &signature);
         let mut function = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
         let mut context = FunctionBuilderContext::new();
         let mut builder = FunctionBuilder::new(&mut function, &mut context);

@@ -59,6 +59,11 @@ impl Sources {
         id
     }
 
+    /// Every file, in the order in which they were added.
+    pub fn files(&self) -> impl Iterator<Item = FileId> + use<> {
+        (0..self.files.len() as u32).map(FileId)
+    }
+
     /// The file's name in messages.
     pub fn name(&self, file: FileId) -> &str {
         &self.files[file.0 as usize].name

@@ -1,5 +1,6 @@
 //! Bodies: the statements of nets and blocks, one after the other.
 
+use super::Extent;
 use super::call::n_inputs;
 use super::cell::Step;
 use super::cx::Cx;
@@ -21,12 +22,16 @@ impl<'a, 'b> Cx<'a, 'b> {
         self.statements(&net.body, &mut Inputs::Ports);
         if let Flow::At(Value::Tensor(last)) = self.scope().flow.clone()
             && !has_output(&net.body)
+            && (self.extent == Extent::Whole || self.can_be_output(&last))
         {
             self.push_output("output".to_owned(), &last, net.name.span);
         }
+        if self.extent == Extent::Last {
+            self.tell_last();
+        }
         let unused = self.scope().unused_ports();
         // After an error, what would have used it may never have been reached.
-        if self.errors.is_empty() {
+        if self.errors.is_empty() && self.extent == Extent::Whole {
             for (name, span) in unused {
                 let message = Message::new(Code::UnusedInput, format!("nothing uses `{name}`"));
                 self.error(
@@ -138,6 +143,7 @@ impl<'a, 'b> Cx<'a, 'b> {
 
     fn statement(&mut self, stmt: &'a Stmt, inputs: &mut Inputs<'a, 'b>) {
         let kind = self.scope().definition.kind;
+        self.last = None;
         match &stmt.kind {
             StmtKind::Input(port) => self.input(port, false, inputs),
             StmtKind::Target(port) if kind == DefinitionKind::Net => self.input(port, true, inputs),
@@ -158,6 +164,7 @@ impl<'a, 'b> Cx<'a, 'b> {
             StmtKind::Bind { name, value, .. } => self.bind(name, value),
             StmtKind::Flow(expr) => {
                 let value = self.flowing(expr, None);
+                self.last = Some(value.clone());
                 self.scope().flow = Flow::At(value);
             }
             StmtKind::Output(expr) => self.output(expr, inputs),
@@ -277,6 +284,7 @@ impl<'a, 'b> Cx<'a, 'b> {
 
     fn bind(&mut self, name: &'a Ident, expr: &'a Expr) {
         let value = self.bound_value(name, expr);
+        self.last = Some(value.clone());
         self.scope().define(&name.text, value, name.span);
     }
 

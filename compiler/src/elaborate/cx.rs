@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Extent;
 use super::cell::Final;
 use super::program::Program;
 use super::scope::Scope;
@@ -9,7 +10,7 @@ use super::value::Value;
 use crate::diag::{Code, Diagnostic, Message, Sources, Span};
 use crate::graph::{Builder, Output};
 use crate::layers::{Mode, Store};
-use crate::network::{LayerUse, Port};
+use crate::network::{LastValue, LayerUse, Port};
 use crate::types::Dim;
 
 /// More layers than this are no description of a network that anyone runs.
@@ -51,6 +52,11 @@ pub(super) struct Cx<'a, 'b> {
     issued: BTreeSet<String>,
     /// Within how many uses of a `layer` we are, whose paths are the same at each use.
     pub(super) n_shared: usize,
+    pub(super) extent: Extent,
+    /// What the last statement of the net gives.
+    pub(super) last: Option<Value<'a, 'b>>,
+    /// The same, when the net is over and somebody asks.
+    pub(super) told: Option<LastValue>,
     /// Set when a limit was reached: everything after is poison, so that the end comes soon.
     exhausted: bool,
 }
@@ -76,6 +82,9 @@ impl<'a, 'b> Cx<'a, 'b> {
             errors: Vec::new(),
             issued: BTreeSet::new(),
             n_shared: 0,
+            extent: Extent::Whole,
+            last: None,
+            told: None,
             exhausted: false,
         }
     }

@@ -8,9 +8,10 @@ use super::scope::Flow;
 use super::value::{Tensor, Value};
 use crate::diag::{Code, Message, Span};
 use crate::graph::{self, Output, OutputRole};
+use crate::network::LastValue;
 use crate::ops::{Op, Role};
 use crate::syntax::ast::{Body, DefinitionKind, Expr, ExprKind, StmtKind};
-use crate::types::Dim;
+use crate::types::{Dim, ElementType};
 
 impl<'a, 'b> Cx<'a, 'b> {
     pub(super) fn output(&mut self, expr: &'a Expr, inputs: &mut Inputs<'a, 'b>) {
@@ -70,6 +71,30 @@ impl<'a, 'b> Cx<'a, 'b> {
         let zero = || self.builder.scalar(0.0);
         let var = self.store.mask_of(tensor.var).map_or(tensor.var, |mask| mask.select(tensor.var, zero()));
         self.outputs.push(Output { role: OutputRole::Output, name, value: var.id });
+    }
+
+    /// Tells what the last statement gives, and makes it an output where it can be one.
+    pub(super) fn tell_last(&mut self) {
+        let told = match self.last.clone() {
+            None | Some(Value::Poison) => return,
+            Some(Value::Tensor(tensor)) => {
+                if self.can_be_output(&tensor) {
+                    self.push_output("last".to_owned(), &tensor, self.scopes[0].definition.name.span);
+                    LastValue::Output(tensor.user_shape())
+                } else {
+                    LastValue::Inner(tensor.user_shape())
+                }
+            }
+            Some(value) => LastValue::Known(value.show()),
+        };
+        self.told = Some(told);
+    }
+
+    /// Whether a caller can receive it.
+    pub(super) fn can_be_output(&self, tensor: &Tensor<'b>) -> bool {
+        tensor.var.shape().first() == Some(&Dim::batch())
+            && tensor.var.ty().element == ElementType::F32
+            && self.target_of(tensor.var.id).is_none()
     }
 
     /// A target that a value is computed from.

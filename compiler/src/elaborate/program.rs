@@ -44,11 +44,16 @@ pub(super) struct Program<'a> {
 }
 
 impl Files {
-    /// Parses the root file and what it imports.
-    pub(super) fn load(sources: &mut Sources, root: FileId, loader: &mut Loader<'_>) -> Result<Files, Vec<Diagnostic>> {
+    /// Parses what the root file imports.
+    pub(super) fn load(
+        sources: &mut Sources,
+        root: FileId,
+        file: File,
+        loader: &mut Loader<'_>,
+    ) -> Result<Files, Vec<Diagnostic>> {
         let mut loading = Loading { sources, loader, files: Vec::new(), loaded: BTreeMap::new(), errors: Vec::new() };
         let name = normal("", loading.sources.name(root));
-        loading.file(root, &mut vec![name]);
+        loading.parsed(root, file, &mut vec![name]);
         if !loading.errors.is_empty() {
             return Err(loading.errors);
         }
@@ -164,13 +169,16 @@ impl Loading<'_, '_> {
         }
     }
 
-    /// Parses one file after its imports; `chain` holds the names of those that led to it, itself last.
+    /// Parses one file and its imports; `chain` holds the names of those that led to it, itself last.
     fn file(&mut self, id: FileId, chain: &mut Vec<String>) {
         let text = self.sources.text(id).to_owned();
-        let file = match parse(id, &text) {
-            Ok(file) => file,
-            Err(errors) => return self.errors.extend(errors),
-        };
+        match parse(id, &text) {
+            Ok(file) => self.parsed(id, file, chain),
+            Err(errors) => self.errors.extend(errors),
+        }
+    }
+
+    fn parsed(&mut self, id: FileId, file: File, chain: &mut Vec<String>) {
         let imports = file.items.iter().filter_map(|item| match &item.kind {
             ItemKind::Import(path) => Some(path),
             ItemKind::Const { .. } | ItemKind::Definition(_) | ItemKind::Settings(_) => None,

@@ -134,6 +134,17 @@ impl<'a, 'b> Value<'a, 'b> {
             _ => 0,
         }
     }
+    /// As it is written, or what it is where that is long.
+    pub(super) fn show(&self) -> String {
+        match self {
+            Value::Number(n) => n.to_string(),
+            Value::Bool(flag) => flag.to_string(),
+            Value::Text(text) => format!("\"{text}\""),
+            Value::Size(dim) => dim.to_string(),
+            Value::List(items) => format!("[{}]", items.iter().map(Value::show).collect::<Vec<_>>().join(", ")),
+            Value::Poison | Value::Init(_) | Value::Layer(_) | Value::Tensor(_) => self.describe(),
+        }
+    }
     /// What it is, for messages.
     pub(super) fn describe(&self) -> String {
         match self {

@@ -1,10 +1,13 @@
 //! One compiled entry of a session: its frame, and a call through it.
 #![expect(unsafe_code, reason = "generated code is called with a frame of addresses")]
 
+use std::time::Instant;
+
 use ndarray::{ArrayD, ArrayViewMutD, IxDyn};
 
 use super::inputs::Bound;
 use super::memory::Aligned;
+use super::profile::Parts;
 use super::{Outputs, Session};
 use crate::error::Error;
 use crate::graph::OutputRole;
@@ -17,7 +20,6 @@ use crate::schedule::{Slot, SlotKind};
 use crate::types::{Extents, Symbol, show_shape};
 
 /// A compiled entry, and what it keeps from call to call.
-#[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) compiled: CompiledEntry,
     /// Where everything lies, for the sizes of the last call.
@@ -26,12 +28,14 @@ pub(super) struct Loaded {
     /// The session's version that `prepared` was made from.
     prepared_version: u64,
     frame: Vec<u64>,
+    /// While it is profiled.
+    pub(super) parts: Option<Parts>,
 }
 
 impl Loaded {
     pub(super) fn new(compiled: CompiledEntry) -> Self {
         let frame = vec![0; compiled.scheduled.program.frame_words()];
-        Loaded { compiled, placed: None, prepared: Aligned::default(), prepared_version: 0, frame }
+        Loaded { compiled, placed: None, prepared: Aligned::default(), prepared_version: 0, frame, parts: None }
     }
 
     /// Runs the entry; outputs that `into` names are written there.
@@ -100,7 +104,21 @@ impl Loaded {
         // the slot's shape and lives in `bound`, `outputs`, `key`, `rates` or the session until after the call; the
         // other buffers lie in `workspace` and `prepared`, as long as the placement says, where the plan keeps apart
         // what is in use at the same time. `&mut self` and `&mut Session` keep everyone else away.
-        unsafe { self.compiled.code.run(&mut self.frame) };
+        unsafe {
+            match &mut self.parts {
+                Some(parts) if parts.by_step => {
+                    let mut seconds = Vec::with_capacity(parts.programs.len());
+                    for part in &parts.programs {
+                        let start = Instant::now();
+                        // One step of the same program, on the same frame.
+                        part.run(&mut self.frame);
+                        seconds.push(start.elapsed().as_secs_f64());
+                    }
+                    parts.seconds.push(seconds);
+                }
+                _ => self.compiled.code.run(&mut self.frame),
+            }
+        }
 
         // What could not be written in place.
         outputs.retain(|(role, name, array)| {

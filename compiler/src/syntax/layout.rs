@@ -13,6 +13,8 @@ pub(super) struct Layout {
     pub(super) comments: Vec<Comment>,
     /// The first bracket without its partner. The grammar may find a mistake that comes earlier.
     pub(super) mismatch: Option<Diagnostic>,
+    /// Whether brackets are open at the end, which a longer text might close.
+    pub(super) is_open: bool,
 }
 
 /// Reads the layout of a source; fails when it nests too deeply to be parsed at all.
@@ -28,10 +30,12 @@ pub(super) fn layout(file: FileId, source: &str) -> Result<Layout, Diagnostic> {
         newlines: Vec::new(),
         last: None,
         suspect: None,
+        at_end: false,
     };
     let mismatch = cx.scan()?;
+    let is_open = mismatch.is_some() && cx.at_end;
     let text = String::from_utf8(cx.masked).expect("whole characters are replaced by spaces");
-    Ok(Layout { text, comments: cx.comments, mismatch })
+    Ok(Layout { text, comments: cx.comments, mismatch, is_open })
 }
 
 /// A bracket that was opened and not yet closed.
@@ -58,6 +62,8 @@ struct Cx<'a> {
     last: Option<usize>,
     /// A `}` further left than the line of its `{`: here another one is probably missing.
     suspect: Option<(usize, usize)>,
+    /// Whether the whole source was read.
+    at_end: bool,
 }
 
 impl Cx<'_> {
@@ -89,6 +95,7 @@ impl Cx<'_> {
                 }
             }
         }
+        self.at_end = true;
         if self.open.is_empty() {
             return Ok(None);
         }

@@ -16,7 +16,7 @@ const MAX_BYTES: usize = 1 << 19;
 
 #[derive(pest_derive::Parser)]
 #[grammar = "../grammar/net.pest"]
-struct Grammar;
+pub(super) struct Grammar;
 
 /// Parses one source file. Stops at the first mistake, which is then the only one reported.
 pub fn parse(file: FileId, text: &str) -> Result<File, Vec<Diagnostic>> {
@@ -67,7 +67,7 @@ fn parse_file(file: FileId, text: &str) -> Result<File, Diagnostic> {
 
 /// Builds the Ast. The grammar has made sure of the form, so a missing part is our bug.
 pub(super) struct Cx {
-    file: FileId,
+    pub(super) file: FileId,
 }
 
 impl Cx {
@@ -155,7 +155,7 @@ impl Cx {
         Ok(Body { stmts, span })
     }
 
-    fn stmt(&self, pair: Pair<'_, Rule>) -> Result<Stmt, Diagnostic> {
+    pub(super) fn stmt(&self, pair: Pair<'_, Rule>) -> Result<Stmt, Diagnostic> {
         let span = self.span(&pair);
         let rule = pair.as_rule();
         if rule == Rule::expr {

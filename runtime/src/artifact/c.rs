@@ -6,6 +6,7 @@
 
 mod calls;
 pub mod layout;
+mod net;
 pub mod table;
 
 pub use table::FUNCTIONS;

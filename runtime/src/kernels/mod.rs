@@ -8,6 +8,7 @@ pub mod conv;
 pub mod cpu;
 mod dots;
 mod gemm;
+pub mod limits;
 pub mod matmul;
 mod micro;
 #[cfg(target_arch = "aarch64")]

@@ -1,6 +1,6 @@
 //! The structs and constants of the header.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 
 /// A field of a struct, or a constant, as the header says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,34 +76,33 @@ pub const STEPS: &[Field] = &[
     },
 ];
 
-/// What functions return.
-pub const STATUSES: &[Constant] = &[
-    Constant { name: "OK", value: 0, documentation: "All went well." },
-    Constant {
-        name: "INVALID_ARGUMENT",
-        value: 1,
-        documentation: "A pointer is NULL, a size is larger than the instance was made for, or there is no such thing.",
-    },
-    Constant {
-        name: "INVALID_INPUT",
-        value: 2,
-        documentation: "A token, a length or the number of steps is none that the network can take.",
-    },
-    Constant {
-        name: "UNAVAILABLE",
-        value: 3,
-        documentation: "The network was not compiled for this, or the instance not made for it.",
-    },
-    Constant { name: "NO_MEMORY", value: 4, documentation: "There is not enough memory." },
-    Constant { name: "FILE", value: 5, documentation: "A file cannot be read or written." },
-    Constant { name: "INVALID_WEIGHTS", value: 6, documentation: "Weights are damaged, or those of another network." },
-    Constant { name: "NOT_BEGUN", value: 7, documentation: "A step was asked for before NET_begin." },
-    Constant {
-        name: "INCOMPATIBLE",
-        value: 8,
-        documentation: "The network's code is damaged, of another version, or not for this processor.",
-    },
-];
+macro_rules! statuses {
+    ($($name:literal = $value:literal, $text:literal;)*) => {
+        /// What functions return.
+        pub const STATUSES: &[Constant] = &[$(Constant { name: $name, value: $value, documentation: $text }),*];
+
+        /// What a status means.
+        pub(super) fn status_text(status: i32) -> &'static CStr {
+            let text = match status {
+                $($value => concat!($text, "\0"),)*
+                _ => "There is no such status.\0",
+            };
+            CStr::from_bytes_with_nul(text.as_bytes()).unwrap_or_default()
+        }
+    };
+}
+
+statuses! {
+    "OK" = 0, "All went well.";
+    "INVALID_ARGUMENT" = 1, "A pointer is NULL, a size is larger than the instance was made for, or there is no such thing.";
+    "INVALID_INPUT" = 2, "A token, a length or the number of steps is none that the network can take.";
+    "UNAVAILABLE" = 3, "The network was not compiled for this, or the instance not made for it.";
+    "NO_MEMORY" = 4, "There is not enough memory.";
+    "FILE" = 5, "A file cannot be read or written.";
+    "INVALID_WEIGHTS" = 6, "Weights are damaged, or those of another network.";
+    "NOT_BEGUN" = 7, "A step was asked for before NET_begin.";
+    "INCOMPATIBLE" = 8, "The network's code is damaged, of another version, or not for this processor.";
+}
 
 /// Bits of `tasks` in `NET_options`; bit `i` is the task of number `i`.
 pub const TASKS: &[Constant] = &[

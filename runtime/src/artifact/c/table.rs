@@ -4,9 +4,9 @@
 use std::ffi::{c_char, c_int, c_void};
 
 use super::layout::Options;
+use super::net::Net;
 use super::{Function, Machine, calls};
 use crate::artifact::raw::Artifact;
-use calls::Net;
 
 /// How a type of the table is passed.
 trait Passed {
@@ -111,7 +111,8 @@ functions! {
         = "const char *", "void" => calls::version;
 
     /// Replaces all parameters by those of a safetensors file, and the optimizer's moments and the number of steps where
-    /// it has them. On failure nothing has changed. Not for real-time threads.
+    /// it has them. On failure nothing has changed, unless the file could not be read to its end. Not for real-time
+    /// threads.
     fn netc_artifact_load(net: *mut Net, path: *const c_char) -> c_int
         = "int", "NET *net, const char *path" => calls::load;
 
@@ -150,8 +151,8 @@ functions! {
 
     /// One step: inputs that have the stepped axis, without it, to outputs without it. Arrays of other inputs are not
     /// read. `states` is NULL for the instance's own, or one pointer for each of NET_STATES to states of the caller,
-    /// `[batch, …]`, which are read and replaced: so one instance serves many sequences. For real-time threads as
-    /// NET_forward.
+    /// `[batch, …]`, which are read and replaced: so one instance serves many sequences. States that single steps do not
+    /// have may be NULL. For real-time threads as NET_forward.
     fn netc_artifact_step(net: *mut Net, inputs: *const *const c_void, states: *const *mut f32, outputs: *const *mut c_void) -> c_int
         = "int", "NET *net, const void *const *inputs, float *const *states, void *const *outputs" => calls::step;
 
@@ -201,7 +202,7 @@ functions! {
         = "size_t", "const NET *net, int kind, size_t index" => calls::rank;
 
     /// Writes the sizes of an array's axes to `shape`, which has room for NET_rank of them: those for a call with these
-    /// sizes, or for the largest when `sizes` is NULL.
+    /// sizes, or for the largest when `sizes` is NULL. Arrays of NET_step lack the stepped axis.
     fn netc_artifact_shape(net: *mut Net, kind: c_int, index: usize, sizes: *const usize, shape: *mut usize) -> c_int
         = "int", "NET *net, int kind, size_t index, const NET_sizes *sizes, size_t *shape" => calls::shape;
 
@@ -215,7 +216,12 @@ functions! {
         = "void", "NET *net" => calls::parameters_changed;
 
     /// The values of one of NET_STATES, `[batch, …]` with the batch of the last call, to be read or changed between
-    /// calls; valid as long as the instance; NULL if there is none.
+    /// calls; valid as long as the instance. NULL if there is none, or no call has left values since NET_reset.
     fn netc_artifact_state(net: *mut Net, index: usize) -> *mut f32
         = "float *", "NET *net, size_t index" => calls::state;
+
+    /// Replaces one of NET_STATES, `[batch, …]`, for a batch of this size: of carried states at any time, of single steps
+    /// after NET_begin with the same batch. For real-time threads.
+    fn netc_artifact_set_state(net: *mut Net, index: usize, batch: usize, values: *const f32) -> c_int
+        = "int", "NET *net, size_t index, size_t batch, const float *values" => calls::set_state;
 }
