@@ -5,6 +5,9 @@ use super::super::super::simd::Simd;
 use super::super::geometry::Image;
 use super::transforms::{MOST, Points};
 
+/// More do not fit any memory, and what is computed from their number does not overflow.
+const MOST_TILES: usize = usize::MAX >> 8;
+
 /// The tiles of all images, row by row.
 #[derive(Clone, Copy)]
 pub(super) struct Grid {
@@ -22,7 +25,7 @@ impl Grid {
 
     /// How many tiles so many images have.
     pub(super) fn tiles(self, images: usize) -> usize {
-        images.saturating_mul(self.rows).saturating_mul(self.cols)
+        images.saturating_mul(self.rows).saturating_mul(self.cols).min(MOST_TILES)
     }
 
     /// The image of a tile and its first pixel.
