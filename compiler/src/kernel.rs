@@ -155,8 +155,10 @@ pub enum Direction {
 pub enum Algorithm {
     /// An implicit matrix product, or a direct loop for few channels.
     Direct,
-    /// Winograd F(4x4, 3x3).
+    /// Winograd F(4x4, 3x3), for the weight gradient F(3x3, 4x4).
     Winograd,
+    /// Winograd F(2x2, 3x3).
+    Winograd2x2,
 }
 
 /// The sizes of a convolution. `x` is `[n, c, h, w]`, `y` is `[n, oc, oh, ow]`.

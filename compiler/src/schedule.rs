@@ -4,6 +4,7 @@
 //! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
 //! for each root (`emit`). One step of a recurrence is scheduled in the same way (`recurrence`).
 
+mod algorithm;
 mod call;
 mod collapse;
 mod emit;

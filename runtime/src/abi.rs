@@ -97,7 +97,8 @@ pub struct Conv {
     pub weight: *mut f32,
     /// Null, or what [`netc_conv2d_pack`] made of the weights for this direction and algorithm.
     pub packed: *const f32,
-    /// [`conv::DIRECT`] or [`conv::WINOGRAD`]; Winograd falls back to direct where it does not apply.
+    /// [`conv::DIRECT`], [`conv::WINOGRAD`] or [`conv::WINOGRAD_2X2`]; Winograd's fall back to direct where they do not
+    /// apply.
     pub algorithm: i64,
     pub epilogue: Option<EpilogueFn>,
 }

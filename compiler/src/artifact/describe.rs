@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use netc_runtime::artifact::description::{
-    Buffer, Call, Description, Direction, Element, Entry, Geometry, Home, Initial, Keeping, Output, Port, Role, Size,
-    Slot, Source, Symbol, Task, Tensor, VERSION,
+    Algorithm, Buffer, Call, Description, Direction, Element, Entry, Geometry, Home, Initial, Keeping, Output, Port,
+    Role, Size, Slot, Source, Symbol, Task, Tensor, VERSION,
 };
 
 use crate::entries;
@@ -288,7 +288,11 @@ impl Cx<'_> {
                     kernel::Direction::WeightGrad => Direction::WeightGrad,
                 },
                 geometry: self.geometry(&call.geometry, call.x.strides[1] == Dim::ONE),
-                winograd: call.algorithm == kernel::Algorithm::Winograd,
+                algorithm: match call.algorithm {
+                    kernel::Algorithm::Direct => Algorithm::Direct,
+                    kernel::Algorithm::Winograd => Algorithm::Winograd,
+                    kernel::Algorithm::Winograd2x2 => Algorithm::Winograd2x2,
+                },
                 is_packed: call.packed.is_some(),
             }),
         }

@@ -282,6 +282,7 @@ impl Driver<'_, '_, '_> {
         let algorithm = match algorithm {
             Algorithm::Direct => conv::DIRECT,
             Algorithm::Winograd => conv::WINOGRAD,
+            Algorithm::Winograd2x2 => conv::WINOGRAD_2X2,
         };
         let algorithm = self.number(algorithm);
         self.put(&d, offset_of!(abi::Conv, algorithm), algorithm);

@@ -4,6 +4,7 @@ use netc_runtime::abi;
 use netc_runtime::kernels::conv;
 use netc_runtime::kernels::matmul::packed_len;
 
+use super::algorithm::algorithm;
 use super::view;
 use crate::graph::{Graph, Value};
 use crate::kernel::{
@@ -99,9 +100,9 @@ pub(super) fn call(
             };
             let geometry = geometry(graph, convolution, x, y);
             let input = if direction == Direction::DataGrad { &y_view } else { &x_view };
-            let algorithm = algorithm(&geometry, direction, input);
             // Parameters that stay are packed once; those of groups are so few that packing them costs nothing.
             let stays = direction != Direction::WeightGrad && is_fixed_parameter(graph, b) && geometry.groups == 1;
+            let algorithm = algorithm(&geometry, direction, &input.strides[1], stays);
             let packed = stays.then(|| pack(program, direction, &geometry, algorithm, weight.clone()));
             let (x, y) = (x_view, y_view);
             Step::Conv(ConvCall { direction, geometry, algorithm, x, y, weight, packed, epilogue })
@@ -115,25 +116,6 @@ pub(super) fn call(
 pub(super) fn is_fixed_parameter(graph: &Graph, weight: Value) -> bool {
     use crate::ops::Role;
     matches!(&graph.node(weight).op, Op::Source(source) if source.role == Role::Param) && !super::roots::trains(graph)
-}
-
-/// The least side of an image on which Winograd's transforms pay, and keep paying for weights that take four
-/// times the memory: below, there are fewer tiles than reading the weights costs.
-const WINOGRAD_SIDE: usize = 32;
-/// The least number of channels that fill the vectors of its transforms.
-const WINOGRAD_CHANNELS: usize = 16;
-
-/// The algorithm with the least cost. `input` is what the sliding window reads: `x` forward, `y` backward.
-fn algorithm(geometry: &Geometry, direction: Direction, input: &View) -> Algorithm {
-    let Geometry { c, h, w, oc, kernel, stride, pad, dilation, groups, .. } = geometry;
-    let is_plain = *kernel == [3, 3] && *stride == [1, 1] && *dilation == [1, 1] && *groups == 1 && *pad <= [2, 2];
-    let is_deep = *c >= WINOGRAD_CHANNELS && *oc >= WINOGRAD_CHANNELS && input.strides[1].is_one();
-    let is_large = [h, w].into_iter().all(|side| side.as_fixed().is_none_or(|n| n >= WINOGRAD_SIDE));
-    if direction != Direction::WeightGrad && is_plain && is_deep && is_large {
-        Algorithm::Winograd
-    } else {
-        Algorithm::Direct
-    }
 }
 
 /// The most elements of a matrix that is packed for an entry: larger ones would cost memory, and their product of few
@@ -229,6 +211,7 @@ pub(super) fn packed_weight_len(direction: Direction, algorithm: Algorithm, geom
         algorithm: match algorithm {
             Algorithm::Direct => conv::DIRECT,
             Algorithm::Winograd => conv::WINOGRAD,
+            Algorithm::Winograd2x2 => conv::WINOGRAD_2X2,
         },
         epilogue: None,
     };

@@ -170,7 +170,7 @@ fn written(step: &Step) -> (Option<Buffer>, &'static str) {
                 Direction::DataGrad => (&call.x, "conv data gradient", "conv data gradient (Winograd)"),
                 Direction::WeightGrad => (&call.weight, "conv weight gradient", "conv weight gradient (Winograd)"),
             };
-            (Some(view.buffer), if call.algorithm == Algorithm::Winograd { winograd } else { direct })
+            (Some(view.buffer), if call.algorithm == Algorithm::Direct { direct } else { winograd })
         }
         Step::Pack(call) => (Some(call.packed), "pack"),
         Step::PackMatrix(call) => (Some(call.packed), "pack"),

@@ -180,7 +180,16 @@ choice! {
     /// A library call, as far as its scratch memory depends on it; see [`crate::abi::MatMul`] and [`crate::abi::Conv`].
     pub enum Call {
         0 = MatMul { batch: Size, m: Size, n: Size, k: Size, groups: u64, is_packed: bool },
-        1 = Conv { direction: Direction, geometry: Geometry, winograd: bool, is_packed: bool },
+        1 = Conv { direction: Direction, geometry: Geometry, algorithm: Algorithm, is_packed: bool },
+    }
+}
+
+choice! {
+    /// How a convolution is computed; see [`crate::kernels::conv`].
+    pub enum Algorithm {
+        0 = Direct,
+        1 = Winograd,
+        2 = Winograd2x2,
     }
 }
 

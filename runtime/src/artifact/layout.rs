@@ -1,7 +1,7 @@
 //! Where everything of an instance lies in its one piece of memory.
 
 use super::description::{
-    Call, Description, Direction, Entry, Geometry, Home, Keeping, Size, Slot, Source, Symbol, Task,
+    Algorithm, Call, Description, Direction, Entry, Geometry, Home, Keeping, Size, Slot, Source, Symbol, Task,
 };
 use super::error::{Error, Status, ensure};
 use super::network::{Options, Tasks};
@@ -242,16 +242,21 @@ fn needs(call: &Call, largest: &[u64]) -> Needs {
             let groups = usize::try_from(*groups).unwrap_or(1).max(1);
             matmul::needs(size(batch), [size(m), size(n), size(k)], groups, *is_packed)
         }
-        Call::Conv { direction, geometry, winograd, is_packed } => {
+        Call::Conv { direction, geometry, algorithm, is_packed } => {
             let direction = match direction {
                 Direction::Forward => conv::FORWARD,
                 Direction::DataGrad => conv::DATA_GRAD,
                 Direction::WeightGrad => conv::WEIGHT_GRAD,
             };
+            let algorithm = match algorithm {
+                Algorithm::Direct => conv::DIRECT,
+                Algorithm::Winograd => conv::WINOGRAD,
+                Algorithm::Winograd2x2 => conv::WINOGRAD_2X2,
+            };
             let Geometry { n, h, w, oh, ow, .. } = geometry;
             let [n, h, w, oh, ow] = [n, h, w, oh, ow].map(|dim| size(dim) as i64);
             let varies = [&geometry.oh, &geometry.ow].iter().any(|size| !size.symbols.is_empty());
-            let d = descriptor(geometry, [n, h, w, oh, ow], *winograd, *is_packed);
+            let d = descriptor(geometry, [n, h, w, oh, ow], algorithm, *is_packed);
             conv::needs(cpu::cpu(), &d, direction, varies)
         }
     }
@@ -261,7 +266,7 @@ fn needs(call: &Call, largest: &[u64]) -> Needs {
 const MOST: usize = 1 << 40;
 
 /// A descriptor with the sizes alone; nothing follows its addresses.
-fn descriptor(g: &Geometry, [n, h, w, oh, ow]: [i64; 5], winograd: bool, is_packed: bool) -> Conv {
+fn descriptor(g: &Geometry, [n, h, w, oh, ow]: [i64; 5], algorithm: i64, is_packed: bool) -> Conv {
     let pair = |pair: &[u64], axis: usize| pair[axis] as i64;
     let c = g.c as i64;
     let null = std::ptr::null_mut();
@@ -293,7 +298,7 @@ fn descriptor(g: &Geometry, [n, h, w, oh, ow]: [i64; 5], winograd: bool, is_pack
         y_w: 0,
         weight: null,
         packed: if is_packed { std::ptr::dangling() } else { std::ptr::null() },
-        algorithm: if winograd { conv::WINOGRAD } else { conv::DIRECT },
+        algorithm,
         epilogue: None,
     }
 }

@@ -56,6 +56,11 @@ unsafe impl Simd for Avx512 {
         unsafe { _mm512_mul_ps(a, b) }
     }
     #[inline(always)]
+    unsafe fn prefetch(address: *const f32) {
+        // SAFETY: fetching does not access memory.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[inline(always)]
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         // SAFETY: promised by the caller.
         unsafe { _mm512_fmadd_ps(a, b, c) }

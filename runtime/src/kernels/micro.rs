@@ -35,22 +35,44 @@ pub(crate) struct Block {
     pub(crate) accumulate: bool,
 }
 
+/// What a tile fetches into the cache at each step: from how far beyond its panel, and how many floats on.
+#[derive(Clone, Copy)]
+struct Ahead {
+    first: isize,
+    step: isize,
+}
+
 /// A tile of `R` rows and `W` vectors, of which `cols` columns are kept.
 #[inline(always)]
-unsafe fn tile<S: Simd, const R: usize, const W: usize>(block: &Block, row: usize, panel: usize, cols: usize) {
+unsafe fn tile<S: Simd, const R: usize, const W: usize>(
+    block: &Block,
+    row: usize,
+    panel: usize,
+    cols: usize,
+    fetch: Ahead,
+) {
     if R > S::MR || W > S::WIDTH {
         return;
     }
     // SAFETY: the block's pointers are valid for its sizes.
     unsafe {
+        let column = block.result_offset + panel * S::NR;
+        if block.accumulate {
+            for i in 0..R {
+                S::prefetch((*block.result.add(row + i)).wrapping_add(column));
+            }
+        }
         let mut sums = [[S::splat(0.0); W]; R];
         let mut right_start = block.right.offset(panel as isize * block.right_panel);
         let mut rows = block.left.add(row);
         for _ in 0..block.segments {
             let left: [*const f32; R] = std::array::from_fn(|i| (*rows.add(i)).wrapping_add(block.left_offset));
             let mut right = right_start;
+            let mut ahead = right_start.wrapping_offset(fetch.first);
             let mut offset = 0_isize;
             for _ in 0..block.len {
+                S::prefetch(ahead);
+                ahead = ahead.wrapping_offset(fetch.step);
                 let b: [S::V; W] = std::array::from_fn(|j| S::load(right.add(j * S::LANES)));
                 for i in 0..R {
                     let a = S::splat(*left[i].offset(offset));
@@ -64,7 +86,6 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(block: &Block, row: usiz
             right_start = right_start.wrapping_offset(block.right_segment);
             rows = rows.add(block.left_rows);
         }
-        let column = block.result_offset + panel * S::NR;
         for (i, sums) in sums.into_iter().enumerate() {
             let to = (*block.result.add(row + i)).add(column);
             for (j, sum) in sums.into_iter().enumerate() {
@@ -154,12 +175,19 @@ unsafe fn several_panels<S: Simd>(block: &Block, panel: usize, last: usize) -> u
 }
 
 #[inline(always)]
-unsafe fn tile_of_rows<S: Simd, const W: usize>(block: &Block, rows: usize, row: usize, panel: usize, cols: usize) {
+unsafe fn tile_of_rows<S: Simd, const W: usize>(
+    block: &Block,
+    rows: usize,
+    row: usize,
+    panel: usize,
+    cols: usize,
+    fetch: Ahead,
+) {
     macro_rules! choose {
         ($($count:literal)*) => {
             match rows {
                 // SAFETY: promised by the caller.
-                $($count => unsafe { tile::<S, $count, W>(block, row, panel, cols) },)*
+                $($count => unsafe { tile::<S, $count, W>(block, row, panel, cols, fetch) },)*
                 _ => unreachable!("a tile of {rows} rows"),
             }
         };
@@ -201,13 +229,19 @@ impl Task for Panels<'_> {
             for tile in 0..tiles {
                 // Tiles of nearly equal heights: a last one of a single row would wait for its own sums.
                 let rows = (block.rows - row).div_ceil(tiles - tile);
+                // Each tile fetches its share of a packed panel.
+                let mut fetch = Ahead { first: 0, step: 0 };
+                if block.right_step == S::NR as isize {
+                    let share = S::NR * block.len * tile / tiles;
+                    fetch = Ahead { first: block.right_panel + share as isize, step: S::NR.div_ceil(tiles) as isize };
+                }
                 // SAFETY: promised by the caller of `panels`.
                 unsafe {
                     match cols.div_ceil(S::LANES) {
-                        1 => tile_of_rows::<S, 1>(block, rows, row, panel, cols),
-                        2 => tile_of_rows::<S, 2>(block, rows, row, panel, cols),
-                        3 => tile_of_rows::<S, 3>(block, rows, row, panel, cols),
-                        _ => tile_of_rows::<S, 4>(block, rows, row, panel, cols),
+                        1 => tile_of_rows::<S, 1>(block, rows, row, panel, cols, fetch),
+                        2 => tile_of_rows::<S, 2>(block, rows, row, panel, cols, fetch),
+                        3 => tile_of_rows::<S, 3>(block, rows, row, panel, cols, fetch),
+                        _ => tile_of_rows::<S, 4>(block, rows, row, panel, cols, fetch),
                     }
                 }
                 row += rows;

@@ -35,6 +35,10 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
     /// `a * b + c`, fused where the instruction set has it.
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
 
+    /// Brings a line into the cache, from any address.
+    #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
+
     /// The sum of the lanes, by halves.
     #[inline(always)]
     unsafe fn sum(x: Self::V) -> f32 {

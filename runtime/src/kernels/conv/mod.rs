@@ -12,7 +12,6 @@ mod geometry;
 mod implicit;
 #[cfg(test)]
 mod tests;
-mod transforms;
 mod weight_grad;
 mod weights;
 mod winograd;
@@ -26,8 +25,10 @@ use geometry::{Correlation, Phase, Tap, Way};
 
 /// An implicit matrix product.
 pub const DIRECT: i64 = 0;
-/// Winograd's F(4x4, 3x3).
+/// Winograd's F(4x4, 3x3), and F(3x3, 4x4) for the weight gradient.
 pub const WINOGRAD: i64 = 1;
+/// Winograd's F(2x2, 3x3), and F(3x3, 4x4) for the weight gradient.
+pub const WINOGRAD_2X2: i64 = 2;
 
 /// The direction of [`crate::abi::netc_conv2d`].
 pub const FORWARD: i64 = 0;
@@ -41,7 +42,11 @@ unsafe impl Sync for Conv {}
 pub fn packed_len(d: &Conv, direction: i64) -> usize {
     let [c, oc, kh, kw, groups] = [d.c, d.oc, d.kh, d.kw, d.groups].map(|x| x.max(1) as usize);
     let (inner, outer) = if direction == FORWARD { (c, oc) } else { (oc, c) };
-    let taps = if d.algorithm == WINOGRAD { (kh * kw).max(36) } else { kh * kw };
+    let taps = match d.algorithm {
+        WINOGRAD => (kh * kw).max(36),
+        WINOGRAD_2X2 => (kh * kw).max(16),
+        _ => kh * kw,
+    };
     groups * taps * (inner / groups) * (outer / groups).next_multiple_of(32)
 }
 
@@ -69,18 +74,23 @@ pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool) -> Needs {
             let widths = narrow.chain([widest]);
             cpu::run_on(cpu, weight_grad::Measure { g: &g, widths, needs: &mut needs });
         }
+        // A smaller batch may have too few tiles.
+        if d.algorithm != DIRECT && winograd::applies(&g) && winograd::weight_grad_pays(&g) {
+            needs = needs.max(winograd::weight_grad_needs(&g));
+        }
         return needs;
     }
     if d.packed.is_null() {
         needs = needs.caller(Purpose::Weights, packed_len(d, direction));
     }
     if g.is_depthwise() {
-        needs
-    } else if d.algorithm == WINOGRAD && winograd::applies(&g) {
-        needs.max(winograd::needs(&g))
-    } else {
-        needs.max(implicit::needs(&g))
+        return needs;
     }
+    needs.max(match algorithm(d, &g) {
+        WINOGRAD => winograd::needs(&g, winograd::Four),
+        WINOGRAD_2X2 => winograd::needs(&g, winograd::Two),
+        _ => implicit::needs(&g),
+    })
 }
 
 /// # Safety
@@ -100,6 +110,11 @@ pub(crate) unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &Conv, direction: i64,
     unsafe { pack_weights(cpu, team, d, &Correlation::new(d, way, &taps, &phases), packed) };
 }
 
+/// The algorithm that is asked for where it applies, or the direct one.
+fn algorithm(d: &Conv, g: &Correlation<'_>) -> i64 {
+    if winograd::applies(g) { d.algorithm } else { DIRECT }
+}
+
 fn way(direction: i64) -> Way {
     if direction == FORWARD { Way::Forward } else { Way::DataGrad }
 }
@@ -110,10 +125,12 @@ unsafe fn pack_weights(cpu: Cpu, team: Team<'_>, d: &Conv, g: &Correlation<'_>, 
     if g.is_depthwise() {
         // SAFETY: promised by the caller.
         unsafe { depthwise::pack(g, packed) };
-    } else if d.algorithm == WINOGRAD && winograd::applies(g) {
-        cpu::run_on(cpu, winograd::Pack { team, g, packed });
-    } else {
-        cpu::run_on(cpu, weights::Pack { team, g, packed });
+        return;
+    }
+    match algorithm(d, g) {
+        WINOGRAD => cpu::run_on(cpu, winograd::Pack { team, g, packed, points: winograd::Four }),
+        WINOGRAD_2X2 => cpu::run_on(cpu, winograd::Pack { team, g, packed, points: winograd::Two }),
+        _ => cpu::run_on(cpu, weights::Pack { team, g, packed }),
     }
 }
 
@@ -147,12 +164,17 @@ unsafe fn correlate(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv, direction:
         unsafe { pack_weights(cpu, team, d, &g, room.as_mut_ptr()) };
         packed = room.as_ptr();
     }
+    let (g, epilogue) = (&g, d.epilogue);
     if g.is_depthwise() {
-        cpu::run_on(cpu, depthwise::Depthwise { team, frame, g: &g, packed, epilogue: d.epilogue });
-    } else if d.algorithm == WINOGRAD && winograd::applies(&g) {
-        cpu::run_on(cpu, winograd::Winograd { team, frame, g: &g, packed, epilogue: d.epilogue });
-    } else {
-        cpu::run_on(cpu, implicit::Implicit { team, frame, g: &g, packed, epilogue: d.epilogue });
+        cpu::run_on(cpu, depthwise::Depthwise { team, frame, g, packed, epilogue });
+        return;
+    }
+    match algorithm(d, g) {
+        WINOGRAD => cpu::run_on(cpu, winograd::Winograd { team, frame, g, packed, epilogue, points: winograd::Four }),
+        WINOGRAD_2X2 => {
+            cpu::run_on(cpu, winograd::Winograd { team, frame, g, packed, epilogue, points: winograd::Two });
+        }
+        _ => cpu::run_on(cpu, implicit::Implicit { team, frame, g, packed, epilogue }),
     }
 }
 
@@ -171,6 +193,8 @@ unsafe fn weight_grad_on(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv) {
     let g = Correlation::new(d, Way::Forward, &taps, &phases);
     if g.is_depthwise() {
         cpu::run_on(cpu, depthwise::WeightGrad { team, frame, d, g: &g });
+    } else if d.algorithm != DIRECT && winograd::applies(&g) && winograd::weight_grad_pays(&g) {
+        cpu::run_on(cpu, winograd::WeightGrad { team, frame, d, g: &g });
     } else {
         cpu::run_on(cpu, weight_grad::WeightGrad { team, frame, d, g: &g });
     }

@@ -353,16 +353,25 @@ impl Chunk<'_> {
             let column = panel * S::NR + lane;
             let (channel, tap) = (column / g.taps, &g.phases[0].taps[column % g.taps]);
             let channel = ((self.group * g.from.channels + channel) as isize) * g.from.channel;
+            let stride = g.scale[1] as isize;
+            // The pixels of a row that lie inside: 0 <= offset + j·stride < width.
+            let begin = (-tap.offset[1]).max(0).unsigned_abs().div_ceil(g.scale[1]);
+            let room = (g.from.width as isize - tap.offset[1]).max(0).unsigned_abs();
+            let end = room.div_ceil(g.scale[1]).min(g.to.width);
             for i in 0..count {
                 let x_row = ((row + i) * g.scale[0]) as isize + tap.offset[0];
-                for j in 0..g.to.width {
-                    let x_col = (j * g.scale[1]) as isize + tap.offset[1];
-                    let inside = column < columns && g.from.contains(x_row, x_col);
-                    // SAFETY: within the panel, and within the image where it is read.
-                    unsafe {
-                        let x = if inside { *g.from.at(image, x_row, x_col).offset(channel) } else { 0.0 };
-                        *to.add((i * g.to.width + j) * S::NR + lane) = x;
-                    }
+                let is_row = column < columns && x_row >= 0 && (x_row as usize) < g.from.height;
+                let (begin, end) = if is_row && begin < end { (begin, end) } else { (g.to.width, g.to.width) };
+                let from = g.from.at(image, x_row, tap.offset[1]).wrapping_offset(channel);
+                let to = to.wrapping_add(i * g.to.width * S::NR + lane);
+                for j in (0..begin).chain(end..g.to.width) {
+                    // SAFETY: within the panel.
+                    unsafe { *to.add(j * S::NR) = 0.0 };
+                }
+                let step = stride * g.from.col;
+                for j in begin..end {
+                    // SAFETY: within the panel, and within the image.
+                    unsafe { *to.add(j * S::NR) = *from.offset(j as isize * step) };
                 }
             }
         }

@@ -1,0 +1,295 @@
+//! The forward direction and the data gradient.
+//!
+//! Where few channels let a block of transformed tiles stay in the second cache, a chunk transforms its own. Otherwise
+//! tiles are transformed into memory that stays in the last cache, and a chunk multiplies some of them with some panels
+//! of weights. In both cases the products are transformed back while they are in the second cache.
+#![expect(unsafe_code, reason = "vector instructions on raw images")]
+
+use crate::abi::{EpilogueFn, Frame};
+use crate::scratch::{Needs, Purpose, Scratch};
+use crate::threads::Team;
+
+use super::super::super::gemm::Output;
+use super::super::super::micro::{self, Block};
+use super::super::super::simd::{Simd, Task, WIDEST};
+use super::super::geometry::Correlation;
+use super::tiles::{Grid, Layout, Source};
+use super::transforms::{MOST, Points};
+use super::{COLS, origin, per_group};
+
+/// Most tiles of a chunk.
+const TILES: usize = 24;
+/// Most floats of transformed tiles at a time that all chunks share.
+const SHARED: usize = 2 << 20;
+/// Most floats of transformed tiles of a chunk that has its own.
+const OWN: usize = 72 << 10;
+/// With fewer tiles, reading the weights for a chunk costs more than sharing transformed tiles does.
+const FEW: usize = 12;
+/// As many chunks keep several threads evenly busy.
+const CHUNKS: usize = 12;
+
+pub(crate) struct Winograd<'a, P> {
+    pub(crate) team: Team<'a>,
+    pub(crate) frame: Frame,
+    pub(crate) g: &'a Correlation<'a>,
+    pub(crate) packed: *const f32,
+    pub(crate) epilogue: Option<EpilogueFn>,
+    pub(crate) points: P,
+}
+
+// SAFETY: chunks read shared operands and write to disjoint tiles of the result.
+unsafe impl<P> Sync for Winograd<'_, P> {}
+
+/// Most tiles that are transformed at a time for all chunks.
+fn most_shared<P: Points>(channels: usize) -> usize {
+    (SHARED / (P::ALL * channels) / TILES).max(1) * TILES
+}
+
+/// Tiles of a chunk that transforms its own, or none if the tiles are shared.
+fn own<P: Points>(g: &Correlation<'_>, all: usize) -> usize {
+    let most = (OWN / (P::ALL * Layout::new(1, g.from.channels).tile)).min(TILES);
+    if most < FEW || all < CHUNKS * FEW {
+        return 0;
+    }
+    all.div_ceil(all.div_ceil(most))
+}
+
+/// What [`Winograd`] takes at most on any CPU, for so many tiles and fewer.
+pub(crate) fn needs<P: Points>(g: &Correlation<'_>, _: P) -> Needs {
+    let all = Grid::new::<P>(&g.to).tiles(g.images);
+    let channels = g.from.channels;
+    // Fewer tiles may be shared.
+    let shared = Layout::new(all.min(most_shared::<P>(channels)), channels);
+    let mut needs = Needs::default()
+        .caller(Purpose::Table, channels + 16)
+        .caller(Purpose::Shared, shared.len::<P>())
+        .chunk(Purpose::Result, P::ALL * (TILES * COLS.max(WIDEST) + 16));
+    if own::<P>(g, all) > 0 {
+        needs = needs.chunk(Purpose::Left, Layout::new(TILES, channels).len::<P>());
+    }
+    needs
+}
+
+impl<P: Points> Task for Winograd<'_, P> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let g = self.g;
+        let grid = Grid::new::<P>(&g.to);
+        let all = grid.tiles(g.images);
+        let panels = g.to.channels.div_ceil(S::NR);
+        let mut zeros = self.team.scratch.lend(Purpose::Table, g.from.channels + 16);
+        zeros.fill(0.0);
+        let source = Source { image: &g.from, origin: origin(g), zeros: &zeros, grid };
+        let own = own::<P>(g, all);
+        if own > 0 {
+            let layout = Layout::new(own, g.from.channels);
+            self.team.run(all.div_ceil(own), |scratch, chunk| {
+                let tiles = [chunk * own, all.min((chunk + 1) * own)];
+                let mut transformed = scratch.lend(Purpose::Left, layout.len::<P>());
+                let to = transformed.as_mut_ptr();
+                // SAFETY: the chunk's own memory; chunks write to disjoint tiles.
+                unsafe {
+                    S::vectorize(Transform::<P> { source, tiles, layout, to, points: self.points });
+                    let panels = [0, panels];
+                    S::vectorize(Chunk { all: &self, scratch, grid, layout, tiles, panels, from: to });
+                };
+            });
+            return;
+        }
+        let at_once = most_shared::<P>(g.from.channels);
+        let rounds = all.div_ceil(at_once).max(1);
+        let at_once = all.div_ceil(rounds);
+        let blocks = at_once.div_ceil(TILES).max(1);
+        let per_block = at_once.div_ceil(blocks).max(1);
+        let group = per_group::<S>();
+        let groups = panels.div_ceil(group);
+        let layout = Layout::new(at_once, g.from.channels);
+        let mut transformed = self.team.scratch.lend(Purpose::Shared, layout.len::<P>());
+        let transformed = Output(transformed.as_mut_ptr());
+        for first in (0..all).step_by(at_once.max(1)) {
+            let count = at_once.min(all - first);
+            let per_chunk = 8;
+            self.team.run(count.div_ceil(per_chunk), |_, chunk| {
+                let [begin, end] = [chunk * per_chunk, count.min((chunk + 1) * per_chunk)];
+                let to = transformed.get().wrapping_add(begin * layout.tile);
+                let tiles = [first + begin, first + end];
+                // SAFETY: chunks write to disjoint tiles.
+                unsafe {
+                    S::vectorize(Transform::<P> { source, tiles, layout, to, points: self.points });
+                };
+            });
+            // Neighboring chunks read the same weights.
+            let blocks = count.div_ceil(per_block);
+            self.team.run(blocks * groups, |scratch, chunk| {
+                let (block, index) = (chunk % blocks, chunk / blocks);
+                let [begin, end] = [block * per_block, count.min((block + 1) * per_block)];
+                let from = transformed.get().wrapping_add(begin * layout.tile);
+                let tiles = [first + begin, first + end];
+                let panels = [index * group, panels.min((index + 1) * group)];
+                // SAFETY: chunks write to disjoint tiles and channels.
+                unsafe {
+                    S::vectorize(Chunk { all: &self, scratch, grid, layout, tiles, panels, from });
+                };
+            });
+        }
+    }
+}
+
+/// Transforms all channels of some tiles.
+struct Transform<'a, P> {
+    source: Source<'a>,
+    tiles: [usize; 2],
+    layout: Layout,
+    /// The place of the first tile.
+    to: *mut f32,
+    #[expect(dead_code, reason = "stands for its type")]
+    points: P,
+}
+
+impl<P: Points> Task for Transform<'_, P> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        for tile in self.tiles[0]..self.tiles[1] {
+            let to = self.to.wrapping_add((tile - self.tiles[0]) * self.layout.tile);
+            // SAFETY: promised by the maker of the task.
+            unsafe {
+                self.source.image::<S, P>(tile, [0, self.source.image.channels], to, self.layout);
+            }
+        }
+    }
+}
+
+/// Some tiles of the result, in some panels of channels.
+struct Chunk<'a, P> {
+    all: &'a Winograd<'a, P>,
+    scratch: &'a Scratch,
+    grid: Grid,
+    layout: Layout,
+    tiles: [usize; 2],
+    panels: [usize; 2],
+    /// The first transformed tile.
+    from: *const f32,
+}
+
+impl<P: Points> Task for Chunk<'_, P> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let group = per_group::<S>();
+        let rows = self.tiles[1] - self.tiles[0];
+        let cols = group.min(self.panels[1] - self.panels[0]) * S::NR;
+        let stride = rows * cols + 16;
+        let mut products = self.scratch.lend(Purpose::Result, P::ALL * stride);
+        let products = products.as_mut_ptr();
+        for first in (self.panels[0]..self.panels[1]).step_by(group) {
+            let panels = [first, self.panels[1].min(first + group)];
+            // SAFETY: the memory has room for the products of so many panels.
+            unsafe {
+                self.multiply::<S>(panels, products, cols, stride);
+                for row in 0..rows {
+                    self.transform_result::<S>(self.tiles[0] + row, panels, products.add(row * cols), stride);
+                }
+            }
+        }
+        // SAFETY: these tiles are complete.
+        unsafe { self.finish::<S>() };
+    }
+}
+
+impl<P: Points> Chunk<'_, P> {
+    /// The products at all points: rows are tiles, columns channels.
+    #[inline(always)]
+    unsafe fn multiply<S: Simd>(&self, panels: [usize; 2], products: *mut f32, cols: usize, stride: usize) {
+        let g = self.all.g;
+        let rows = self.tiles[1] - self.tiles[0];
+        let mut left = [std::ptr::null(); TILES];
+        let mut result = [std::ptr::null_mut(); TILES];
+        for (row, (left, result)) in left.iter_mut().zip(&mut result).enumerate().take(rows) {
+            *left = self.from.wrapping_add(row * self.layout.tile);
+            *result = products.wrapping_add(row * cols);
+        }
+        let group = panels[1] - panels[0];
+        let panel_len = g.from.channels * S::NR;
+        for point in 0..P::ALL {
+            let block = Block {
+                segments: 1,
+                len: g.from.channels,
+                left: left.as_ptr(),
+                left_rows: rows,
+                left_offset: point * self.layout.point,
+                left_step: 1,
+                right: self.all.packed.wrapping_add((panels[0] * P::ALL + point * group) * panel_len),
+                right_step: S::NR as isize,
+                right_segment: 0,
+                right_panel: panel_len as isize,
+                result: result.as_ptr(),
+                result_offset: point * stride,
+                rows,
+                cols,
+                accumulate: false,
+            };
+            // SAFETY: the transformed tiles and weights, and places within the scratch memory.
+            unsafe { micro::panels::<S>(&block, 0, group) };
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transform_result<S: Simd>(&self, tile: usize, panels: [usize; 2], products: *const f32, stride: usize) {
+        let g = self.all.g;
+        let (image, row, col) = self.grid.place(tile);
+        let (height, width) = (P::TILE.min(g.to.height - row), P::TILE.min(g.to.width - col));
+        let first = panels[0] * S::NR;
+        let last = g.to.channels.min(panels[1] * S::NR);
+        let to = g.to.at(image, row as isize, col as isize).wrapping_add(first);
+        for channel in (0..last - first).step_by(S::LANES) {
+            let lanes = last - first - channel;
+            // SAFETY: promised by the caller; only pixels and channels of the image are written.
+            unsafe {
+                let mut half = [[S::splat(0.0); MOST]; 4];
+                for j in 0..P::SIDE {
+                    let mut column = [S::splat(0.0); MOST];
+                    for (i, m) in column.iter_mut().enumerate().take(P::SIDE) {
+                        *m = S::load(products.add((i * P::SIDE + j) * stride + channel));
+                    }
+                    for (half, x) in half.iter_mut().zip(P::result::<S>(column)).take(P::TILE) {
+                        half[j] = x;
+                    }
+                }
+                for (i, row) in half.into_iter().enumerate().take(height) {
+                    let row = P::result::<S>(row);
+                    let to = to.offset(i as isize * g.to.row).add(channel);
+                    for (j, x) in row.into_iter().enumerate().take(width) {
+                        let to = to.offset(j as isize * g.to.col);
+                        if lanes >= S::LANES {
+                            S::store(to, x);
+                        } else {
+                            S::store_first(to, x, lanes);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Calls the epilogue on runs of adjacent tiles, one row of pixels at a time.
+    unsafe fn finish<S: Simd>(&self) {
+        let g = self.all.g;
+        if self.all.epilogue.is_none() {
+            return;
+        }
+        let cols = self.panels.map(|panel| g.to.channels.min(panel * S::NR));
+        let [mut tile, end] = self.tiles;
+        while tile < end {
+            let run = end.min(tile - tile % self.grid.cols + self.grid.cols);
+            let (image, row, col) = self.grid.place(tile);
+            let until = g.to.width.min(col + (run - tile) * P::TILE);
+            for row in row..g.to.height.min(row + P::TILE) {
+                let pixel = (image * g.to.height + row) * g.to.width;
+                // SAFETY: promised by the caller.
+                unsafe {
+                    self.all.frame.finish(self.all.epilogue, [pixel + col, pixel + until], cols);
+                };
+            }
+            tile = run;
+        }
+    }
+}
