@@ -44,9 +44,15 @@ fn runtime(out: &Path) -> Vec<u8> {
     rustc.args(["--edition", "2024", "--crate-name", "netc_runtime", "--crate-type", "staticlib"]);
     rustc.args(["--target", &variable("TARGET"), "--cap-lints", "allow", "--cfg", "netc_standalone"]);
     // With everything in one unit, what nobody calls is gone, of the standard library too.
-    for option in
-        ["opt-level=3", "lto=fat", "codegen-units=1", "panic=abort", "strip=debuginfo", "relocation-model=pic"]
-    {
+    for option in [
+        "opt-level=2",
+        "llvm-args=-inline-threshold=120",
+        "lto=fat",
+        "codegen-units=1",
+        "panic=abort",
+        "strip=debuginfo",
+        "relocation-model=pic",
+    ] {
         rustc.args(["-C", option]);
     }
     let remap = format!("--remap-path-prefix={}=netc-runtime", sources.display());
