@@ -41,7 +41,7 @@ pub fn exp<A: Arith>(a: &mut A, x: A::F) -> A::F {
     a.mul(p, rest)
 }
 
-/// As [`exp`], for numbers between -87 and 89: one power of two is enough. From 88.38 on it is infinite.
+/// As [`exp`], for numbers between -87 and 88: one power of two is enough.
 fn exp_of_moderate<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let (p, n) = exp_parts(a, x);
     let one = a.float(1.0);
@@ -75,7 +75,7 @@ fn exp_parts<A: Arith>(a: &mut A, x: A::F) -> (A::F, A::I) {
     (a.add(p, r), n_bits)
 }
 
-/// `2^n` for `n` in `-126..=127`, of which only the lowest nine bits are looked at; infinity for 128.
+/// `2^n` for `n` in `-126..=127`, of which only the lowest nine bits are looked at.
 fn power_of_two<A: Arith>(a: &mut A, n: A::I) -> A::F {
     let exponent = a.shl(n, 23);
     let one = a.int(1.0_f32.to_bits().cast_signed());
@@ -174,21 +174,25 @@ pub fn tanh<A: Arith>(a: &mut A, x: A::F) -> A::F {
     a.with_sign(result, x)
 }
 
-/// The logistic function `1/(1 + e^-x)`, at most 2.5 ulp from the true value (measured 2.21). What is less than 4.2e-39
-/// is 0.
+/// The logistic function `1/(1 + e^-x)`, at most 2.5 ulp from the true value (measured 2.24), subnormal results included.
 ///
-/// With `e^-x = 2^n·(q + h) / (q - h)` it is `(q - h) / ((q - h) + 2^n·(q + h))`.
+/// With `e^-x = 2^n·(q + h) / (q - h)` it is `(q - h) / ((q - h) + 2^n·(q + h))`; both sides are taken times 2^-40, so
+/// that nothing overflows where the result is subnormal.
 pub fn sigmoid<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let half = a.float(-0.5);
     let x = a.mul(x, half);
-    // The bound stands first, so that NaN stays.
-    let highest = a.float(44.5);
-    let lowest = a.float(-43.5);
+    // The bound stands first, so that NaN stays. sigmoid(40) rounds to 1, sigmoid(-105) to 0.
+    let highest = a.float(52.5);
+    let lowest = a.float(-20.0);
     let x = a.min(highest, x);
     let x = a.max(lowest, x);
     let (q, h, n) = exp_quotient(a, x);
+    let down = a.int(40);
+    let n = a.isub(n, down);
     let scale = power_of_two(a, n);
+    let small = a.float((-40.0_f32).exp2());
     let [less, more] = [a.sub(q, h), a.add(q, h)];
+    let less = a.mul(less, small);
     let power = a.mul(scale, more);
     let denominator = a.add(less, power);
     a.div(less, denominator)
@@ -354,7 +358,7 @@ mod tests {
         check("log", log, f64::ln, 0.0, f32::MAX, 1.0);
         check("log near one", log, f64::ln, 0.5, 2.0, 1.0);
         check("tanh", tanh, f64::tanh, -12.0, 12.0, 2.0);
-        check("sigmoid", sigmoid, |x| 1.0 / (1.0 + (-x).exp()), -88.37, 30.0, 2.5);
+        check("sigmoid", sigmoid, |x| 1.0 / (1.0 + (-x).exp()), -105.0, 30.0, 2.5);
         check("erf", erf, erf_f64, -6.0, 6.0, 2.0);
     }
 
@@ -394,7 +398,6 @@ mod tests {
             let both_nan = found.is_nan() && expected.is_nan();
             assert!(both_nan || ulps(found, f64::from(expected)) <= 2.0, "case {index}: {found} is not {expected}");
         }
-        assert!((0..200).all(|i| (0.0..4.3e-39).contains(&sigmoid(-88.37 - i as f32 * 0.1))));
         assert!(tanh(-0.0).is_sign_negative() && erf(-0.0).is_sign_negative());
     }
 }
