@@ -9,6 +9,7 @@ use std::hint::black_box;
 use netc_runtime::Pool;
 use netc_runtime::abi::{Conv, netc_conv2d, netc_conv2d_data_grad, netc_conv2d_pack, netc_conv2d_weight_grad};
 use netc_runtime::kernels::conv::{DATA_GRAD, DIRECT, FORWARD, WEIGHT_GRAD, WINOGRAD, WINOGRAD_2X2, packed_len};
+use netc_runtime::kernels::limits::{multiply_adds, thread_seconds};
 
 /// Name, channels, side of the map, channels of the result, side of the kernel, stride.
 const LAYERS: [(&str, [i64; 5]); 21] = [
@@ -120,7 +121,7 @@ fn measure(line: &str, n: i64, [c, side, oc, kernel, stride]: [i64; 5], directio
     for _ in 0..rounds {
         peak = peak.max(limit());
         black_box(others.iter().sum::<f32>());
-        let start = now();
+        let start = thread_seconds();
         // SAFETY: as above.
         unsafe {
             match direction {
@@ -129,63 +130,14 @@ fn measure(line: &str, n: i64, [c, side, oc, kernel, stride]: [i64; 5], directio
                 _ => netc_conv2d_weight_grad(frame.as_ptr(), &raw const d),
             }
         }
-        least = least.min(now() - start);
+        least = least.min(thread_seconds() - start);
     }
     let rate = operations / least / 1e9;
     println!("{line:54} {:>9.3} {rate:>9.1} {:>7.2}", least * 1e3, rate / peak);
 }
 
-/// Seconds that this thread has run: others on the machine do not count, unless they slow it down.
-#[cfg(target_os = "linux")]
-fn now() -> f64 {
-    const CLOCK_THREAD_CPUTIME_ID: i32 = 3;
-    unsafe extern "C" {
-        fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
-    }
-    let mut time = [0, 0];
-    // SAFETY: the clock's time is two words.
-    unsafe { clock_gettime(CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    time[0] as f64 + time[1] as f64 * 1e-9
-}
-
-#[cfg(not(target_os = "linux"))]
-fn now() -> f64 {
-    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    START.get_or_init(std::time::Instant::now).elapsed().as_secs_f64()
-}
-
-/// GFLOP/s of independent multiply-adds that touch no memory, in some tenths of a millisecond.
+/// GFLOP/s of independent multiply-adds, in some tenths of a millisecond.
 fn limit() -> f64 {
-    const STEPS: usize = 20_000;
-    let mut sums = [[black_box(0.5_f32); 8]; 12];
-    let start = now();
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the instructions were detected.
-        unsafe { multiply_adds(&mut sums, STEPS) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    for _ in 0..STEPS {
-        sums.iter_mut().flatten().for_each(|sum| *sum = sum.mul_add(0.999, 0.001));
-    }
-    black_box(&sums);
-    (2 * STEPS * 96) as f64 / (now() - start) / 1e9
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn multiply_adds(sums: &mut [[f32; 8]; 12], steps: usize) {
-    use std::arch::x86_64::*;
-    let (a, b) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(0.001)));
-    // SAFETY: rows of eight floats.
-    let mut vectors: [__m256; 12] = std::array::from_fn(|i| unsafe { _mm256_loadu_ps(sums[i].as_ptr()) });
-    for _ in 0..steps {
-        for vector in &mut vectors {
-            *vector = _mm256_fmadd_ps(*vector, a, b);
-        }
-    }
-    for (sums, vector) in sums.iter_mut().zip(vectors) {
-        // SAFETY: as above.
-        unsafe { _mm256_storeu_ps(sums.as_mut_ptr(), vector) };
-    }
+    let start = thread_seconds();
+    multiply_adds(20_000) as f64 / (thread_seconds() - start) / 1e9
 }
