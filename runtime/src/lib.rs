@@ -5,6 +5,7 @@
 //!
 //! - [`abi`]: the contract with generated code, one table of `extern "C"` symbols and their descriptors;
 //! - [`artifact`]: compiled networks outside of the compiler, their instances and C interface;
+//! - [`npy`]: what stands before the values of an array in numpy's format;
 //! - [`math`]: `exp`, `log`, `tanh`, `sigmoid` and `erf`, defined once over [`math::Arith`];
 //! - [`rng`]: random numbers as a pure function of a key, a stream and an index;
 //! - [`threads`]: fork-join over fixed chunks, so that a result never depends on the number of threads;
@@ -28,6 +29,7 @@ pub mod artifact;
 pub mod initial;
 pub mod kernels;
 pub mod math;
+pub mod npy;
 pub mod place;
 pub mod rng;
 mod scratch;

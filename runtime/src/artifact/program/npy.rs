@@ -3,8 +3,7 @@
 use std::io::{self, Write};
 
 use crate::artifact::weights::write_floats;
-
-const MAGIC: &[u8] = b"\x93NUMPY";
+use crate::npy::{Element, Header, MAGIC, f32_header, half};
 
 /// An array of a file, row-major.
 #[derive(Debug, PartialEq)]
@@ -33,17 +32,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Npy, String> {
     }
     .ok_or_else(cut)?;
     let (header, data) = rest.split_at_checked(len).ok_or_else(cut)?;
-    let header = std::str::from_utf8(header).ok().and_then(parse_header);
-    let Header { descr, is_column_major, shape } = header.ok_or("has a damaged header")?;
-    let unknown = || format!("has elements of type `{descr}`; numbers of at most 64 bits and booleans can be read");
-    let (order, kind) = descr.split_at_checked(1).ok_or_else(unknown)?;
-    let is_big = match order {
-        "<" | "|" => false,
-        "=" => cfg!(target_endian = "big"),
-        ">" => true,
-        _ => return Err(unknown()),
-    };
-    let width: usize = kind.get(1..).and_then(|width| width.parse().ok()).ok_or_else(unknown)?;
+    let header = std::str::from_utf8(header).ok().and_then(Header::parse).ok_or("has a damaged header")?;
+    let unknown =
+        || format!("has elements of type `{}`; numbers of at most 64 bits and booleans can be read", header.descr);
+    let Element { is_big_endian, kind, width } = header.element().ok_or_else(unknown)?;
+    let shape = &header.shape;
     let n = shape.iter().try_fold(1_usize, |n, &m| n.checked_mul(m));
     let len = n.and_then(|n| n.checked_mul(width));
     if len != Some(data.len()) {
@@ -52,9 +45,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Npy, String> {
     // An element as an integer whose first byte is the lowest.
     let word = |bytes: &[u8]| {
         let fold = |word: u64, byte: &u8| word << 8 | u64::from(*byte);
-        if is_big { bytes.iter().fold(0, fold) } else { bytes.iter().rev().fold(0, fold) }
+        if is_big_endian { bytes.iter().fold(0, fold) } else { bytes.iter().rev().fold(0, fold) }
     };
-    let words = data.chunks_exact(width.max(1)).map(word);
+    let words = data.chunks_exact(width).map(word);
     let values = match kind {
         "b1" | "u1" | "u2" | "u4" => Values::Int(words.map(|word| word as i64).collect()),
         // What is beyond an `i64` is no token and no number that `f32` knows.
@@ -63,29 +56,17 @@ pub(super) fn read(bytes: &[u8]) -> Result<Npy, String> {
         "i2" => Values::Int(words.map(|word| i64::from(word as i16)).collect()),
         "i4" => Values::Int(words.map(|word| i64::from(word as i32)).collect()),
         "i8" => Values::Int(words.map(|word| word as i64).collect()),
-        "f2" => Values::Float(words.map(|word| half(word as u16)).collect()),
+        "f2" => Values::Float(words.map(|word| f64::from(half(word as u16))).collect()),
         "f4" => Values::Float(words.map(|word| f64::from(f32::from_bits(word as u32))).collect()),
         "f8" => Values::Float(words.map(f64::from_bits).collect()),
         _ => return Err(unknown()),
     };
     let values = match values {
-        values if !is_column_major => values,
-        Values::Float(values) => Values::Float(row_major(&values, &shape)),
-        Values::Int(values) => Values::Int(row_major(&values, &shape)),
+        values if !header.is_column_major => values,
+        Values::Float(values) => Values::Float(row_major(&values, shape)),
+        Values::Int(values) => Values::Int(row_major(&values, shape)),
     };
-    Ok(Npy { shape, values })
-}
-
-/// An IEEE 754 number of 16 bits.
-fn half(bits: u16) -> f64 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023) / 1024.0);
-    sign * match exponent {
-        0 => fraction * 2.0f64.powi(-14),
-        31 if fraction == 0.0 => f64::INFINITY,
-        31 => f64::NAN,
-        _ => (1.0 + fraction) * 2.0f64.powi(exponent - 15),
-    }
+    Ok(Npy { shape: header.shape, values })
 }
 
 /// The elements of an array whose first axis is the innermost in memory.
@@ -105,58 +86,9 @@ fn row_major<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
     (0..values.len()).map(next).collect()
 }
 
-struct Header {
-    descr: String,
-    is_column_major: bool,
-    shape: Vec<usize>,
-}
-
-/// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`
-fn parse_header(text: &str) -> Option<Header> {
-    let mut rest = text.trim().strip_prefix('{')?.trim_start();
-    let (mut descr, mut is_column_major, mut shape) = (None, None, None);
-    while rest != "}" {
-        let (key, after) = quoted(rest)?;
-        let value = after.trim_start().strip_prefix(':')?.trim_start();
-        rest = match key {
-            "descr" => {
-                let (text, after) = quoted(value)?;
-                descr = Some(text.to_owned());
-                after
-            }
-            "fortran_order" => {
-                is_column_major = Some(value.starts_with("True"));
-                value.strip_prefix("True").or_else(|| value.strip_prefix("False"))?
-            }
-            "shape" => {
-                let (sizes, after) = value.strip_prefix('(')?.split_once(')')?;
-                let sizes = sizes.split(',').map(str::trim).filter(|size| !size.is_empty());
-                shape = Some(sizes.map(|size| size.parse().ok()).collect::<Option<Vec<usize>>>()?);
-                after
-            }
-            _ => return None,
-        };
-        rest = rest.trim_start();
-        rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
-    }
-    Some(Header { descr: descr?, is_column_major: is_column_major?, shape: shape? })
-}
-
-fn quoted(text: &str) -> Option<(&str, &str)> {
-    let quote = text.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
-    text[1..].split_once(quote)
-}
-
 /// Writes an array.
 pub(super) fn write(to: &mut dyn Write, shape: &[usize], values: &[f32]) -> io::Result<()> {
-    let sizes: Vec<String> = shape.iter().map(|size| format!("{size},")).collect();
-    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", sizes.join(" "));
-    // The values begin at a multiple of 64.
-    let len = (header.len() + 11).next_multiple_of(64) - 10;
-    to.write_all(MAGIC)?;
-    to.write_all(&[1, 0])?;
-    to.write_all(&u16::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?.to_le_bytes())?;
-    writeln!(to, "{header:<width$}", width = len - 1)?;
+    to.write_all(&f32_header(shape)?)?;
     write_floats(values, to)
 }
 
