@@ -52,8 +52,17 @@ const COUNTS: &[(&str, usize, usize)] = &[
     ("pose", 35_775_987, 10 * 41_723_218_944),
 ];
 
-const ENTRIES: [Entry; 7] =
-    [Entry::Forward, Entry::Evaluate, Entry::Gradients, Entry::Flow, Entry::TrainStep, Entry::Begin, Entry::Step];
+const ENTRIES: [Entry; 9] = [
+    Entry::Forward,
+    Entry::Evaluate,
+    Entry::Gradients,
+    Entry::Flow,
+    Entry::Backward,
+    Entry::Apply,
+    Entry::TrainStep,
+    Entry::Begin,
+    Entry::Step,
+];
 
 #[test]
 fn counts_are_those_of_the_papers() {

@@ -154,9 +154,9 @@ mod syntax;
 pub mod syntax;
 
 pub use error::Error;
-pub use net::Net;
+pub use net::{Net, check_source};
 pub use network::Network;
-pub use pipeline::{Entry, Observer, Stage, check_source};
+pub use pipeline::{Entry, Observer, Stage};
 pub use session::{Generator, Outputs, Session, SessionOptions, TensorView};
 pub use train::{FitOptions, History, fit};
 

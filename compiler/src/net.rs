@@ -120,3 +120,18 @@ impl Net {
         Ok(session)
     }
 }
+
+/// One text that imports nothing to a checked network; `name` is for messages.
+///
+/// # Errors
+/// Every error of the text, rendered.
+///
+/// # Examples
+/// ```
+/// let network = netc::check_source("mlp.net", "net mlp {\n  input x[4]\n  dense(2, relu)\n}")?;
+/// assert_eq!(network.parameters.len(), 2);
+/// # Ok::<(), netc::Error>(())
+/// ```
+pub fn check_source(name: &str, text: &str) -> Result<Network, Error> {
+    Net::from_source(name, text).check()
+}

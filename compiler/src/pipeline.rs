@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::codegen::{self, CompiledProgram};
-use crate::diag::{Code, FileId, Message, Sources};
+use crate::diag::{FileId, Sources};
 use crate::elaborate::{self, Loader, elaborate_parsed};
 use crate::entries::{self, apply, with_gradients, with_norms};
 pub use crate::entries::{Entry, Variant};
@@ -119,27 +119,6 @@ pub fn check_parsed(
     observer.after(Stage::Ast, &ast);
     let network = elaborate_parsed(sources, root, ast, loader, options);
     network.map_err(|diagnostics| Error::source(sources, diagnostics))
-}
-
-/// One text that imports nothing to a checked network; `name` is for messages.
-///
-/// # Errors
-/// Every error of the text, rendered.
-///
-/// # Examples
-/// ```
-/// let network = netc::check_source("mlp.net", "net mlp {\n  input x[4]\n  dense(2, relu)\n}")?;
-/// assert_eq!(network.parameters.len(), 2);
-/// # Ok::<(), netc::Error>(())
-/// ```
-pub fn check_source(name: &str, text: &str) -> Result<Network, Error> {
-    let mut sources = Sources::default();
-    let root = sources.add(name, text);
-    let mut loader = |path: &str, _: &str| {
-        let message = format!("`{path}` cannot be imported from a text without a folder");
-        Err(Message::new(Code::ImportNotFound, message))
-    };
-    check(&mut sources, root, &mut loader, &elaborate::Options::default(), &mut ())
 }
 
 /// A checked network to machine code. Nothing here fails on a user's input that [`entries::check`] has let through.

@@ -218,9 +218,9 @@ mod tests {
     use std::fs;
 
     use super::{Streams, Text, TextPorts, Vocabulary};
+    use crate::check_source;
     use crate::data::{Batch, Dataset};
     use crate::network::{Network, Port};
-    use crate::pipeline::check_source;
     use crate::session::TensorView;
     use crate::types::{Dim, TensorType};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::inputs::bind;
+use super::inputs::{Bound, bind};
 use super::{Session, TensorView};
 use crate::codegen::{self, CompiledProgram};
 use crate::error::Error;
@@ -11,7 +11,7 @@ use crate::graph::OutputRole;
 use crate::kernel::cost::{Cost, cost};
 use crate::kernel::{Buffer, Mode, Program, Step};
 use crate::ops::Role;
-use crate::pipeline::Entry;
+use crate::pipeline::{Entry, Variant};
 use crate::schedule::{Scheduled, SlotKind};
 use crate::types::Extents;
 
@@ -73,9 +73,9 @@ impl Session {
         inputs: &[(&str, TensorView<'_>)],
         rounds: usize,
     ) -> Result<Profile, Error> {
-        let extents = bind(&self.network, &self.network.ports, inputs, Extents::default())?.extents;
+        let Bound { extents, has_lengths, .. } = bind(&self.network, &self.network.ports, inputs, Extents::default())?;
+        let variant = self.variant(entry, has_lengths);
         let mut whole = Vec::new();
-        let variant = self.variant(entry, bind_has_lengths(self, inputs)?);
         // Compiled and warm.
         self.advance(entry, inputs)?;
         let loaded = self.entries.get_mut(&variant).expect("called above");
@@ -121,15 +121,11 @@ impl Session {
         };
         Ok(())
     }
-    fn by_step(&mut self, variant: &crate::pipeline::Variant, by_step: bool) {
+    fn by_step(&mut self, variant: &Variant, by_step: bool) {
         if let Some(parts) = self.entries.get_mut(variant).and_then(|loaded| loaded.parts.as_mut()) {
             parts.by_step = by_step;
         }
     }
-}
-
-fn bind_has_lengths(session: &Session, inputs: &[(&str, TensorView<'_>)]) -> Result<bool, Error> {
-    Ok(bind(&session.network, &session.network.ports, inputs, Extents::default())?.has_lengths)
 }
 
 fn median(values: impl IntoIterator<Item = f64>) -> f64 {

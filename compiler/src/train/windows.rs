@@ -129,8 +129,8 @@ mod tests {
     use ndarray::{Array2, array};
 
     use super::Windows;
+    use crate::check_source;
     use crate::network::{Network, Port};
-    use crate::pipeline::check_source;
     use crate::session::TensorView;
     use crate::types::{Dim, TensorType};
 
