@@ -10,6 +10,7 @@ use netc_runtime::abi::{self, MatMul};
 use netc_runtime::kernels::conv;
 
 use super::emit::Emitter;
+use super::facts::Facts;
 use super::lanes::memory;
 use super::nest::Call;
 use crate::index::Id;
@@ -24,6 +25,8 @@ use crate::types::{Dim, product};
 const CHUNK: usize = 32_768;
 /// A kernel with less work is not worth waking a thread for.
 const SERIAL: usize = 16_384;
+/// Chunks of a range that lanes lie along hold so many points: four vectors of the widest kind.
+const LANES: usize = 32;
 
 pub(super) struct Driver<'e, 'a, 'f> {
     pub(super) emitter: &'e mut Emitter<'a>,
@@ -120,9 +123,19 @@ impl Driver<'_, '_, '_> {
             self.builder.ins().call(function, &[frame, zero, total]);
             return;
         }
-        let grain = self.number((CHUNK / work.max(1)).max(1) as i64);
+        let grain = (CHUNK / work.max(1)).max(1).next_multiple_of(self.lanes(kernel));
+        let grain = self.number(grain as i64);
         let address = self.builder.ins().func_addr(types::I64, function);
         self.call("netc_parallel_for", frame, &[address, total, grain]);
+    }
+
+    /// How many neighboring points of its parallel range a kernel computes at once, when lanes lie along that range.
+    fn lanes(&self, kernel: &Kernel) -> usize {
+        let &[axis] = kernel.domain.as_slice() else { return 1 };
+        let facts = Facts::of(self.emitter.program, kernel);
+        let roots: Vec<_> = kernel.stores.iter().map(|store| store.value).collect();
+        let stores: Vec<_> = kernel.stores.iter().map(|store| &store.at).collect();
+        if facts.vectors_along(axis, &roots, &stores).is_some() { LANES } else { 1 }
     }
 
     fn matmul(&mut self, call: &MatMulCall) {

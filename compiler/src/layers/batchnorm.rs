@@ -42,11 +42,12 @@ fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Va
     let (mean, variance) = match cx.mode {
         Mode::Inference => (running_mean.reshape(&column), running_var.reshape(&column)),
         Mode::Training => {
+            // The deviations from a mean add up to 0: no gradient of the variance flows through the mean.
             let sizes = |axes: &[usize]| product(&axes.iter().map(|&i| shape[i].clone()).collect::<Vec<_>>());
             let (mean, variance, n) = match cx.mask_of(x) {
                 None => {
                     let mean = x.mean(&others);
-                    let centered = x - mean;
+                    let centered = x - mean.stop_gradient();
                     (mean, (centered * centered).mean(&others), cx.builder.size(&sizes(&others)))
                 }
                 // Of sequences, over the steps that exist.
@@ -55,7 +56,7 @@ fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Va
                     let places = cx.builder.size(&sizes(&(axis + 1..shape.len()).collect::<Vec<_>>()));
                     let n = (mask.sum(&others) * places).maximum(cx.builder.scalar(1.0));
                     let mean = mask.select(x, zero).sum(&others) / n;
-                    let centered = mask.select(x - mean, zero);
+                    let centered = mask.select(x - mean.stop_gradient(), zero);
                     (mean, (centered * centered).sum(&others) / n, n)
                 }
             };
@@ -68,7 +69,8 @@ fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Va
             (mean, variance)
         }
     };
-    let y = (x - mean) / (variance + args.number("eps")).sqrt();
+    let scale = 1.0 / (variance + args.number("eps")).sqrt();
+    let y = (x - mean) * scale;
     if !args.flag("affine") {
         return Ok(y);
     }

@@ -28,7 +28,8 @@ pub struct WindowReduce {
     pub window: Window,
 }
 
-/// The number `i * kernel[1] + j` of the first maximum in each window, as `f32`.
+/// From an image and the maximum of each window: the number `i * kernel[1] + j` of the first element that is the
+/// maximum, as `f32`; the number of all elements where none is (a NaN).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WindowArgMax {
     pub window: Window,
@@ -187,14 +188,14 @@ impl Primitive for WindowReduce {
         y.map(|y| scope.round(y))
     }
 
-    fn vjp<'b>(&self, arg: usize, x: &[Var<'b>], _: Var<'b>, ct: Var<'b>) -> Option<Var<'b>> {
+    fn vjp<'b>(&self, arg: usize, x: &[Var<'b>], y: Var<'b>, ct: Var<'b>) -> Option<Var<'b>> {
         let window = self.window;
         let shape = x[0].shape();
         let spread = WindowSpread { window, image: [shape[2].clone(), shape[3].clone()] };
         match (self.combine, x) {
             _ if arg == 1 => None,
             (Combine::Max, _) => {
-                let chosen = ct.builder.emit(WindowArgMax { window }, &[x[0]]);
+                let chosen = ct.builder.emit(WindowArgMax { window }, &[x[0], y]);
                 Some(ct.builder.emit(spread, &[ct, chosen]))
             }
             (_, [_, chosen]) => Some(ct.builder.emit(spread, &[ct, *chosen])),
@@ -223,18 +224,23 @@ impl Primitive for WindowReduce {
     }
 }
 
+impl WindowArgMax {
+    /// The number that no element has.
+    fn none(&self) -> f64 {
+        (self.window.kernel[0] * self.window.kernel[1]) as f64
+    }
+}
+
 impl Primitive for WindowArgMax {
     fn infer(&self, args: &[&TensorType]) -> Result<TensorType, Message> {
-        self.window.reduced(args[0])
+        let windows = self.window.reduced(args[0])?;
+        require_numbers(args, &windows)?;
+        Ok(windows)
     }
 
     fn eval(&self, args: &[&Tensor], shape: &[usize], _: &Scope) -> Tensor {
-        let x = args[0];
-        let mut highest = Tensor::filled(shape, f64::NEG_INFINITY);
-        self.window.visit(&x.shape, shape, |from, to, _| {
-            highest.data[to] = interp::combine(Combine::Max, highest.data[to], x.data[from]);
-        });
-        let mut first = Tensor::filled(shape, f64::INFINITY);
+        let (x, highest) = (args[0], args[1]);
+        let mut first = Tensor::filled(shape, self.none());
         self.window.visit(&x.shape, shape, |from, to, number| {
             if x.data[from] == highest.data[to] {
                 first.data[to] = first.data[to].min(number as f64);
@@ -248,52 +254,21 @@ impl Primitive for WindowArgMax {
     }
 
     fn element(&self, cx: &mut Lowering<'_>, args: &[Value], index: &[Int]) -> Option<Expr> {
-        let highest = self.window.reduce(cx, Combine::Max, args[0], index, |_, x, _| x);
+        let highest = cx.element(args[1], index);
         Some(self.window.reduce(cx, Combine::Min, args[0], index, |cx, x, number| {
             let here = cx.compare(CompareFn::Eq, x, highest);
-            let never = cx.constant(f64::INFINITY);
-            cx.select(here, number, never)
+            let none = cx.constant(self.none());
+            cx.select(here, number, none)
         }))
     }
 
     fn samples() -> Vec<(Self, Vec<TensorType>)> {
-        Window::samples().map(|window| (WindowArgMax { window }, vec![sample_image()])).to_vec()
-    }
-}
-
-impl WindowSpread {
-    /// The element where windows do not overlap, so that there is at most one that holds it.
-    fn only_window(&self, cx: &mut Lowering<'_>, args: &[Value], index: &[Int]) -> Expr {
-        let Window { kernel, stride, pad } = self.window;
-        let mut at = index.to_vec();
-        let mut inner = [index[2], index[3]];
-        let mut conditions = Vec::new();
-        for axis in 0..2 {
-            // Element h has number (h + pad) % stride in window (h + pad) / stride.
-            let ahead = cx.int_const(pad[axis] as i64);
-            let start = cx.int_add(index[2 + axis], ahead);
-            at[2 + axis] = cx.int_div(start, stride[axis] as i64);
-            inner[axis] = cx.int_rem(start, stride[axis] as i64);
-            if kernel[axis] < stride[axis] {
-                conditions.push(Condition::InRange(inner[axis], Dim::fixed(kernel[axis])));
-            }
-            let (count, image) = (cx.shape(args[0])[2 + axis].clone(), &self.image[axis]);
-            // Windows that tile the image hold all of it.
-            let tiles = pad[axis] == 0 && *image == count.times(&Dim::fixed(stride[axis]));
-            if !tiles {
-                conditions.push(Condition::InRange(at[2 + axis], count));
-            }
-        }
-        let ct = cx.element(args[0], &at);
-        let ct = match args.get(1) {
-            Some(&chosen) => {
-                let chosen = cx.element(chosen, &at);
-                let number = self.window.number(cx, inner);
-                only(cx, chosen, number, ct)
-            }
-            None => ct,
+        let image = sample_image();
+        let sample = |window: Window| {
+            let windows = window.reduced(&image).expect("samples fit");
+            (WindowArgMax { window }, vec![image.clone(), windows])
         };
-        cx.guard(conditions, ct, 0.0)
+        Window::samples().map(sample).to_vec()
     }
 }
 
@@ -329,25 +304,36 @@ impl Primitive for WindowSpread {
     }
 
     fn element(&self, cx: &mut Lowering<'_>, args: &[Value], index: &[Int]) -> Option<Expr> {
-        if !self.window.overlaps() {
-            return Some(self.only_window(cx, args, index));
-        }
         let Window { kernel, stride, pad } = self.window;
-        let loops = kernel.map(|extent| cx.axis(Dim::fixed(extent)));
-        let inner = loops.map(|axis| cx.int_axis(axis));
-        let mut at = index.to_vec();
-        let mut conditions = Vec::new();
+        let (mut at, mut inner) = (index.to_vec(), [index[2], index[3]]);
+        let (mut loops, mut conditions) = (Vec::new(), Vec::new());
         for axis in 0..2 {
-            // Element h has number i in window oh where oh * stride + i - pad == h.
+            // The last window that may hold element h is (h + pad) / stride, where it has number (h + pad) % stride;
+            // in each window before, its number is greater by the stride.
+            let (k, s) = (kernel[axis], stride[axis]);
             let ahead = cx.int_const(pad[axis] as i64);
-            let back = cx.int_mul(inner[axis], -1);
-            let offset = cx.int_add(back, ahead);
-            let start = cx.int_add(index[2 + axis], offset);
-            at[2 + axis] = cx.int_div(start, stride[axis] as i64);
-            if stride[axis] > 1 {
-                conditions.push(Condition::Multiple(start, stride[axis] as i64));
+            let start = cx.int_add(index[2 + axis], ahead);
+            let (mut window, mut number) = (cx.int_div(start, s as i64), cx.int_rem(start, s as i64));
+            let n_windows = k.div_ceil(s);
+            if n_windows > 1 {
+                let bound = cx.axis(Dim::fixed(n_windows));
+                loops.push(bound);
+                let before = cx.int_axis(bound);
+                let back = cx.int_mul(before, -1);
+                window = cx.int_add(window, back);
+                let more = cx.int_mul(before, s as i64);
+                number = cx.int_add(number, more);
             }
-            conditions.push(Condition::InRange(at[2 + axis], cx.shape(args[0])[2 + axis].clone()));
+            if k % s != 0 {
+                conditions.push(Condition::InRange(number, Dim::fixed(k)));
+            }
+            (at[2 + axis], inner[axis]) = (window, number);
+            let (count, image) = (cx.shape(args[0])[2 + axis].clone(), &self.image[axis]);
+            // Windows that tile the image hold all of it.
+            let tiles = n_windows == 1 && pad[axis] == 0 && *image == count.times(&Dim::fixed(s));
+            if !tiles {
+                conditions.push(Condition::InRange(window, count));
+            }
         }
         let ct = cx.element(args[0], &at);
         let ct = match args.get(1) {
@@ -359,8 +345,7 @@ impl Primitive for WindowSpread {
             None => ct,
         };
         let ct = cx.guard(conditions, ct, 0.0);
-        let row = cx.reduce(Combine::Sum, loops[1], ct);
-        Some(cx.reduce(Combine::Sum, loops[0], row))
+        Some(loops.into_iter().rev().fold(ct, |body, axis| cx.reduce(Combine::Sum, axis, body)))
     }
 
     fn samples() -> Vec<(Self, Vec<TensorType>)> {

@@ -39,7 +39,8 @@ pub(super) fn choose(graph: &Graph) -> Roots {
     let prepared = prepared(graph);
     let demands = demands(graph, &live, &prepared);
     let mut cost: IndexVec<Value, u32> = IndexVec::filled(0, graph.len());
-    // Whether the value's expression reads what a contraction has just computed.
+    let n_users = n_users(graph, &live);
+    // Whether the value's expression reads what a contraction has just computed, and it alone does.
     let mut reads_contraction = IndexVec::filled(false, graph.len());
     let mut is_root = IndexVec::filled(false, graph.len());
     for (value, node) in graph.nodes().filter(|(value, _)| live[*value]) {
@@ -47,7 +48,7 @@ pub(super) fn choose(graph: &Graph) -> Roots {
         let inlined = args.clone().map(|&arg| if is_root[arg] { 0 } else { cost[arg] });
         cost[value] = inlined.fold(own_cost(&node.op), u32::saturating_add);
         reads_contraction[value] = args.clone().any(|&arg| match is_root[arg] {
-            true => is_contraction(&graph.node(arg).op),
+            true => is_contraction(&graph.node(arg).op) && n_users[arg] == 1,
             false => reads_contraction[arg],
         });
         is_root[value] = match demands[value] {
@@ -85,6 +86,15 @@ pub(super) fn choose(graph: &Graph) -> Roots {
         }
     }
     Roots { live, is_root, prepared, home }
+}
+
+/// How many nodes read each value.
+fn n_users(graph: &Graph, live: &IndexVec<Value, bool>) -> IndexVec<Value, usize> {
+    let mut n_users = IndexVec::filled(0, graph.len());
+    for (_, node) in graph.nodes().filter(|(value, _)| live[*value]) {
+        node.args.iter().for_each(|&arg| n_users[arg] += 1);
+    }
+    n_users
 }
 
 /// In which kernels a value is used.

@@ -62,9 +62,18 @@ fn reduction(cx: &mut Rewriter, reduce: &Reduce, x: Value) -> Option<Value> {
         Op::Binary(Binary(function @ (BinaryFn::Mul | BinaryFn::Div))) if *combine == Combine::Sum => {
             let (function, args) = (*function, node.args.clone());
             let reduced = cx.ty(x).reduced(axes).shape;
-            let (x, c) = match (same_along(cx, args[0], axes, &reduced), same_along(cx, args[1], axes, &reduced)) {
-                (_, Some(c)) => (args[0], c),
-                (Some(c), None) if function == BinaryFn::Mul => (args[1], c),
+            let (function, x, c) = match [0, 1].map(|i| same_along(cx, args[i], axes, &reduced)) {
+                [_, Some(c)] => (function, args[0], c),
+                [Some(c), None] if function == BinaryFn::Mul => (function, args[1], c),
+                // sum(x * c * y) == sum(x * y) * c
+                _ if function == BinaryFn::Mul => {
+                    let (inner, x, c, y) =
+                        [(args[0], args[1]), (args[1], args[0])].into_iter().find_map(|(xc, y)| {
+                            let (function, x, c) = scaled(cx, xc, axes, &reduced)?;
+                            Some((function, x, c, y))
+                        })?;
+                    (inner, cx.apply(Binary(BinaryFn::Mul), vec![x, y]), c)
+                }
                 _ => return None,
             };
             let sum = cx.apply(reduce.clone(), vec![x]);
@@ -79,6 +88,17 @@ fn reduction(cx: &mut Rewriter, reduce: &Reduce, x: Value) -> Option<Value> {
         }
         _ => None,
     }
+}
+
+/// `x` and `c` of a value `x * c` or `x / c`, where `c` is the same all along `axes`.
+fn scaled(cx: &mut Rewriter, value: Value, axes: &[usize], reduced: &[Dim]) -> Option<(BinaryFn, Value, Value)> {
+    let Op::Binary(Binary(function @ (BinaryFn::Mul | BinaryFn::Div))) = cx.node(value).op else { return None };
+    let (a, b) = (cx.node(value).args[0], cx.node(value).args[1]);
+    if let Some(c) = same_along(cx, b, axes, reduced) {
+        return Some((function, a, c));
+    }
+    let c = (function == BinaryFn::Mul).then(|| same_along(cx, a, axes, reduced))??;
+    Some((function, b, c))
 }
 
 /// A value that is the same all along `axes`, in the shape that is left of it when they are reduced.

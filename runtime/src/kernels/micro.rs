@@ -57,10 +57,8 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
     // SAFETY: the block's pointers are valid for its sizes.
     unsafe {
         let column = block.result_offset + panel * S::NR;
-        if block.accumulate {
-            for i in 0..R {
-                S::prefetch((*block.result.add(row + i)).wrapping_add(column));
-            }
+        for i in 0..R {
+            S::prefetch((*block.result.add((row + R + i).min(block.rows - 1))).wrapping_add(column));
         }
         let mut sums = [[S::splat(0.0); W]; R];
         let mut right_start = block.right.offset(panel as isize * block.right_panel);

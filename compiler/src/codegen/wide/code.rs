@@ -150,6 +150,15 @@ impl Coder<'_> {
                 self.fetch(RAX, a);
                 self.scale(by);
             }
+            NumOp::Div(a, by) if by.count_ones() == 1 => {
+                self.fetch(RAX, a);
+                self.asm.shift_right_signed(RAX, by.trailing_zeros() as u8);
+            }
+            NumOp::Rem(a, by) if by.count_ones() == 1 => {
+                self.fetch(RAX, a);
+                self.asm.number(RCX, by - 1);
+                self.asm.alu(Alu::And, RAX, RCX);
+            }
             NumOp::Div(a, by) | NumOp::Rem(a, by) => {
                 self.fetch(RAX, a);
                 self.asm.number(RCX, by);

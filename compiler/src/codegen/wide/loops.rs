@@ -238,9 +238,12 @@ impl Coder<'_> {
             }
         }
     }
-    /// Divisions change a register of those that hold addresses.
+    /// Divisions change a register of those that hold addresses, unless a shift does.
     fn changes_registers(&self, run: Run) -> bool {
-        let divides = |num: Num| matches!(self.plan.nums[num].op, NumOp::Div(..) | NumOp::Rem(..));
+        let divides = |num: Num| match self.plan.nums[num].op {
+            NumOp::Div(_, by) | NumOp::Rem(_, by) => by.count_ones() != 1,
+            _ => false,
+        };
         self.plan.runs[run].iter().any(|inst| matches!(inst, Inst::Num(num) if divides(*num)))
     }
 

@@ -342,11 +342,19 @@ impl Place<'_> {
                     }
                     let from = from.wrapping_offset(begin as isize * stride);
                     let to = &mut to[begin..end];
-                    if stride == 1 {
-                        to.copy_from_slice(std::slice::from_raw_parts(from, end - begin));
-                    } else {
-                        for (i, x) in to.iter_mut().enumerate() {
-                            *x = *from.offset(i as isize * stride);
+                    match stride {
+                        1 => to.copy_from_slice(std::slice::from_raw_parts(from, to.len())),
+                        // Vectors of neighbors, every other one of which is kept; behind the last there may be nothing.
+                        2 => {
+                            let (last, to) = to.split_last_mut().expect("a run is not empty");
+                            let (pairs, _) = std::slice::from_raw_parts(from, 2 * to.len()).as_chunks::<2>();
+                            to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
+                            *last = *from.add(2 * to.len());
+                        }
+                        _ => {
+                            for (i, to) in to.iter_mut().enumerate() {
+                                *to = *from.offset(i as isize * stride);
+                            }
                         }
                     }
                 }

@@ -80,15 +80,16 @@ pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool) -> Needs {
         }
         return needs;
     }
-    if d.packed.is_null() {
+    let packed = !d.packed.is_null();
+    if !packed && !packs_itself(d, &g) {
         needs = needs.caller(Purpose::Weights, packed_len(d, direction));
     }
     if g.is_depthwise() {
         return needs;
     }
     needs.max(match algorithm(d, &g) {
-        WINOGRAD => winograd::needs(&g, winograd::Four),
-        WINOGRAD_2X2 => winograd::needs(&g, winograd::Two),
+        WINOGRAD => winograd::needs(&g, winograd::Four, packed),
+        WINOGRAD_2X2 => winograd::needs(&g, winograd::Two, packed),
         _ => implicit::needs(&g),
     })
 }
@@ -113,6 +114,15 @@ pub(crate) unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &Conv, direction: i64,
 /// The algorithm that is asked for where it applies, or the direct one.
 fn algorithm(d: &Conv, g: &Correlation<'_>) -> i64 {
     if winograd::applies(g) { d.algorithm } else { DIRECT }
+}
+
+/// Whether the algorithm packs the weights while it runs, if nobody has before.
+fn packs_itself(d: &Conv, g: &Correlation<'_>) -> bool {
+    match algorithm(d, g) {
+        WINOGRAD => winograd::packs(g, winograd::Four),
+        WINOGRAD_2X2 => winograd::packs(g, winograd::Two),
+        _ => false,
+    }
 }
 
 fn way(direction: i64) -> Way {
@@ -155,11 +165,10 @@ unsafe fn correlate(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv, direction:
     let taps = geometry::taps(team.scratch, d, way);
     let phases = geometry::phases(team.scratch, d, way, &taps);
     let g = Correlation::new(d, way, &taps, &phases);
-    let len = if d.packed.is_null() { packed_len(d, direction) } else { 0 };
-    let mut room = team.scratch.lend(Purpose::Weights, len);
-
     let mut packed = d.packed;
-    if packed.is_null() {
+    let mut room = None;
+    if packed.is_null() && !packs_itself(d, &g) {
+        let room = room.insert(team.scratch.lend(Purpose::Weights, packed_len(d, direction)));
         // SAFETY: the scratch memory has room for the packed weights.
         unsafe { pack_weights(cpu, team, d, &g, room.as_mut_ptr()) };
         packed = room.as_ptr();

@@ -3,6 +3,9 @@
 //! Where few channels let a block of transformed tiles stay in the second cache, a chunk transforms its own. Otherwise
 //! tiles are transformed into memory that stays in the last cache, and a chunk multiplies some of them with some panels
 //! of weights. In both cases the products are transformed back while they are in the second cache.
+//!
+//! Weights that no call has packed beforehand are packed as a whole, or, if all tiles are transformed at a time, one group
+//! of panels after the other, each used by all tiles while it is in the last cache.
 #![expect(unsafe_code, reason = "vector instructions on raw images")]
 
 use crate::abi::{EpilogueFn, Frame};
@@ -13,6 +16,7 @@ use super::super::super::gemm::Output;
 use super::super::super::micro::{self, Block};
 use super::super::super::simd::{Simd, Task, WIDEST};
 use super::super::geometry::Correlation;
+use super::pack::PackPanel;
 use super::tiles::{Grid, Layout, Source};
 use super::transforms::{MOST, Points};
 use super::{COLS, origin, per_group};
@@ -32,6 +36,7 @@ pub(crate) struct Winograd<'a, P> {
     pub(crate) team: Team<'a>,
     pub(crate) frame: Frame,
     pub(crate) g: &'a Correlation<'a>,
+    /// Null to pack them, where [`packs`] says so.
     pub(crate) packed: *const f32,
     pub(crate) epilogue: Option<EpilogueFn>,
     pub(crate) points: P,
@@ -54,8 +59,19 @@ fn own<P: Points>(g: &Correlation<'_>, all: usize) -> usize {
     all.div_ceil(all.div_ceil(most))
 }
 
-/// What [`Winograd`] takes at most on any CPU, for so many tiles and fewer.
-pub(crate) fn needs<P: Points>(g: &Correlation<'_>, _: P) -> Needs {
+/// Whether weights are best packed by the groups that use them; with fewer pixels too, if with these.
+pub(crate) fn packs<P: Points>(g: &Correlation<'_>, _: P) -> bool {
+    let all = Grid::new::<P>(&g.to).tiles(g.images);
+    own::<P>(g, all) == 0 && all <= most_shared::<P>(g.from.channels)
+}
+
+/// Floats of the packed weights of a group, on any CPU.
+fn group_len<P: Points>(g: &Correlation<'_>) -> usize {
+    P::ALL * g.from.channels * COLS.max(WIDEST)
+}
+
+/// What [`Winograd`] takes at most on any CPU, for so many tiles and fewer; `packed` if the weights are packed beforehand.
+pub(crate) fn needs<P: Points>(g: &Correlation<'_>, _: P, packed: bool) -> Needs {
     let all = Grid::new::<P>(&g.to).tiles(g.images);
     let channels = g.from.channels;
     // Fewer tiles may be shared.
@@ -64,6 +80,9 @@ pub(crate) fn needs<P: Points>(g: &Correlation<'_>, _: P) -> Needs {
         .caller(Purpose::Table, channels + 16)
         .caller(Purpose::Shared, shared.len::<P>())
         .chunk(Purpose::Result, P::ALL * (TILES * COLS.max(WIDEST) + 16));
+    if !packed {
+        needs = needs.chunk(Purpose::Weights, group_len::<P>(g));
+    }
     if own::<P>(g, all) > 0 {
         needs = needs.chunk(Purpose::Left, Layout::new(TILES, channels).len::<P>());
     }
@@ -91,7 +110,8 @@ impl<P: Points> Task for Winograd<'_, P> {
                 unsafe {
                     S::vectorize(Transform::<P> { source, tiles, layout, to, points: self.points });
                     let panels = [0, panels];
-                    S::vectorize(Chunk { all: &self, scratch, grid, layout, tiles, panels, from: to });
+                    let packed = self.packed;
+                    S::vectorize(Chunk { all: &self, scratch, grid, layout, tiles, panels, packed, from: to });
                 };
             });
             return;
@@ -118,8 +138,31 @@ impl<P: Points> Task for Winograd<'_, P> {
                     S::vectorize(Transform::<P> { source, tiles, layout, to, points: self.points });
                 };
             });
-            // Neighboring chunks read the same weights.
             let blocks = count.div_ceil(per_block);
+            if self.packed.is_null() {
+                self.team.run(groups, |scratch, index| {
+                    let panels_of = [index * group, panels.min((index + 1) * group)];
+                    let mut room = scratch.lend(Purpose::Weights, group_len::<P>(g));
+                    // Where the first group would be.
+                    let packed = room.as_mut_ptr().wrapping_sub(index * group * P::ALL * g.from.channels * S::NR);
+                    for panel in panels_of[0]..panels_of[1] {
+                        // SAFETY: the group's own memory.
+                        unsafe { S::vectorize(PackPanel { g, points: self.points, panel, panels, packed }) };
+                    }
+                    for block in 0..blocks {
+                        let [begin, end] = [block * per_block, count.min((block + 1) * per_block)];
+                        let from = transformed.get().wrapping_add(begin * layout.tile);
+                        let tiles = [begin, end];
+                        // SAFETY: groups write to disjoint channels.
+                        unsafe {
+                            let panels = panels_of;
+                            S::vectorize(Chunk { all: &self, scratch, grid, layout, tiles, panels, packed, from });
+                        };
+                    }
+                });
+                return;
+            }
+            // Neighboring chunks read the same weights.
             self.team.run(blocks * groups, |scratch, chunk| {
                 let (block, index) = (chunk % blocks, chunk / blocks);
                 let [begin, end] = [block * per_block, count.min((block + 1) * per_block)];
@@ -128,7 +171,8 @@ impl<P: Points> Task for Winograd<'_, P> {
                 let panels = [index * group, panels.min((index + 1) * group)];
                 // SAFETY: chunks write to disjoint tiles and channels.
                 unsafe {
-                    S::vectorize(Chunk { all: &self, scratch, grid, layout, tiles, panels, from });
+                    let packed = self.packed;
+                    S::vectorize(Chunk { all: &self, scratch, grid, layout, tiles, panels, packed, from });
                 };
             });
         }
@@ -167,6 +211,8 @@ struct Chunk<'a, P> {
     layout: Layout,
     tiles: [usize; 2],
     panels: [usize; 2],
+    /// The weights of the first group of panels, or where they would be.
+    packed: *const f32,
     /// The first transformed tile.
     from: *const f32,
 }
@@ -217,7 +263,7 @@ impl<P: Points> Chunk<'_, P> {
                 left_rows: rows,
                 left_offset: point * self.layout.point,
                 left_step: 1,
-                right: self.all.packed.wrapping_add((panels[0] * P::ALL + point * group) * panel_len),
+                right: self.packed.wrapping_add((panels[0] * P::ALL + point * group) * panel_len),
                 right_step: S::NR as isize,
                 right_segment: 0,
                 right_panel: panel_len as isize,

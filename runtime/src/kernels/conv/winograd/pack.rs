@@ -34,13 +34,15 @@ impl<P: Points> Task for Pack<'_, P> {
     }
 }
 
-struct PackPanel<'a, P> {
-    g: &'a Correlation<'a>,
+/// Transforms one panel of the `panels` that there are.
+pub(super) struct PackPanel<'a, P> {
+    pub(super) g: &'a Correlation<'a>,
     #[expect(dead_code, reason = "stands for its type")]
-    points: P,
-    panel: usize,
-    panels: usize,
-    packed: *mut f32,
+    pub(super) points: P,
+    pub(super) panel: usize,
+    pub(super) panels: usize,
+    /// Where the first group of panels would be.
+    pub(super) packed: *mut f32,
 }
 
 impl<P: Points> Task for PackPanel<'_, P> {
@@ -77,14 +79,25 @@ unsafe fn transform<S: Simd, P: Points>(g: &Correlation<'_>, panel: usize, chann
     let first = origin(g);
     let lanes = S::NR.min(g.to.channels - panel * S::NR);
     // Taps in the order of the pixels that they read, which turns the kernel in the data gradient.
-    let mut taps = [[[0.0_f32; WIDEST]; 3]; 3];
-    for tap in g.phases[0].taps {
-        let row = &mut taps[(tap.offset[0] - first[0]) as usize][(tap.offset[1] - first[1]) as usize];
-        let from = panel * S::NR * g.weight_to + channel * g.weight_from + tap.index;
-        for (lane, weight) in row[..lanes].iter_mut().enumerate() {
-            // SAFETY: indices within the weights.
-            *weight = unsafe { *g.weight.add(from + lane * g.weight_to) };
+    let from = g.weight.wrapping_add(panel * S::NR * g.weight_to + channel * g.weight_from);
+    let mut weights = [[0.0_f32; WIDEST]; 9];
+    // SAFETY: nine weights of each channel, and no panel is wider than the widest.
+    unsafe {
+        let whole = lanes - lanes % 8;
+        for lane in (0..whole).step_by(8) {
+            let from = from.add(lane * g.weight_to);
+            S::transpose_8x8(from, g.weight_to as isize, weights.as_mut_ptr().cast::<f32>().add(lane), WIDEST);
         }
+        for lane in 0..lanes {
+            let from = from.add(lane * g.weight_to);
+            for index in if lane < whole { 8..9 } else { 0..9 } {
+                weights[index][lane] = *from.add(index);
+            }
+        }
+    }
+    let mut taps = [[&weights[0]; 3]; 3];
+    for tap in g.phases[0].taps {
+        taps[(tap.offset[0] - first[0]) as usize][(tap.offset[1] - first[1]) as usize] = &weights[tap.index];
     }
     for vector in 0..S::WIDTH {
         let to = &mut to[vector * S::LANES..];
