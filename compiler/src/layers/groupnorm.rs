@@ -1,6 +1,7 @@
 //! `groupnorm`: groups of channels are shifted and scaled to mean 0 and variance 1.
 
 use super::prelude::*;
+use super::support::standardized;
 
 pub(super) const LAYER: Layer = Layer::new(
     "groupnorm",
@@ -37,9 +38,7 @@ fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Va
     let shape = folded.shape();
     let inner = channels / groups * sizes.iter().product::<usize>();
     let grouped = folded.reshape(&[shape[0].clone(), Dim::fixed(groups), Dim::fixed(inner)]);
-    let centered = grouped - grouped.mean(&[2]);
-    let variance = (centered * centered).mean(&[2]);
-    let y = (centered / (variance + args.number("eps")).sqrt()).reshape(&shape);
+    let y = standardized(grouped, &[2], args.number("eps")).reshape(&shape);
     if !args.flag("affine") {
         return Ok(unfold(y, &lead));
     }

@@ -1,6 +1,7 @@
 //! `layernorm`: each value is shifted and scaled to mean 0 and variance 1 over its features.
 
 use super::prelude::*;
+use super::support::standardized;
 
 pub(super) const LAYER: Layer = Layer::new(
     "layernorm",
@@ -24,9 +25,7 @@ fn apply<'b>(cx: &mut LayerCx<'_, 'b>, x: Var<'b>, args: &Args<'b>) -> Result<Va
     ensure!(!features.is_empty(), ShapeMismatch, "`layernorm` takes a vector or a map, not a number");
     let rank = x.rank();
     let axes: Vec<usize> = (rank - features.len()..rank).collect();
-    let centered = x - x.mean(&axes);
-    let variance = (centered * centered).mean(&axes);
-    let y = centered / (variance + args.number("eps")).sqrt();
+    let y = standardized(x, &axes, args.number("eps"));
     if !args.flag("affine") {
         return Ok(y);
     }

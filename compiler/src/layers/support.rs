@@ -225,6 +225,15 @@ pub(super) fn softmax<'b>(x: Var<'b>, mask: Option<Var<'b>>, axis: usize) -> Var
     weights / weights.sum(&[axis]).maximum(x.builder.scalar(1e-30))
 }
 
+/// `x` shifted and scaled to mean 0 and variance 1 along axes; `eps` is added to the variance.
+pub(super) fn standardized<'b>(x: Var<'b>, axes: &[usize], eps: f64) -> Var<'b> {
+    let mean = x.mean(axes);
+    // The deviations from a mean add up to 0: no gradient of the variance flows through the mean.
+    let deviation = x - mean.stop_gradient();
+    let variance = (deviation * deviation).mean(axes);
+    (x - mean) * (1.0 / (variance + eps).sqrt())
+}
+
 /// The rows of `table` that `index` names.
 ///
 /// # Errors
