@@ -5,6 +5,7 @@ import argparse
 import json
 import os
 import pathlib
+import signal
 import sys
 
 from harness import environment
@@ -43,6 +44,8 @@ def main():
         print("\n".join(row.name for row in ROWS))
         return
     rows = chosen(options.rows.split(","))
+    # Ends the workers too, and clears their folders.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     python = environment.python_with_peers(options.python)
     if pathlib.Path(sys.executable).absolute() != python:
         # The peers' arrays are compared with their own numpy.

@@ -97,10 +97,11 @@ def recurrent():
             ports = {"x": ((batch, 100, 128), None), "t": ((batch, 100, 256), None)}
             forward, of_input = (2.0 * gates * 256 * n * 100 * batch for n in (384, 128))
             yield Row(f"{kind}_b{batch}", f"{title} forward, batch {batch}", RECURRENT, f"{kind}_layer", "forward",
-                      batch, 100, ports, forward, bar[0], ("torch", "onnxruntime", "openvino", "jax"))
+                      batch, 100, ports, forward, bar[0],
+                      ("torch", "onnxruntime", "openvino", "jax", "jax unrolled"))
             yield Row(f"{kind}_b{batch}_gradients", f"{title} forward+backward, batch {batch}", RECURRENT,
                       f"{kind}_layer", "gradients", batch, 100, ports, times_three(forward, of_input), bar[1],
-                      ("torch", "jax"))
+                      ("torch", "jax", "jax unrolled"))
     tokens = ((50, 50), 65)
     # Two layers of 4 gates, 64 + 512 and 512 + 512 features wide, and the last layer.
     forward = 2.0 * 50 * 50 * (4 * 512 * (576 + 1024) + 512 * 65)

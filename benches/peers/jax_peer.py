@@ -1,4 +1,4 @@
-"""JAX: one jitted function of all weights; maps have their channels last."""
+"""JAX: one jitted function of all weights; maps have their channels last; four steps of a loop at once, if so asked."""
 
 import jax
 import jax.numpy as jnp
@@ -33,8 +33,9 @@ def channels_last(array):
 class Operations:
     """The networks' operations on weights by path; `updates` takes the running statistics of a training step."""
 
-    def __init__(self, weights, kinds, training):
-        self.weights, self.kinds, self.training, self.updates = weights, kinds, training, {}
+    def __init__(self, weights, kinds, training, unroll):
+        self.weights, self.kinds, self.training, self.unroll = weights, kinds, training, unroll
+        self.updates = {}
 
     def conv(self, x, path, stride=1, pad=0):
         y = convolve(x, self.weights[f"{path}.weight"], stride, pad)
@@ -91,9 +92,9 @@ class Operations:
             h = jnp.zeros((x.shape[1], hidden), x.dtype)
         if kind in ("lstm", "conv_lstm", "peephole"):
             step = {"lstm": lstm, "conv_lstm": conv_lstm, "peephole": peephole}[kind]
-            return lax.scan(lambda state, part: step(p, *state, part), (h, h), parts)[1]
+            return lax.scan(lambda state, part: step(p, *state, part), (h, h), parts, unroll=self.unroll)[1]
         step = {"gru": gru, "rnn": rnn, "mgu": mgu}[kind]
-        return lax.scan(lambda h, part: (step(p, h, part),) * 2, h, parts)[1]
+        return lax.scan(lambda h, part: (step(p, h, part),) * 2, h, parts, unroll=self.unroll)[1]
 
 
 def convolve(x, kernel, stride, pad):
@@ -166,6 +167,7 @@ def update(how, weights, gradients, moments):
 class System:
     def __init__(self, task, folder, mode):
         self.task, self.folder = task, folder
+        self.unroll = 4 if mode == "unrolled" else 1
 
     def load(self):
         task = self.task
@@ -181,21 +183,25 @@ class System:
         network = NETWORKS[task["network"]]
 
         def apply(parameters, states, x, training=False):
-            operations = Operations(parameters | states, self.kinds, training)
+            operations = Operations(parameters | states, self.kinds, training, self.unroll)
             return network(operations, x), operations.updates
 
         def loss(parameters, states, x, target, training):
             y, updates = apply(parameters, states, x, training)
-            return loss_of(y, target), (y, updates)
+            return loss_of(y, target), updates
 
         def train(parameters, states, moments, x, target):
-            (value, (_, states)), gradients = differentiated(parameters, states, x, target, True)
+            (value, states), gradients = differentiated(parameters, states, x, target, True)
             return (*update(task["optimizer"], parameters, gradients, moments), states, value)
+
+        def gradients(parameters, states, x, target):
+            (value, _), gradients = differentiated(parameters, states, x, target, False)
+            return value, gradients
 
         differentiated = jax.value_and_grad(loss, has_aux=True)
         compiled = {
             "forward": jax.jit(lambda p, s, x: apply(p, s, x)[0]),
-            "gradients": jax.jit(lambda p, s, x, t: differentiated(p, s, x, t, False)),
+            "gradients": jax.jit(gradients),
             "train": jax.jit(train, donate_argnums=(0, 1, 2)),
         }
         self.compiled = compiled[task["entry"]]
@@ -220,11 +226,11 @@ class System:
             return {"output": self.as_netc(self.forward())}
         if self.task["entry"] == "train":
             return {"losses": np.array([self.train() for _ in range(3)])}
-        (loss, (y, _)), gradients = self.gradients()
+        loss, gradients = self.gradients()
         gradients = {path: to_netc(path, np.asarray(value)) for path, value in gradients.items()}
         gradients = layout.split_all(gradients, self.kinds)
         named = {f"gradient of {path}": value for path, value in gradients.items()}
-        return {"output": self.as_netc(y), "losses": np.array([loss]), **named}
+        return {"losses": np.array([loss]), **named}
 
     def as_netc(self, y):
         y = np.asarray(y)

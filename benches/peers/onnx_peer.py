@@ -13,7 +13,7 @@ class System:
         """Writes the file; its making is no part of any time."""
         import onnx_graph
 
-        # OpenVINO's reader of ONNX knows LSTMs without peepholes only.
+        # OpenVINO's reader of ONNX takes an LSTM with peepholes and computes one without.
         onnx_graph.write(self.task, files.weights(self.folder), self.path, unroll=self.mode == "openvino")
 
     def load(self):

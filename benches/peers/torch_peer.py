@@ -170,24 +170,22 @@ class System:
     def gradients(self):
         for parameter in self.parameters:
             parameter.grad = None
-        y = self.network()
-        loss = self.loss(y)
+        loss = self.loss(self.network())
         loss.backward()
-        return y, loss
+        return loss
 
     def train(self):
-        _, loss = self.gradients()
+        loss = self.gradients()
         if self.task["optimizer"].get("clip"):
             torch.nn.utils.clip_grad_norm_(self.parameters, self.task["optimizer"]["clip"])
         self.optimizer.step()
         return loss.detach()
 
     def results(self):
-        as_netc = lambda y: files.steps_first(y.detach().contiguous().numpy(), self.task)
         if self.task["entry"] == "forward":
-            return {"output": as_netc(self.forward())}
+            return {"output": files.steps_first(self.forward().contiguous().numpy(), self.task)}
         if self.task["entry"] == "train":
             return {"losses": torch.stack([self.train() for _ in range(3)]).numpy()}
-        y, loss = self.gradients()
+        loss = self.gradients()
         gradients = {f"gradient of {path}": value for path, value in self.operations.gradients().items()}
-        return {"output": as_netc(y), "losses": loss.detach().reshape(1).numpy(), **gradients}
+        return {"losses": loss.detach().reshape(1).numpy(), **gradients}

@@ -16,6 +16,7 @@ SYSTEMS = {
     "torch channels-last": ("torch_peer", "channels_last"),
     "torch compiled": ("torch_peer", "compiled"),
     "jax": ("jax_peer", "jit"),
+    "jax unrolled": ("jax_peer", "unrolled"),
     "onnxruntime": ("onnx_peer", "onnxruntime"),
     "openvino": ("onnx_peer", "openvino"),
 }
