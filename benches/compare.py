@@ -18,7 +18,8 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=9, help="turns of each system [9]")
     parser.add_argument("--seconds", type=float, default=0.4, help="of one turn, at least one call [0.4]")
     parser.add_argument("--quick", action="store_true", help="3 rounds of turns of 0.15 s, for a first look")
-    parser.add_argument("--cpu", action="store_true", help="CPU time in place of the clock's, at one thread: for a busy machine")
+    cpu = "CPU time in place of the clock's, at one thread: for a busy machine"
+    parser.add_argument("--cpu", action="store_true", help=cpu)
     parser.add_argument("--compile", action="store_true", help="torch.compile as well, which takes minutes")
     parser.add_argument("--only", choices=["rows", "small"], help="the table of rows, or those of start and memory")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="writes all figures")
@@ -85,18 +86,20 @@ def write(path, document):
 
 
 def report(document, table, small):
-    print(f"{document['processor']}; " + ", ".join(f"{name} {version}" for name, version in document["packages"].items()))
+    packages = (f"{name} {version}" for name, version in document["packages"].items())
+    print(f"{document['processor']}; {', '.join(packages)}")
     for threads, limits in document["limits"].items():
         operations, read = limits["operations_per_second"] / 1e9, limits["bytes_per_second"] / 1e9
         print(f"{threads} thread(s): {operations:.1f} GFLOP/s of multiply-adds, {read:.1f} GB/s read from memory")
     rows = document["rows"]
     if rows:
-        print(f"\nMedians (quartiles) of calls in {document['rounds']} rounds\n\n{table.rows(rows)}")
+        clock = ", CPU time at one thread" if document["cpu_time"] else ""
+        print(f"\nMedians (quartiles) of calls in {document['rounds']} rounds{clock}\n\n{table.rows(rows)}")
         print(f"\nAll systems, medians in ms\n\n{table.all_systems(rows)}")
         print(f"\nLargest errors: {table.agreement(rows)}")
         foreign = [figures["foreign"] for row in rows for figures in row["systems"].values()]
-        if any(share is not None and share > 0.05 for share in foreign):
-            n = sum(share is not None and share > 0.05 for share in foreign)
+        n = sum(share is not None and share > 0.05 for share in foreign)
+        if n > 0:
             print(f"Others took more than 5% of the CPUs beside {n} of {len(foreign)} figures.")
     if "small" in document:
         print(f"\n{small.show(document['small'])}")

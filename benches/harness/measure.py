@@ -119,11 +119,13 @@ def busy(threads):
     """Seconds that the CPUs in use have worked for anybody, or None where the system does not tell."""
     try:
         with open("/proc/stat") as file:
-            rows = {line.split()[0]: [int(word) for word in line.split()[1:]] for line in file if line.startswith("cpu")}
+            lines = [line.split() for line in file if line.startswith("cpu")]
     except OSError:
         return None
-    ticks = (sum(rows[f"cpu{cpu}"][:8]) - sum(rows[f"cpu{cpu}"][3:5]) for cpu in environment.cpus(threads))
-    return sum(ticks) / os.sysconf("SC_CLK_TCK")
+    ticks = {name: [int(word) for word in words] for name, *words in lines}
+    # user, nice, system, idle, iowait, irq, softirq, steal: all but the two that are idle.
+    worked = (sum(ticks[f"cpu{cpu}"][:8]) - sum(ticks[f"cpu{cpu}"][3:5]) for cpu in environment.cpus(threads))
+    return sum(worked) / os.sysconf("SC_CLK_TCK")
 
 
 def summary(turns, foreign):

@@ -67,7 +67,7 @@ def start(system, path, threads, workshop):
 
 
 def memory(system, path, threads, workshop):
-    """The largest resident memory of a process that has loaded and called three times, and the present one, in bytes."""
+    """Bytes of resident memory after three calls: the most there were, and now."""
     worker = workshop.start(system, path, threads)
     try:
         worker.ask("load")

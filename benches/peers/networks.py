@@ -1,7 +1,7 @@
-"""The networks, once for all peers: each is a function of a backend's operations and the input.
+"""The networks, once for all peers: each is a function of a backend's operations and its input.
 
-A backend has `conv`, `batchnorm`, `relu`, `maxpool`, `global_avgpool`, `flatten`, `dense`, `embed` and `recurrent`, which
-find their weights by netc's paths. Sequences have their steps first, as all peers like them best.
+A backend has `conv`, `batchnorm`, `relu`, `add`, `maxpool`, `global_avgpool`, `flatten`, `dense`, `embed` and `recurrent`,
+which find their weights by netc's paths. Sequences have their steps first, as all peers like them best.
 """
 
 # The recurrent layers of a network: path and kind.
@@ -50,4 +50,4 @@ def charlm(o, x):
     return o.dense(x, "logits")
 
 
-NETWORKS = {"vgg16": vgg16, "resnet18": resnet18, "charlm": charlm, **{name: layer for name in RECURRENT if name != "charlm"}}
+NETWORKS = {name: layer for name in RECURRENT} | {"vgg16": vgg16, "resnet18": resnet18, "charlm": charlm}
