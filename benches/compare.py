@@ -20,6 +20,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="3 rounds of turns of 0.15 s, for a first look")
     cpu = "CPU time in place of the clock's, at one thread: for a busy machine"
     parser.add_argument("--cpu", action="store_true", help=cpu)
+    parser.add_argument("--limit", type=float, default=300, help="seconds for a system to load, or for a turn [300]")
     parser.add_argument("--compile", action="store_true", help="torch.compile as well, which takes minutes")
     parser.add_argument("--only", choices=["rows", "small"], help="the table of rows, or those of start and memory")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="writes all figures")
@@ -54,7 +55,7 @@ def main():
     from harness import measure, small, table
     from harness.process import Workshop
 
-    workshop = Workshop(environment.build_netc(), python)
+    workshop = Workshop(environment.build_netc(), python, options.limit)
     document = {"version": 1, "processor": environment.processor(), "packages": packages(), "limits": {}}
     document |= {"rounds": options.rounds, "cpu_time": options.cpu, "seconds": options.seconds, "rows": []}
     for threads in options.threads:

@@ -30,7 +30,8 @@ const BATCHNORM: &str =
 const CROSS_ENTROPY: &str =
     "net m {\n  input x[64]\n  target t: token(100)\n  y = dense(100)\n  output y\n  loss cross_entropy(y, t)\n}";
 const CONVOLUTION: &str =
-    "net m {\n  input x[16, 16, 16]\n  target t[32, 8, 8]\n  y = conv3x3(32, relu) -> maxpool2x2\n  output y\n  loss mse(y, t)\n}";
+    "net m {\n  input x[16, 16, 16]\n  target t[32, 8, 8]\n  y = conv3x3(32, relu) -> maxpool2x2\n  output y
+  loss mse(y, t)\n}";
 const VGG16: &str = include_str!("../models/vgg16.net");
 const RESNET18: &str = include_str!("../models/resnet18.net");
 const CHARLM: &str = include_str!("../models/charlm.net");
@@ -133,6 +134,7 @@ fn x86_64_with_avx2() -> OwnedTargetIsa {
 
 fn thousands(n: usize) -> String {
     let digits = n.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap()).collect();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap()).collect();
     groups.join(",")
 }

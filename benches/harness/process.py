@@ -14,8 +14,8 @@ class Failed(Exception):
 
 
 class Worker:
-    def __init__(self, name, command, threads):
-        self.name = name
+    def __init__(self, name, command, threads, limit):
+        self.name, self.limit = name, limit
         self.errors = tempfile.TemporaryFile()
         cpus = environment.cpus(threads)
         pin = (lambda: os.sched_setaffinity(0, cpus)) if hasattr(os, "sched_setaffinity") else None
@@ -30,17 +30,17 @@ class Worker:
         )
         self.rest = b""
 
-    def ask(self, line, timeout=600.0):
+    def ask(self, line):
         """The answer to a line.
 
-        Raises Failed when the worker says that something went wrong, ends, or takes longer than `timeout` seconds.
+        Raises Failed when the worker says that something went wrong, ends, or takes longer than the limit.
         """
         try:
             self.process.stdin.write(f"{line}\n".encode())
             self.process.stdin.flush()
         except OSError:
             raise Failed(self.last_words()) from None
-        answer = self.read_line(time.perf_counter() + timeout, line)
+        answer = self.read_line(time.perf_counter() + self.limit, line)
         if answer.startswith("error "):
             raise Failed(answer.removeprefix("error "))
         return answer
@@ -51,7 +51,7 @@ class Worker:
             left = deadline - time.perf_counter()
             if left <= 0 or not select.select([stdout], [], [], left)[0]:
                 self.stop()
-                raise Failed(f"`{line}` took too long")
+                raise Failed(f"`{line}` took more than {self.limit:g} s")
             part = os.read(stdout, 1 << 16)
             if not part:
                 raise Failed(self.last_words())
@@ -85,14 +85,14 @@ class Worker:
 class Workshop:
     """Starts workers on a row's folder."""
 
-    def __init__(self, netc, python):
-        self.netc, self.python = netc, python
+    def __init__(self, netc, python, limit):
+        self.netc, self.python, self.limit = netc, python, limit
 
     def start(self, name, folder, threads):
         if name == "netc":
-            return Worker(name, [self.netc, "worker", folder], threads)
+            return Worker(name, [self.netc, "worker", folder], threads, self.limit)
         script = environment.ROOT / "benches" / "peers" / "worker.py"
-        return Worker(name, [self.python, script, name, folder], threads)
+        return Worker(name, [self.python, script, name, folder], threads, self.limit)
 
     def limits(self, threads):
         """The machine's operations and bytes a second."""

@@ -5,6 +5,7 @@
 The lines and their answers are those of `benches/row/worker.rs`; `prepare` makes what a system wants to find on disk.
 """
 
+import importlib
 import json
 import os
 import pathlib
@@ -56,7 +57,7 @@ def main():
     name, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     task = json.loads((folder / "task.json").read_text())
     module, mode = SYSTEMS[name]
-    system = __import__(module).System(task, folder, mode)
+    system = importlib.import_module(module).System(task, folder, mode)
     for line in sys.stdin:
         try:
             reply = answer(system, folder, line.strip())
