@@ -72,7 +72,8 @@ pub fn load(args: &NetArgs, earlier: &[(String, String)], observer: &mut dyn Obs
     let root = sources.add(name, text);
     let is_given = |name: &String| args.set.iter().any(|(given, _)| given == name);
     let overrides = earlier.iter().filter(|(name, _)| !is_given(name)).chain(&args.set).cloned().collect();
-    let options = elaborate::Options { net: args.net.clone(), overrides, ..elaborate::Options::default() };
+    let algorithms = args.algorithms()?;
+    let options = elaborate::Options { net: args.net.clone(), overrides, algorithms, ..elaborate::Options::default() };
     let mut loader = |path: &str, from: &str| import(path, from);
     let network = pipeline::check(&mut sources, root, &mut loader, &options, observer);
     network.map_err(|error| match error {

@@ -100,6 +100,7 @@ impl Repl<'_> {
             net: Some(self.source.net().to_owned()),
             overrides: overrides.clone(),
             extent: Extent::Whole,
+            ..netc::elaborate::Options::default()
         };
         let mut loader = |path: &str, from: &str| network::import(path, from);
         let network = netc::pipeline::check(&mut sources, root, &mut loader, &options, &mut ());

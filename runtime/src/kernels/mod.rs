@@ -18,6 +18,7 @@ mod packed;
 mod portable;
 mod rows;
 pub(crate) mod scatter;
+pub(crate) mod project;
 mod simd;
 #[cfg(test)]
 mod testing;
