@@ -410,6 +410,15 @@ impl Session {
         let compiled = self.compile(entry, &mut ())?;
         Ok(compiled.plan.place(&compiled.scheduled.program, extents).workspace_bytes)
     }
+    /// [`Session::workspace_bytes`], and the most of them that are in use at a time: no plan takes less.
+    ///
+    /// # Errors
+    /// As [`Session::compile`].
+    pub fn workspace_least(&mut self, entry: Entry, extents: &Extents) -> Result<(usize, usize), Error> {
+        let compiled = self.compile(entry, &mut ())?;
+        let (program, plan) = (&compiled.scheduled.program, &compiled.plan);
+        Ok((plan.place(program, extents).workspace_bytes, plan.largest_live(program, extents).0))
+    }
 }
 
 impl fmt::Debug for Session {
