@@ -81,7 +81,10 @@ fn error(graph: &Graph, scheduled: &Scheduled, extents: &Extents, sample: &dyn F
         }
         compile_with(&scheduled.program, "test", vectors).run_copied(&mut memory, extents, &Pool::new(2));
         for output in &graph.outputs {
-            let slot = scheduled.slots.iter().find(|slot| slot.kind == SlotKind::Output(output.role) && slot.name == output.name);
+            let slot = scheduled
+                .slots
+                .iter()
+                .find(|slot| slot.kind == SlotKind::Output(output.role) && slot.name == output.name);
             let (actual, expected) = (&memory[slot.expect("an output").buffer], &values[output.value].data);
             let scale = expected.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
             assert!(scale > 0.0, "`{}` is 0 everywhere", output.name);
@@ -116,6 +119,8 @@ fn check(what: &str, graph: &Graph, algorithm: Option<Algorithm>, kinds: &[Kind]
     for &kind in kinds {
         let worst = error(graph, &scheduled, &extents, &|source| match source.role {
             Role::Param => input(Kind::Random, source, &extents),
+            // The product of two subnormal numbers is 0.
+            _ if kind == Kind::Subnormal && source.name == "ct" => input(Kind::Random, source, &extents),
             _ => input(kind, source, &extents),
         });
         assert!(worst <= bound(kind), "{what}, {algorithm:?}, {kind:?}: {worst:e}");
@@ -138,7 +143,7 @@ fn convolution(direction: Direction, channels: [usize; 2], kernel: usize, stride
         let args = match direction {
             Direction::Forward => [map(Role::Input, "x", c, [21, 18]), weight()],
             Direction::DataGrad => [map(Role::Input, "y", oc, [oh, ow]), weight()],
-            Direction::WeightGrad => [map(Role::Input, "x", c, [21, 18]), map(Role::Input, "y", oc, [oh, ow])],
+            Direction::WeightGrad => [map(Role::Input, "x", c, [21, 18]), map(Role::Input, "ct", oc, [oh, ow])],
         };
         let op = Convolution {
             direction,
@@ -172,8 +177,14 @@ fn winograd_and_direct_convolutions() {
 #[test]
 fn other_convolutions() {
     // Channels in and out, kernel, stride, groups: 1x1, with a stride, the first of a network, depthwise, in groups.
-    let cases =
-        [([40, 24], 1, 1, 1), ([24, 40], 1, 2, 1), ([3, 32], 7, 2, 1), ([32, 32], 3, 1, 32), ([32, 48], 3, 2, 4), ([5, 7], 5, 1, 1)];
+    let cases = [
+        ([40, 24], 1, 1, 1),
+        ([24, 40], 1, 2, 1),
+        ([3, 32], 7, 2, 1),
+        ([32, 32], 3, 1, 32),
+        ([32, 48], 3, 2, 4),
+        ([5, 7], 5, 1, 1),
+    ];
     for (channels, kernel, stride, groups) in cases {
         for direction in DIRECTIONS {
             let graph = convolution(direction, channels, kernel, stride, groups);
@@ -189,7 +200,8 @@ fn products() {
     for (m, k, n) in [(64, 300, 70), (1, 512, 129), (200, 33, 1), (37, 5, 260), (128, 256, 64)] {
         for transpose in [[false, false], [false, true], [true, false], [true, true]] {
             let graph = build(|b| {
-                let shape = |rows: usize, columns: usize, swap: bool| if swap { [columns, rows] } else { [rows, columns] };
+                let shape =
+                    |rows: usize, columns: usize, swap: bool| if swap { [columns, rows] } else { [rows, columns] };
                 let a = b.source(Role::Input, "a", TensorType::f32(shape(m, k, transpose[0])));
                 let w = b.source(Role::Param, "w", TensorType::f32(shape(k, n, transpose[1])));
                 vec![b.emit(MatMul { transpose }, &[a, w])]
@@ -233,8 +245,10 @@ fn recurrences() {
             let (scheduled, _) = lower(&network, entry, &mut ());
             let mut extents = Extents::with_batch(3);
             extents.set(Symbol::Axis("T".into()), 30);
-            // A large offset leaves gates at their ends, where gradients vanish.
-            for kind in [Kind::Random, Kind::Subnormal] {
+            // A large offset leaves gates at their ends, where gradients vanish; gradients of subnormal numbers have few
+            // digits themselves.
+            let hard = if entry == Entry::Forward { Kind::Subnormal } else { Kind::Ranges };
+            for kind in [Kind::Random, hard] {
                 let worst = error(&graph, &scheduled, &extents, &|source| match source.role {
                     Role::Input => input(kind, source, &extents),
                     _ => nets::sample(&network, source, &extents),

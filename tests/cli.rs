@@ -179,7 +179,10 @@ fn exit_codes_and_messages() {
 #[test]
 fn algorithms_are_as_asked() {
     let place = Place::new();
-    place.write("c.net", "net c {\n  input x[3, 20, 20]\n  conv3x3(32) -> conv3x3(32) -> conv3x3(32) -> conv1x1(4)\n}\n");
+    place.write(
+        "c.net",
+        "net c {\n  input x[3, 20, 20]\n  conv3x3(32) -> conv3x3(32) -> conv3x3(32) -> conv1x1(4)\n}\n",
+    );
     let algorithms = |options: &str| -> String {
         let kernels = stdout(place.netc(&format!("emit c.net --stage kernels {options}")).code(0));
         let calls = kernels.lines().filter_map(|line| line.split(" = conv Forward ").nth(1));

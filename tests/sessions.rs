@@ -209,7 +209,8 @@ fn a_mapped_file_stays_as_it_is() {
         std::fs::write(&path, &saved).unwrap();
         let weights = Weights::open(&path).unwrap();
         let (network, options) = (copied.network().clone(), SessionOptions { threads: 2, seed: 5 });
-        let mut mapped = Session::with_weights_file(network, &options, &weights).unwrap_or_else(|error| panic!("{error}"));
+        let mut mapped =
+            Session::with_weights_file(network, &options, &weights).unwrap_or_else(|error| panic!("{error}"));
         assert!(mapped.to_safetensors(true) == saved, "{name}: as it was saved");
         for _ in 0..2 {
             assert!(forward(&mut mapped, &batch, 0, 5) == forward(&mut copied, &batch, 0, 5), "{name}");

@@ -80,7 +80,8 @@ impl Weights {
             && let Some(len) = range.end.min(mapped.len()).checked_sub(range.start)
         {
             // SAFETY: nothing can have written to the pages of this mapping, so that they come back as they were.
-            let released = unsafe { mapped.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, len) };
+            let released =
+                unsafe { mapped.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, len) };
             // Only advice: where the system will not, the pages stay.
             released.ok();
         }

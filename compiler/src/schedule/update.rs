@@ -64,11 +64,16 @@ fn rows_of(program: &mut Program, at: usize) -> Option<(usize, Step)> {
     let (m, n) = (call.m.as_fixed()?, call.n.as_fixed()?);
     let is_plain = call.batch.is_one() && call.groups == 1 && call.packed.is_none() && call.epilogue.is_none();
     let is_whole = call.c == View::whole(gradient, vec![Dim::fixed(n), Dim::ONE]);
-    let is_own = program.buffers[gradient].home == Home::Workspace && program.buffers[gradient].len == Dim::fixed(m * n);
+    let is_own =
+        program.buffers[gradient].home == Home::Workspace && program.buffers[gradient].len == Dim::fixed(m * n);
     if !is_plain || !is_whole || !is_own || m * n < SMALL {
         return None;
     }
+    // Rows that divide the whole, and not so few that calls would count.
     let rows = (1..=m).rev().find(|rows| m.is_multiple_of(*rows) && rows * n <= BLOCK)?;
+    if rows * n < BLOCK / 8 {
+        return None;
+    }
     let touches = |step: &Step| {
         let mut touches = false;
         step.for_each_access(&mut |access| touches |= access.buffer == gradient);
@@ -157,9 +162,15 @@ fn blocks(program: &mut Program, call: MatMulCall, kernel: Kernel, flat: &[Buffe
         placed.push(scalar);
     });
     kernel.exprs = placed;
-    kernel.stores =
-        kernel.stores.into_iter().map(|store| Store { buffer: place(store.buffer), ..store }).collect();
+    kernel.stores = kernel.stores.into_iter().map(|store| Store { buffer: place(store.buffer), ..store }).collect();
     let call = MatMulCall { m: Dim::fixed(rows), a, ..call };
     let body = vec![Step::MatMul(call), Step::Loop(kernel)];
-    Step::Scan(Scan { length: Dim::fixed(m / rows), reverse: false, slices, start: Vec::new(), body, finish: Vec::new() })
+    Step::Scan(Scan {
+        length: Dim::fixed(m / rows),
+        reverse: false,
+        slices,
+        start: Vec::new(),
+        body,
+        finish: Vec::new(),
+    })
 }

@@ -16,9 +16,9 @@ mod neon;
 mod pack;
 mod packed;
 mod portable;
+pub(crate) mod project;
 mod rows;
 pub(crate) mod scatter;
-pub(crate) mod project;
 mod simd;
 #[cfg(test)]
 mod testing;

@@ -45,7 +45,9 @@ impl Task for Project<'_> {
                     row[whole..].iter().zip(&self.vector[whole..]).for_each(|(q, x)| *dot += q * x);
                 }
                 let [a, b, c, d] = dots;
-                for ((((x, q0), q1), q2), q3) in self.vector.iter_mut().zip(rows[0]).zip(rows[1]).zip(rows[2]).zip(rows[3]) {
+                for ((((x, q0), q1), q2), q3) in
+                    self.vector.iter_mut().zip(rows[0]).zip(rows[1]).zip(rows[2]).zip(rows[3])
+                {
                     *x -= (a * q0 + b * q1) + (c * q2 + d * q3);
                 }
             } else {
