@@ -13,6 +13,9 @@ use std::ffi::OsString;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use netc::data::{Holdout, Spec};
 use netc::pipeline::{Entry, Stage};
+use netc::schedule::Algorithms;
+
+use crate::failure::Failure;
 
 pub use bench::BenchArgs;
 pub use check::CheckArgs;
@@ -93,7 +96,7 @@ pub enum Command {
 }
 
 /// What names a network.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct NetArgs {
     /// The file of the network; `-` for standard input.
     pub file: String,
@@ -103,6 +106,35 @@ pub struct NetArgs {
     /// Override a parameter or a setting: `hidden=256`, `train.optimizer.lr=1e-4`.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub set: Vec<(String, String)>,
+    /// Compute convolutions by `direct`, `winograd2`, `winograd4` or `auto`: all that it can compute, or those of a layer
+    /// by its path, `stage1.conv1=direct`. For tests; by itself the cheapest is chosen.
+    #[arg(long, value_name = "[LAYER=]ALGORITHM", conflicts_with = "math")]
+    pub set_algorithm: Vec<String>,
+    /// How products are summed: `fast`, or `strict` for direct summation, without Winograd's transforms.
+    #[arg(long, value_name = "HOW", default_value = "fast", hide_default_value = true, hide_possible_values = true)]
+    pub math: MathArg,
+}
+
+/// How products are summed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum MathArg {
+    #[default]
+    Fast,
+    Strict,
+}
+
+impl NetArgs {
+    /// What is asked for in place of the cheapest algorithms.
+    pub fn algorithms(&self) -> Result<Algorithms, Failure> {
+        if self.math == MathArg::Strict {
+            return Ok(Algorithms::strict());
+        }
+        let mut algorithms = Algorithms::default();
+        for text in &self.set_algorithm {
+            algorithms.set_text(text).map_err(|error| Failure::arguments(format!("`--set-algorithm`: {error}")))?;
+        }
+        Ok(algorithms)
+    }
 }
 
 #[derive(Debug, Args)]

@@ -72,7 +72,8 @@ pub fn load(args: &NetArgs, earlier: &[(String, String)], observer: &mut dyn Obs
     let root = sources.add(name, text);
     let is_given = |name: &String| args.set.iter().any(|(given, _)| given == name);
     let overrides = earlier.iter().filter(|(name, _)| !is_given(name)).chain(&args.set).cloned().collect();
-    let options = elaborate::Options { net: args.net.clone(), overrides, ..elaborate::Options::default() };
+    let algorithms = args.algorithms()?;
+    let options = elaborate::Options { net: args.net.clone(), overrides, algorithms, ..elaborate::Options::default() };
     let mut loader = |path: &str, from: &str| import(path, from);
     let network = pipeline::check(&mut sources, root, &mut loader, &options, observer);
     network.map_err(|error| match error {
@@ -89,15 +90,15 @@ pub fn import(path: &str, from: &str) -> Result<String, Message> {
 /// A file of weights, and what stands beside them.
 pub struct Weights {
     pub path: String,
-    pub bytes: Vec<u8>,
+    pub file: netc::data::Weights,
     pub notes: std::collections::BTreeMap<String, String>,
 }
 
 impl Weights {
     pub fn read(path: &str) -> Result<Self, Failure> {
-        let bytes = file::read(Path::new(path), u64::MAX - 1)?;
-        let notes = read_notes(&bytes).map_err(|error| Failure::in_file(path, error))?;
-        Ok(Weights { path: path.to_owned(), bytes, notes })
+        let file = netc::data::Weights::open(Path::new(path))?;
+        let notes = read_notes(file.bytes()).map_err(|error| Failure::in_file(path, error))?;
+        Ok(Weights { path: path.to_owned(), file, notes })
     }
     /// What was set when they were trained.
     pub fn overrides(&self) -> Vec<(String, String)> {
@@ -124,7 +125,7 @@ pub fn session(
     });
     match weights {
         None => Ok(Session::new(network, &options)),
-        Some(weights) => Session::with_weights(network, &options, &weights.bytes)
+        Some(weights) => Session::with_weights_file(network, &options, &weights.file)
             .map_err(|error| Failure::in_file(&weights.path, error)),
     }
 }

@@ -169,7 +169,7 @@ impl<'o> Repl<'o> {
 /// What a source means.
 fn check(source: &Source, extent: Extent, observer: &mut dyn Observer) -> Result<Network, Failure> {
     let mut parsed = source.parsed();
-    let options = Options { net: Some(parsed.net), overrides: parsed.overrides, extent };
+    let options = Options { net: Some(parsed.net), overrides: parsed.overrides, extent, ..Options::default() };
     let mut loader = |path: &str, from: &str| network::import(path, from);
     let (root, file) = (parsed.root, parsed.file);
     let network = pipeline::check_parsed(&mut parsed.sources, root, file, &mut loader, &options, observer);

@@ -177,6 +177,37 @@ fn exit_codes_and_messages() {
 }
 
 #[test]
+fn algorithms_are_as_asked() {
+    let place = Place::new();
+    place.write(
+        "c.net",
+        "net c {\n  input x[3, 20, 20]\n  conv3x3(32) -> conv3x3(32) -> conv3x3(32) -> conv1x1(4)\n}\n",
+    );
+    let algorithms = |options: &str| -> String {
+        let kernels = stdout(place.netc(&format!("emit c.net --stage kernels {options}")).code(0));
+        let calls = kernels.lines().filter_map(|line| line.split(" = conv Forward ").nth(1));
+        calls.map(|call| format!("{} ", call.split(' ').next().unwrap())).collect()
+    };
+    let chosen = algorithms("");
+    assert!(chosen.contains("Winograd"), "{chosen}");
+    assert_eq!(algorithms("--set-algorithm auto"), chosen);
+    assert_eq!(algorithms("--math strict"), "Direct Direct Direct Direct ");
+    assert_eq!(algorithms("--set-algorithm direct"), "Direct Direct Direct Direct ");
+    assert_eq!(algorithms("--set-algorithm winograd2"), "Direct Winograd2x2 Winograd2x2 Direct ");
+    assert_eq!(algorithms("--set-algorithm winograd4 --set-algorithm conv3=direct"), "Direct Winograd Direct Direct ");
+    let refused = |options: &str, code: i32, message: &str| {
+        let run = place.netc(&format!("emit c.net --stage kernels {options}")).code(code);
+        let stderr = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+        assert!(stderr.contains(message), "{options}: {stderr}");
+    };
+    refused("--set-algorithm conv4=winograd4", 1, "`winograd4` cannot compute `conv4`: its kernel is 1x1, not 3x3");
+    refused("--set-algorithm conv1=winograd2", 1, "`winograd2` cannot compute `conv1`: 3 channels are fewer than 16");
+    refused("--set-algorithm con2=direct", 1, "`con2` is no layer with a convolution; `conv2` is one");
+    refused("--set-algorithm fft", 2, "`fft` is none of `direct`, `winograd2`, `winograd4` and `auto`");
+    refused("--math strict --set-algorithm direct", 2, "cannot be used with");
+}
+
+#[test]
 fn help_and_reference_go_to_standard_output() {
     let place = Place::new();
     for command in ["check", "run", "train", "emit", "fmt", "explain", "layers"] {

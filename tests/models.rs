@@ -64,6 +64,9 @@ const ENTRIES: [Entry; 9] = [
     Entry::Step,
 ];
 
+/// A workspace over the most bytes that are in use at a time, at the most.
+const MOST: f64 = 1.15;
+
 #[test]
 fn counts_are_those_of_the_papers() {
     let sizes = extents(1, [10; 3]);
@@ -136,6 +139,10 @@ fn check_plan(name: &str, network: &Network, variant: &Variant) {
         let placement = plan.place(&scheduled.program, &extents);
         let problems = memory::check::check(&scheduled.program, &placement, &extents);
         assert!(problems.is_empty(), "{name}, {variant:?}, batch {batch}, {lengths:?}: {problems:#?}");
+        let (least, step) = plan.largest_live(&scheduled.program, &extents);
+        let bytes = placement.workspace_bytes;
+        let is_tight = least <= bytes && bytes as f64 <= MOST * least as f64;
+        assert!(is_tight, "{name}, {variant:?}, batch {batch}, {lengths:?}: {bytes} bytes, {least} at step {step}");
     }
 }
 
@@ -221,6 +228,22 @@ fn vgg16_trains_without_pointwise_kernels_over_maps() {
     }
     // Thirteen convolutions: the image has no gradient, and four data gradients end in a pool.
     assert_eq!(n_fused, 13 - 1 - 4);
+}
+
+/// The gradients of VGG-16's dense layers, as large as nine tenths of its parameters, are never in memory as a whole.
+#[test]
+fn vgg16_updates_its_dense_layers_row_by_row() {
+    let (scheduled, plan) = lower(&model("vgg16").expect("it compiles"), Entry::TrainStep, &mut ());
+    let blocks = scheduled.program.steps.iter().filter(|step| matches!(step, Step::Scan(_)));
+    assert_eq!(blocks.count(), 3);
+    // Maps that the backward pass needs are 481 MB.
+    let bytes = plan.place(&scheduled.program, &extents(8, [1; 3])).workspace_bytes;
+    assert!(bytes < 650_000_000, "{bytes}");
+    // What clips looks at all gradients before it uses one.
+    let text = source("vgg16").replace("weight_decay = 5e-4)", "weight_decay = 5e-4)\n  clip norm(1.0)");
+    let network = netc::check_source("vgg16.net", &text).unwrap_or_else(|error| panic!("{error}"));
+    let (scheduled, _) = lower(&network, Entry::TrainStep, &mut ());
+    assert!(!scheduled.program.steps.iter().any(|step| matches!(step, Step::Scan(_))));
 }
 
 /// One value at each point, from values at that point: no reduction, and no search for the window a point is in.

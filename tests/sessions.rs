@@ -7,6 +7,7 @@ mod random;
 use std::path::Path;
 
 use ndarray::{ArrayD, Axis, IxDyn, Slice};
+use netc::data::Weights;
 use netc::types::{ElementType, Extents, Symbol};
 use netc::{Session, SessionOptions, TensorView};
 use random::Random;
@@ -21,6 +22,9 @@ const SMALL: [&str; 7] = [
     "tests/golden/residual/model",
     "tests/golden/text/model",
 ];
+
+/// And such that read sequences step by step.
+const RECURRENT: [&str; 2] = ["models/hello", "models/rows"];
 
 fn session(name: &str, threads: usize, seed: u64) -> Session {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{name}.net"));
@@ -120,11 +124,15 @@ fn lengths_change_from_call_to_call() {
 
 #[test]
 fn threads_and_sessions_change_no_bit() {
-    for name in SMALL {
+    for name in SMALL.into_iter().chain(RECURRENT) {
         let run = |threads| {
             let mut session = session(name, threads, 5);
             let batch = Batch::new(&session, 9, 6);
-            let first = forward(&mut session, &batch, 0, 9);
+            let mut first = forward(&mut session, &batch, 0, 9);
+            let loss = session.evaluate(&batch.all()).unwrap().loss().unwrap();
+            first.push(vec![loss.to_bits()]);
+            let gradients = session.gradients(&batch.all()).unwrap();
+            first.extend(gradients.gradients().map(|(_, values)| values.iter().map(|x| x.to_bits()).collect()));
             let losses: Vec<u32> =
                 (0..4).map(|_| session.train_step(&batch.all()).unwrap().loss().unwrap().to_bits()).collect();
             (first, losses, bits(&session), forward(&mut session, &batch, 0, 9))
@@ -132,7 +140,8 @@ fn threads_and_sessions_change_no_bit() {
         let one = run(1);
         assert!(one == run(1), "{name}: another session");
         assert!(one == run(2), "{name}: two threads");
-        assert!(one.0 != one.3, "{name}: training changes what it infers");
+        assert!(one == run(3), "{name}: three threads");
+        assert!(one.0[..9] != one.3, "{name}: training changes what it infers");
     }
 }
 
@@ -185,6 +194,38 @@ fn saved_weights_come_back_bit_for_bit() {
             session.train_step(&batch.all()).unwrap();
         }
         assert!(first.to_safetensors(true) == second.to_safetensors(true), "{name}: a step later");
+    }
+}
+
+#[test]
+fn a_mapped_file_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    for name in SMALL {
+        let mut copied = session(name, 1, 5);
+        let batch = Batch::new(&copied, 5, 6);
+        copied.train_step(&batch.all()).unwrap();
+        let saved = copied.to_safetensors(true);
+        std::fs::write(&path, &saved).unwrap();
+        let weights = Weights::open(&path).unwrap();
+        let (network, options) = (copied.network().clone(), SessionOptions { threads: 2, seed: 5 });
+        let mut mapped =
+            Session::with_weights_file(network, &options, &weights).unwrap_or_else(|error| panic!("{error}"));
+        assert!(mapped.to_safetensors(true) == saved, "{name}: as it was saved");
+        for _ in 0..2 {
+            assert!(forward(&mut mapped, &batch, 0, 5) == forward(&mut copied, &batch, 0, 5), "{name}");
+            for session in [&mut mapped, &mut copied] {
+                session.evaluate(&batch.all()).unwrap();
+                session.train_step(&batch.all()).unwrap();
+            }
+        }
+        assert!(mapped.to_safetensors(true) == copied.to_safetensors(true), "{name}: trained");
+        assert!(std::fs::read(&path).unwrap() == saved, "{name}: the file");
+        let first = mapped.network().parameters[0].path.clone();
+        let values = mapped.parameter(&first).unwrap().mapv(|x| x + 1.0);
+        mapped.load_weights(&weights).unwrap();
+        mapped.set_parameter(&first, values.view()).unwrap();
+        assert!(weights.bytes() == saved && mapped.parameter(&first).unwrap() == values, "{name}: a parameter is set");
     }
 }
 

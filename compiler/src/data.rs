@@ -18,6 +18,7 @@ mod picture;
 pub(crate) mod source;
 mod spec;
 mod text;
+mod weights;
 
 pub use array::{Array, Values};
 pub use examples::{Batch, Dataset, Examples, Part, Unit, split};
@@ -28,6 +29,7 @@ pub use picture::{Preparation, Resize};
 pub use source::{MAX_SOURCE, import};
 pub use spec::{Holdout, Spec};
 pub use text::{Streams, Text, TextPorts, UnknownCharacter, Vocabulary};
+pub use weights::Weights;
 
 /// Bytes that a packed file may unpack to. Files that are not packed may be as large as they are.
 pub const MAX_UNPACKED: u64 = 4 << 30;

@@ -35,6 +35,7 @@ use crate::diag::{Code, Diagnostic, FileId, Message, Sources, Span};
 use crate::graph::{Builder, Graph, without_bodies};
 use crate::layers::Mode;
 use crate::network::{LastValue, Network};
+use crate::schedule::Algorithms;
 use crate::syntax::ast::{Definition, File};
 use crate::syntax::parse;
 use overrides::Overrides;
@@ -47,6 +48,8 @@ pub struct Options {
     /// `hidden` and `256`, `train.optimizer.lr` and `1e-4`: what the command line sets.
     pub overrides: Vec<(String, String)>,
     pub extent: Extent,
+    /// How convolutions are computed, where it is not left to their cost.
+    pub algorithms: Algorithms,
 }
 
 /// How much of the net has been written.
@@ -181,6 +184,7 @@ fn network(
         settings,
         generate,
         overrides: options.overrides.clone(),
+        algorithms: options.algorithms.clone(),
         last: inference.last,
     })
 }

@@ -154,6 +154,7 @@ mod syntax;
 pub mod syntax;
 
 pub use error::Error;
+pub use kernel::Algorithm;
 pub use net::{Net, check_source};
 pub use network::Network;
 pub use pipeline::{Entry, Observer, Stage};

@@ -40,6 +40,12 @@ pub fn plan(program: &Program) -> Plan {
 }
 
 impl Plan {
+    /// The bytes that are in use in the workspace at a time, at the most: no placement takes less. And the first step where
+    /// it is so.
+    pub fn largest_live(&self, program: &Program, extents: &Extents) -> (usize, usize) {
+        netc_runtime::place::largest_live(&self.lives(program, extents).1)
+    }
+
     /// Places every buffer: those of the workspace with [`netc_runtime::place`], prepared ones one after the other.
     pub fn place(&self, program: &Program, extents: &Extents) -> Placement {
         let bytes = |buffer: Buffer| program.buffers[buffer].len.eval(extents).saturating_mul(4);
@@ -51,14 +57,18 @@ impl Plan {
                 prepared_bytes += bytes(buffer).next_multiple_of(ALIGNMENT);
             }
         }
-        let lifetimes = self.lifetimes.iter();
-        let (used, lives): (Vec<Buffer>, Vec<(Lifetime, usize)>) =
-            lifetimes.filter_map(|(buffer, lifetime)| Some((buffer, ((*lifetime)?, bytes(buffer))))).unzip();
+        let (used, lives) = self.lives(program, extents);
         let (places, workspace_bytes) = netc_runtime::place::place(&lives);
         for (buffer, offset) in used.into_iter().zip(places) {
             offsets[buffer] = offset;
         }
         Placement { offsets, workspace_bytes, prepared_bytes }
+    }
+    /// What the workspace has to hold: buffers, when they live, and their bytes.
+    fn lives(&self, program: &Program, extents: &Extents) -> (Vec<Buffer>, Vec<(Lifetime, usize)>) {
+        let bytes = |buffer: Buffer| program.buffers[buffer].len.eval(extents).saturating_mul(4);
+        let lifetimes = self.lifetimes.iter();
+        lifetimes.filter_map(|(buffer, lifetime)| Some((buffer, ((*lifetime)?, bytes(buffer))))).unzip()
     }
 }
 
@@ -93,6 +103,11 @@ impl fmt::Display for Show<'_> {
         }
         let placement = self.plan.place(self.program, &extents);
         let Placement { workspace_bytes, prepared_bytes, .. } = placement;
-        writeln!(f, "with every named size 1: workspace {workspace_bytes} bytes, prepared {prepared_bytes} bytes")
+        let (live, step) = self.plan.largest_live(self.program, &extents);
+        writeln!(
+            f,
+            "with every named size 1: workspace {workspace_bytes} bytes, of which step {step} uses {live}; prepared \
+             {prepared_bytes} bytes"
+        )
     }
 }

@@ -6,9 +6,11 @@ use crate::data::{file, source};
 use crate::diag::{Code, Message, Sources};
 use crate::elaborate::Options;
 use crate::error::Error;
+use crate::kernel::Algorithm;
 use crate::library;
 use crate::network::Network;
 use crate::pipeline;
+use crate::schedule::Algorithms;
 use crate::session::{Session, SessionOptions};
 use crate::syntax::decode;
 
@@ -72,6 +74,31 @@ impl Net {
     #[must_use]
     pub fn set(mut self, name: &str, value: impl ToString) -> Self {
         self.options.overrides.push((name.to_owned(), value.to_string()));
+        self
+    }
+    /// Computes convolutions by this algorithm: those of a layer, by its path, or all that it can compute. By itself the
+    /// compiler chooses the one that costs least.
+    ///
+    /// ```
+    /// use netc::{Algorithm, Net};
+    ///
+    /// let text = "net m {\n  input x[3, 8, 8]\n  conv3x3(32) -> conv3x3(32) -> conv1x1(8)\n}";
+    /// let net = Net::from_source("m.net", text);
+    /// net.clone().algorithm(None, Algorithm::Winograd2x2).check()?;
+    /// net.clone().algorithm(Some("conv2"), Algorithm::Winograd).check()?;
+    /// let error = net.algorithm(Some("conv3"), Algorithm::Winograd).check().unwrap_err();
+    /// assert_eq!(error.to_string(), "`winograd4` cannot compute `conv3`: its kernel is 1x1, not 3x3");
+    /// # Ok::<(), netc::Error>(())
+    /// ```
+    #[must_use]
+    pub fn algorithm(mut self, layer: Option<&str>, algorithm: Algorithm) -> Self {
+        self.options.algorithms.set(layer, Some(algorithm));
+        self
+    }
+    /// Sums every convolution directly, without Winograd's transforms: slower, and rounded as the definition says.
+    #[must_use]
+    pub fn strict_math(mut self) -> Self {
+        self.options.algorithms = Algorithms::strict();
         self
     }
     /// Checks everything that the text says.

@@ -2,6 +2,7 @@
 
 use crate::diag::Span;
 use crate::graph::{Graph, OutputRole};
+use crate::schedule::Algorithms;
 use crate::types::{Dim, TensorType};
 pub use netc_runtime::artifact::description::{Columns, Initial};
 
@@ -33,6 +34,8 @@ pub struct Network {
     pub generate: Option<Generate>,
     /// The overrides that were used, for the checkpoint: `hidden=256`.
     pub overrides: Vec<(String, String)>,
+    /// How convolutions are computed, where it is not left to their cost.
+    pub algorithms: Algorithms,
     /// What the last statement gives, where a net that is still being written was looked at so.
     pub last: Option<LastValue>,
 }

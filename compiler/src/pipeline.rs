@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::graph::Graph;
 use crate::memory::{self, Plan};
 use crate::network::Network;
-use crate::schedule::{Scheduled, schedule};
+use crate::schedule::{Scheduled, schedule_with};
 use crate::simplify::{recurrence, simplify};
 use crate::syntax;
 use crate::syntax::ast::File;
@@ -90,7 +90,7 @@ impl Observer for () {
 /// and what is set in place of the file's own values.
 ///
 /// # Errors
-/// Every error of the files, rendered.
+/// Every error of the files, rendered; and algorithms that cannot do what `options` asks of them.
 pub fn check(
     sources: &mut Sources,
     root: FileId,
@@ -118,7 +118,9 @@ pub fn check_parsed(
 ) -> Result<Network, Error> {
     observer.after(Stage::Ast, &ast);
     let network = elaborate_parsed(sources, root, ast, loader, options);
-    network.map_err(|diagnostics| Error::source(sources, diagnostics))
+    let network = network.map_err(|diagnostics| Error::source(sources, diagnostics))?;
+    network.algorithms.check(&network.training).map_err(Error::Input)?;
+    Ok(network)
 }
 
 /// A checked network to machine code. Nothing here fails on a user's input that [`entries::check`] has let through.
@@ -138,7 +140,7 @@ pub fn lower(network: &Network, variant: impl Into<Variant>, observer: &mut dyn 
     let graph = recurrence::after_gradient(&simplify(&graph));
     verify(&graph);
     observer.after(Stage::Simplified, &graph);
-    let scheduled = schedule(&graph);
+    let scheduled = schedule_with(&graph, &network.algorithms);
     observer.after(Stage::Kernels, &scheduled.program);
     let plan = memory::plan(&scheduled.program);
     observer.after(Stage::Plan, &memory::Show { program: &scheduled.program, plan: &plan });

@@ -2,7 +2,8 @@
 //!
 //! Only this pass decides those. In order: what is stored (`roots`), memory layout (`order`), which
 //! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
-//! for each root (`emit`). One step of a recurrence is scheduled in the same way (`recurrence`).
+//! for each root (`emit`). One step of a recurrence is scheduled in the same way (`recurrence`). At last updates of
+//! parameters move to where their gradients are known (`update`).
 
 mod algorithm;
 mod call;
@@ -16,8 +17,10 @@ mod recurrence;
 mod roots;
 mod step;
 mod storage;
+mod update;
 mod view;
 
+pub use algorithm::Algorithms;
 pub use lowering::Lowering;
 
 use crate::graph::{Graph, OutputRole, Value};
@@ -54,17 +57,32 @@ pub enum SlotKind {
     Output(OutputRole),
 }
 
-/// Schedules one entry.
+impl SlotKind {
+    /// Whether it lasts from call to call, and a call may change it.
+    fn is_kept(self) -> bool {
+        matches!(self, SlotKind::Source(Role::Param | Role::State | Role::Moment))
+    }
+}
+
+/// Schedules one entry, each convolution by the algorithm that costs least.
 pub fn schedule(graph: &Graph) -> Scheduled {
+    schedule_with(graph, &Algorithms::default())
+}
+
+/// Schedules one entry, with algorithms that are asked for.
+pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     let mut roots = roots::choose(graph);
     let orders = order::choose(graph, &roots.live);
     let mut program = Program::default();
     let (interface, slots) = storage::external(graph, &roots, &mut program);
-    let steps = steps(graph, &mut roots, &orders, interface, true, &mut program);
+    let steps = steps(graph, &mut roots, &orders, interface, algorithms, true, &mut program);
     program.steps = steps;
     for steps in [&mut program.prepare, &mut program.steps] {
         merge::siblings(steps);
     }
+    let is_kept = |buffer: Buffer| slots.iter().any(|slot| slot.buffer == buffer && slot.kind.is_kept());
+    update::early(&mut program, is_kept);
+    update::by_rows(&mut program);
     emit::declare_symbols(&mut program);
     if cfg!(debug_assertions) {
         program.verify();
@@ -79,10 +97,11 @@ fn steps(
     roots: &mut Roots,
     orders: &IndexVec<Value, Order>,
     interface: Interface,
+    algorithms: &Algorithms,
     collapses: bool,
     program: &mut Program,
 ) -> Vec<Step> {
     let fusion = fusion::choose(graph, roots, orders);
     let storage = storage::assign(graph, roots, orders, &fusion, interface, program);
-    emit::steps(graph, roots, orders, &fusion, &storage, collapses, program)
+    emit::steps(graph, roots, orders, &fusion, &storage, algorithms, collapses, program)
 }

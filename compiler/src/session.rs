@@ -23,6 +23,7 @@ pub use profile::{Phase, Profile, StepProfile};
 pub use tensor::{Element, TensorView};
 pub use weights::read_notes;
 
+use crate::data::Weights;
 use crate::entries;
 use crate::error::Error;
 use crate::graph::OutputRole;
@@ -31,7 +32,7 @@ use crate::pipeline::{CompiledEntry, Entry, Observer, Variant, compile};
 use crate::types::Extents;
 use inputs::Bound;
 use loaded::Loaded;
-use memory::Aligned;
+use memory::{Aligned, Values};
 use states::States;
 
 /// How a session is made.
@@ -100,7 +101,7 @@ pub struct Session {
 #[derive(Debug)]
 struct Stored {
     shape: Vec<usize>,
-    values: Aligned,
+    values: Values,
 }
 
 /// What an entry computed. Arrays have the batch as their first axis; the loss and metrics are means over the batch.
@@ -176,6 +177,16 @@ impl Session {
         session.load_safetensors(bytes)?;
         Ok(session)
     }
+    /// As [`Session::with_weights`], with the bytes of a file, of which the session reads what it needs where it lies:
+    /// see [`Weights`] for what that asks of the file.
+    ///
+    /// # Errors
+    /// As [`Session::load_safetensors`].
+    pub fn with_weights_file(network: Network, options: &SessionOptions, weights: &Weights) -> Result<Self, Error> {
+        let mut session = Session::allocate(network, options);
+        session.load_weights(weights)?;
+        Ok(session)
+    }
     /// Parameters are 0, states have their initial values.
     fn allocate(network: Network, options: &SessionOptions) -> Self {
         let mut session = Session {
@@ -191,11 +202,11 @@ impl Session {
             network,
         };
         for parameter in &session.network.parameters {
-            let values = Aligned::zeroed(parameter.shape.iter().product());
+            let values = Values::zeroed(parameter.shape.iter().product());
             session.tensors.insert(parameter.path.clone(), Stored { shape: parameter.shape.clone(), values });
         }
         for state in &session.network.states {
-            let mut values = Aligned::zeroed(state.shape.iter().product());
+            let mut values = Values::zeroed(state.shape.iter().product());
             values.as_mut_slice().fill(state.initial as f32);
             session.tensors.insert(state.path.clone(), Stored { shape: state.shape.clone(), values });
         }
@@ -223,7 +234,7 @@ impl Session {
         self.step = 0;
         for (name, stored) in &mut self.tensors {
             if name.starts_with("optimizer.") {
-                stored.values.as_mut_slice().fill(0.0);
+                stored.values = Values::zeroed(stored.values.len());
             }
         }
     }
@@ -306,7 +317,7 @@ impl Session {
         for slot in &compiled.scheduled.slots {
             if slot.kind == SlotKind::Source(Role::Moment) && !self.tensors.contains_key(&slot.name) {
                 let shape = slot.ty.eval(&Extents::default());
-                let values = Aligned::zeroed(shape.iter().product());
+                let values = Values::zeroed(shape.iter().product());
                 self.tensors.insert(slot.name.clone(), Stored { shape, values });
             }
         }
@@ -398,6 +409,15 @@ impl Session {
     pub fn workspace_bytes(&mut self, entry: Entry, extents: &Extents) -> Result<usize, Error> {
         let compiled = self.compile(entry, &mut ())?;
         Ok(compiled.plan.place(&compiled.scheduled.program, extents).workspace_bytes)
+    }
+    /// [`Session::workspace_bytes`], and the most of them that are in use at a time: no plan takes less.
+    ///
+    /// # Errors
+    /// As [`Session::compile`].
+    pub fn workspace_least(&mut self, entry: Entry, extents: &Extents) -> Result<(usize, usize), Error> {
+        let compiled = self.compile(entry, &mut ())?;
+        let (program, plan) = (&compiled.scheduled.program, &compiled.plan);
+        Ok((plan.place(program, extents).workspace_bytes, plan.largest_live(program, extents).0))
     }
 }
 

@@ -50,7 +50,9 @@ pub fn run(args: &BenchArgs, output: &mut Output) -> Result<(), Failure> {
     let entry = if args.train { Entry::TrainStep } else { Entry::Forward };
     let times = times(&mut session, entry, &views)?;
     let profile = args.profile.then(|| session.profile(entry, &views, ROUNDS)).transpose()?;
+    let memory = session.workspace_least(entry, &extents)?;
     let report = Report {
+        memory,
         session: &session,
         entry,
         batch,
@@ -119,6 +121,8 @@ impl Limits {
 }
 
 struct Report<'a> {
+    /// Bytes that a call works in, and the least that it could.
+    memory: (usize, usize),
     session: &'a Session,
     entry: Entry,
     batch: usize,
@@ -162,6 +166,12 @@ impl Report<'_> {
             );
             table.row(["products".to_owned(), rate, limit]);
         }
+        let (workspace, least) = self.memory;
+        let of_least = match least {
+            0 => String::new(),
+            least => format!("{:.0} % of the most that is in use at a time", 100.0 * workspace as f64 / least as f64),
+        };
+        table.row(["workspace".to_owned(), bytes(workspace), of_least]);
         text += &table.to_string();
         text
     }
@@ -216,6 +226,8 @@ impl Report<'_> {
             "seconds": self.times,
             "operations": self.products,
             "share_of_limit": self.share(),
+            "workspace_bytes": self.memory.0,
+            "least_workspace_bytes": self.memory.1,
             "limit_operations_per_second": self.limits.operations,
             "limit_bytes_per_second": self.limits.bytes,
         });

@@ -30,7 +30,7 @@ pub fn run(args: &CompileArgs, output: &mut Output) -> Result<(), Failure> {
         language: Language::C,
         name: args.name.clone(),
         train: args.train,
-        weights: weights.map(|weights| weights.bytes),
+        weights: weights.map(|weights| weights.file.bytes().to_vec()),
         target: args.target,
         main: product == ProductArg::Exe,
     };

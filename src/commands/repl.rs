@@ -10,7 +10,7 @@ pub fn run(args: &ReplArgs, output: &mut Output) -> Result<(), Failure> {
     let choices = Choices { seed: args.seed, threads: args.threads };
     let mut repl = Repl::new(output, choices, on_interrupt()?);
     if let Some(file) = &args.file {
-        let net = NetArgs { file: file.clone(), net: args.net.clone(), set: args.set.clone() };
+        let net = NetArgs { file: file.clone(), net: args.net.clone(), set: args.set.clone(), ..NetArgs::default() };
         repl.begin(&net, args.weights.as_deref())?;
     }
     if editor::is_terminal() { editor::interactive(&mut repl) } else { editor::script(&mut repl, args.echo) }

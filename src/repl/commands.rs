@@ -119,7 +119,7 @@ impl Repl<'_> {
 
 fn check_net(repl: &mut Repl<'_>) -> Result<(), Failure> {
     let network = repl.checked(Extent::Part)?;
-    let net = NetArgs { file: String::new(), net: None, set: Vec::new() };
+    let net = NetArgs::default();
     let length = network.axes.iter().map(|axis| (axis.clone(), repl.inputs.length(axis))).collect();
     let args =
         CheckArgs { net, batch: None, length, explain: false, json: false, emit: None, entry: None, time: false };

@@ -76,7 +76,7 @@ impl Repl<'_> {
     fn load_weights(&mut self, path: &str) -> Result<(), Failure> {
         let weights = Weights::read(path)?;
         let session = self.session()?;
-        session.load_safetensors(&weights.bytes).map_err(|error| Failure::in_file(path, error))?;
+        session.load_weights(&weights.file).map_err(|error| Failure::in_file(path, error))?;
         let all: Vec<_> = session.parameters().map(|(path, values)| (path.to_owned(), values.to_owned())).collect();
         let n = all.len();
         self.kept.extend(all);
@@ -100,6 +100,7 @@ impl Repl<'_> {
             net: Some(self.source.net().to_owned()),
             overrides: overrides.clone(),
             extent: Extent::Whole,
+            ..netc::elaborate::Options::default()
         };
         let mut loader = |path: &str, from: &str| network::import(path, from);
         let network = netc::pipeline::check(&mut sources, root, &mut loader, &options, &mut ());

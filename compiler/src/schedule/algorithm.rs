@@ -1,7 +1,129 @@
-//! Which algorithm computes a convolution: the one that costs least.
+//! Which algorithm computes a convolution: the one that costs least, unless somebody asks for another.
 
+use super::roots::through_views;
+use crate::diag::suggest;
+use crate::graph::{Graph, Value};
 use crate::kernel::{Algorithm, Direction, Geometry};
+use crate::ops::{Convolution, Op, Role};
 use crate::types::Dim;
+
+/// What is asked for in place of the algorithms that cost least. The last that holds for a convolution counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Algorithms {
+    asked: Vec<Asked>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Asked {
+    /// The path of a layer, or of what holds layers; `None` stands for all convolutions that the algorithm can compute.
+    layer: Option<String>,
+    /// `None` chooses by cost.
+    algorithm: Option<Algorithm>,
+}
+
+impl Algorithms {
+    /// Direct summation everywhere: no Winograd, whose transforms round more.
+    pub fn strict() -> Self {
+        let mut algorithms = Algorithms::default();
+        algorithms.set(None, Some(Algorithm::Direct));
+        algorithms
+    }
+    /// Asks for an algorithm, or for the cheapest, in a layer or everywhere.
+    pub fn set(&mut self, layer: Option<&str>, algorithm: Option<Algorithm>) {
+        self.asked.push(Asked { layer: layer.map(str::to_owned), algorithm });
+    }
+    /// `winograd4`, or `stage1.basic1.conv1=direct`.
+    ///
+    /// # Errors
+    /// When there is no such algorithm.
+    pub fn set_text(&mut self, text: &str) -> Result<(), String> {
+        let (layer, name) = text.rsplit_once('=').map_or((None, text), |(layer, name)| (Some(layer), name));
+        let algorithm = match name {
+            "auto" => None,
+            "direct" => Some(Algorithm::Direct),
+            "winograd2" => Some(Algorithm::Winograd2x2),
+            "winograd4" => Some(Algorithm::Winograd),
+            _ => return Err(format!("`{name}` is none of `direct`, `winograd2`, `winograd4` and `auto`")),
+        };
+        self.set(layer, algorithm);
+        Ok(())
+    }
+    /// What is asked for a convolution of this layer.
+    pub(super) fn asked(&self, path: &str) -> Option<Algorithm> {
+        let found = self.asked.iter().rev().find(|asked| asked.layer.as_deref().is_none_or(|layer| is_in(path, layer)));
+        found.and_then(|asked| asked.algorithm)
+    }
+    /// Whether all that is asked for can be done in a network.
+    ///
+    /// # Errors
+    /// A layer that has no convolution, or one that the algorithm cannot compute.
+    pub fn check(&self, graph: &Graph) -> Result<(), String> {
+        let mut convolutions = Vec::new();
+        collect(graph, &mut convolutions);
+        for Asked { layer, algorithm } in &self.asked {
+            let is_asked = |path: &str| layer.as_deref().is_none_or(|layer| is_in(path, layer));
+            let of: Vec<_> = convolutions.iter().filter(|(path, _)| is_asked(path)).collect();
+            if let (Some(layer), []) = (layer, &of[..]) {
+                let near = suggest(layer, convolutions.iter().map(|(path, _)| path.as_str()));
+                let near = near.first().map_or(String::new(), |near| format!("; `{near}` is one"));
+                return Err(format!("`{layer}` is no layer with a convolution{near}"));
+            }
+            let refused = of.iter().find_map(|(path, refusal)| Some((path, refusal.as_ref()?)));
+            let fits = of.iter().any(|(_, refusal)| refusal.is_none());
+            if let (Some((path, reason)), Some(winograd)) = (refused, algorithm.filter(|it| *it != Algorithm::Direct))
+                && (layer.is_some() || !fits)
+            {
+                let name = if winograd == Algorithm::Winograd { "winograd4" } else { "winograd2" };
+                return Err(format!("`{name}` cannot compute `{path}`: {reason}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_in(path: &str, layer: &str) -> bool {
+    path.strip_prefix(layer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// The convolutions of a graph and of its recurrences: the layer's path, and why Winograd's algorithms cannot compute it.
+fn collect(graph: &Graph, convolutions: &mut Vec<(String, Option<String>)>) {
+    for (_, node) in graph.nodes() {
+        match &node.op {
+            Op::Convolution(convolution) if convolution.direction == Direction::Forward => {
+                let path = node.origin.map_or("", |origin| graph.origin_path(origin));
+                convolutions.push((path.to_owned(), refusal(graph, convolution, &node.args)));
+            }
+            Op::Scan(scan) => collect(&scan.body, convolutions),
+            _ => {}
+        }
+    }
+    // Results of one recurrence share its body.
+    convolutions.dedup();
+}
+
+fn refusal(graph: &Graph, convolution: &Convolution, args: &[Value]) -> Option<String> {
+    let Convolution { kernel: [kh, kw], stride: [down, right], dilation, groups, pad, .. } = *convolution;
+    let fixed = |value: Value, axis: usize| graph.ty(value).shape[axis].as_fixed().unwrap_or_default();
+    let [c, oc] = [fixed(args[0], 1), fixed(args[1], 0)];
+    let from = &graph.node(through_views(graph, args[0])).op;
+    Some(if [kh, kw] != [3, 3] {
+        format!("its kernel is {kh}x{kw}, not 3x3")
+    } else if [down, right] != [1, 1] {
+        format!("its stride is {}, not 1", down.max(right))
+    } else if dilation != [1, 1] {
+        "it is dilated".to_owned()
+    } else if groups != 1 {
+        format!("it has {groups} groups")
+    } else if pad.into_iter().max() > Some(2) {
+        "it is padded by more than 2".to_owned()
+    } else if c.min(oc) < CHANNELS {
+        format!("{} channels are fewer than {CHANNELS}", c.min(oc))
+    } else if matches!(from, Op::Source(source) if source.role == Role::Input) {
+        "it reads an input of the network, whose channels are not neighbors in memory".to_owned()
+    } else {
+        return None;
+    })
+}
 
 /// The least number of channels that fill the vectors of Winograd's transforms.
 const CHANNELS: usize = 16;
@@ -18,16 +140,25 @@ const BATCH: usize = 8;
 
 /// The algorithm of a convolution. `channel` is the stride between channels of what the sliding window reads: `x`
 /// forward, `y` backward. `stays` if its weight is packed once for all calls.
-pub(super) fn algorithm(geometry: &Geometry, direction: Direction, channel: &Dim, stays: bool) -> Algorithm {
+pub(super) fn algorithm(
+    geometry: &Geometry,
+    direction: Direction,
+    channel: &Dim,
+    stays: bool,
+    asked: Option<Algorithm>,
+) -> Algorithm {
     let Geometry { c, oc, kernel, stride, pad, dilation, groups, .. } = geometry;
     let is_plain = *kernel == [3, 3] && *stride == [1, 1] && *dilation == [1, 1] && *groups == 1 && *pad <= [2, 2];
     let is_deep = *c >= CHANNELS && *oc >= CHANNELS && channel.is_one();
-    if !is_plain || !is_deep {
+    if !is_plain || !is_deep || asked == Some(Algorithm::Direct) {
         return Algorithm::Direct;
     }
     if direction == Direction::WeightGrad {
-        // The runtime knows how many tiles there are.
+        // The only one; the runtime knows whether there are tiles enough.
         return Algorithm::Winograd;
+    }
+    if let Some(asked) = asked {
+        return asked;
     }
     let candidates = [Algorithm::Direct, Algorithm::Winograd2x2, Algorithm::Winograd];
     candidates
@@ -76,11 +207,11 @@ mod tests {
             groups: 1,
         };
         for direction in [Direction::Forward, Direction::DataGrad] {
-            assert_eq!(algorithm(&geometry, direction, &Dim::ONE, stays), expected, "{direction:?} {geometry:?}");
-            assert_eq!(algorithm(&geometry, direction, &Dim::fixed(2), stays), Algorithm::Direct);
+            assert_eq!(algorithm(&geometry, direction, &Dim::ONE, stays, None), expected, "{direction:?} {geometry:?}");
+            assert_eq!(algorithm(&geometry, direction, &Dim::fixed(2), stays, None), Algorithm::Direct);
         }
         let strided = Geometry { stride: [2, 1], ..geometry };
-        assert_eq!(algorithm(&strided, Direction::Forward, &Dim::ONE, stays), Algorithm::Direct);
+        assert_eq!(algorithm(&strided, Direction::Forward, &Dim::ONE, stays, None), Algorithm::Direct);
     }
 
     /// What `benches/convolution.rs` of the runtime finds fastest.

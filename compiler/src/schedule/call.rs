@@ -4,7 +4,7 @@ use netc_runtime::abi;
 use netc_runtime::kernels::conv;
 use netc_runtime::kernels::matmul::packed_len;
 
-use super::algorithm::algorithm;
+use super::algorithm::{Algorithms, algorithm};
 use super::view;
 use crate::graph::{Graph, Value};
 use crate::kernel::{
@@ -68,6 +68,7 @@ pub(super) fn call(
     operands: [View; 2],
     result: View,
     epilogue: Option<Kernel>,
+    algorithms: &Algorithms,
     program: &mut Program,
 ) -> Step {
     let node = graph.node(value);
@@ -102,7 +103,8 @@ pub(super) fn call(
             let input = if direction == Direction::DataGrad { &y_view } else { &x_view };
             // Parameters that stay are packed once; those of groups are so few that packing them costs nothing.
             let stays = direction != Direction::WeightGrad && is_fixed_parameter(graph, b) && geometry.groups == 1;
-            let algorithm = algorithm(&geometry, direction, &input.strides[1], stays);
+            let asked = algorithms.asked(node.origin.map_or("", |origin| graph.origin_path(origin)));
+            let algorithm = algorithm(&geometry, direction, &input.strides[1], stays, asked);
             let packed = stays.then(|| pack(program, direction, &geometry, algorithm, weight.clone()));
             let (x, y) = (x_view, y_view);
             Step::Conv(ConvCall { direction, geometry, algorithm, x, y, weight, packed, epilogue })

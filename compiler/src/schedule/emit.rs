@@ -1,5 +1,6 @@
 //! One step for each root: a loop nest, or a library call with its epilogue.
 
+use super::algorithm::Algorithms;
 use super::call;
 use super::collapse::{collapse, collapse_all, share};
 use super::fusion::Fusion;
@@ -20,10 +21,11 @@ pub(super) fn steps(
     orders: &IndexVec<Value, Order>,
     fusion: &Fusion,
     storage: &Storage,
+    algorithms: &Algorithms,
     collapses: bool,
     program: &mut Program,
 ) -> Vec<Step> {
-    let cx = Cx { collapses, graph, roots, orders, fusion, storage };
+    let cx = Cx { collapses, algorithms, graph, roots, orders, fusion, storage };
     let mut all = Vec::new();
     for (value, _) in graph.nodes() {
         // A contraction that carries a root's expression is emitted at the root, when all it reads is there.
@@ -48,6 +50,7 @@ pub(super) fn steps(
 pub(super) struct Cx<'a> {
     /// Whether loops over memory that lies together become one.
     collapses: bool,
+    pub(super) algorithms: &'a Algorithms,
     pub(super) graph: &'a Graph,
     pub(super) roots: &'a Roots,
     orders: &'a IndexVec<Value, Order>,
@@ -107,7 +110,7 @@ impl Cx<'_> {
             copy
         });
         let result = self.storage.operand(value).clone();
-        steps.push(call::call(self.graph, value, operands, result, epilogue, program));
+        steps.push(call::call(self.graph, value, operands, result, epilogue, self.algorithms, program));
         steps
     }
 

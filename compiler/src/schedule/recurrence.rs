@@ -217,7 +217,7 @@ impl Cx<'_> {
         let mut roots = roots::choose(body);
         let n_outside = program.buffers.len();
         // Loops keep their axes, so that all over the same domain can be one.
-        let mut inner = steps(body, &mut roots, orders, interface, false, program);
+        let mut inner = steps(body, &mut roots, orders, interface, self.algorithms, false, program);
         let temporary = |buffer: Buffer| buffer.index() >= n_outside;
         let fixed: Vec<Buffer> = self.fixed(&node.args[scan.states + scan.sequences..]);
         let is_fixed = |buffer: Buffer| fixed.contains(&buffer);

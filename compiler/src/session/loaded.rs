@@ -11,12 +11,12 @@ use super::profile::Parts;
 use super::{Outputs, Session};
 use crate::error::Error;
 use crate::graph::OutputRole;
-use crate::kernel::{Home, Program};
+use crate::kernel::{Home, Mode, Program, Step};
 use crate::memory::Placement;
 use crate::network::{LEARNING_RATE, Network, STEP};
 use crate::ops::Role;
 use crate::pipeline::CompiledEntry;
-use crate::schedule::{Slot, SlotKind};
+use crate::schedule::{Scheduled, Slot, SlotKind};
 use crate::types::{Extents, Symbol, show_shape};
 
 /// A compiled entry, and what it keeps from call to call.
@@ -28,6 +28,7 @@ pub(super) struct Loaded {
     /// The session's version that `prepared` was made from.
     prepared_version: u64,
     frame: Vec<u64>,
+    uses: Vec<Use>,
     /// While it is profiled.
     pub(super) parts: Option<Parts>,
 }
@@ -35,7 +36,8 @@ pub(super) struct Loaded {
 impl Loaded {
     pub(super) fn new(compiled: CompiledEntry) -> Self {
         let frame = vec![0; compiled.scheduled.program.frame_words()];
-        Loaded { compiled, placed: None, prepared: Aligned::default(), prepared_version: 0, frame, parts: None }
+        let uses = uses(&compiled.scheduled);
+        Loaded { compiled, placed: None, prepared: Aligned::default(), prepared_version: 0, frame, uses, parts: None }
     }
 
     /// Runs the entry; outputs that `into` names are written there.
@@ -57,7 +59,7 @@ impl Loaded {
         // The words of the key and the rates must outlive the call too.
         let mut key = [session.seed as u32 ^ (session.seed >> 32) as u32, session.step as u32];
         let mut rates = [session.learning_rate as f32, (session.step + 1) as f32];
-        for slot in &self.compiled.scheduled.slots {
+        for (slot, uses) in self.compiled.scheduled.slots.iter().zip(&self.uses) {
             let address = match slot.kind {
                 SlotKind::Source(Role::Input | Role::Target) => {
                     bound.array(&slot.name).expect("required above").address()
@@ -79,7 +81,7 @@ impl Loaded {
                         Some(stored) => stored,
                         None => session.states.get_mut(&slot.name).expect("tensors and states are allocated"),
                     };
-                    stored.values.address()
+                    if uses.is_written { stored.values.address_mut() } else { stored.values.address() }
                 }
                 SlotKind::Output(role) => match destination(into, slot).filter(|array| array.is_standard_layout()) {
                     Some(array) => array.as_mut_ptr().expose_provenance() as u64,
@@ -99,6 +101,12 @@ impl Loaded {
             // SAFETY: as below; what `prepare` reads and writes was set above, too.
             unsafe { self.compiled.code.prepare(&mut self.frame) };
             self.prepared_version = session.version;
+            let slots = self.compiled.scheduled.slots.iter().zip(&self.uses);
+            for (slot, _) in slots.filter(|(_, uses)| !uses.is_run) {
+                if let Some(stored) = session.tensors.get(&slot.name) {
+                    stored.values.release();
+                }
+            }
         }
         // SAFETY: word 0 is the session's pool. Each slot's word is the address of an array that was checked to have
         // the slot's shape and lives in `bound`, `outputs`, `key`, `rates` or the session until after the call; the
@@ -206,6 +214,35 @@ impl Loaded {
             self.frame[program.buffer_word(buffer)] = base + placement.offsets[buffer] as u64;
         }
     }
+}
+
+/// How an entry uses a slot.
+#[derive(Debug, Clone, Copy, Default)]
+struct Use {
+    is_written: bool,
+    /// Whether a call touches it, beside what is prepared.
+    is_run: bool,
+}
+
+/// By slot.
+fn uses(scheduled: &Scheduled) -> Vec<Use> {
+    let Program { buffers, prepare, steps, .. } = &scheduled.program;
+    let mut uses = vec![Use::default(); scheduled.slots.len()];
+    let steps = prepare.iter().map(|step| (step, false)).chain(steps.iter().map(|step| (step, true)));
+    for (step, is_run) in steps {
+        // A convolution that has its weight packed does not read it.
+        let unread = match step {
+            Step::Conv(call) if call.packed.is_some() => Some(call.weight.buffer),
+            _ => None,
+        };
+        step.for_each_access(&mut |access| {
+            if let Home::External(slot) = buffers[access.buffer].home {
+                uses[slot].is_written |= access.mode == Mode::Write;
+                uses[slot].is_run |= is_run && unread != Some(access.buffer);
+            }
+        });
+    }
+    uses
 }
 
 /// The caller's array for a slot.

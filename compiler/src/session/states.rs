@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ndarray::{ArrayViewD, IxDyn};
 
 use super::inputs::bind;
-use super::{Aligned, Outputs, Session, Stored, TensorView};
+use super::{Outputs, Session, Stored, TensorView, Values};
 use crate::entries::{self, FirstState};
 use crate::error::Error;
 use crate::network::{Network, Port};
@@ -69,7 +69,7 @@ impl States {
                 return Err(Error::Input(message));
             }
             let first = self.carried.as_ref().and_then(|carried| carried.get(&slot.name));
-            let mut values = Aligned::zeroed(shape.iter().product());
+            let mut values = Values::zeroed(shape.iter().product());
             values.as_mut_slice().fill(first.map_or(0.0, |first| first.value as f32));
             self.values.insert(slot.name.clone(), Stored { shape, values });
         }
@@ -239,7 +239,7 @@ impl Session {
             };
             return Err(Error::Input(format!("the state `{name}` has shape {expected}, not {shape:?}")));
         }
-        let mut stored = Stored { values: Aligned::zeroed(values.len()), shape };
+        let mut stored = Stored { values: Values::zeroed(values.len()), shape };
         stored.values.as_mut_slice().iter_mut().zip(&values).for_each(|(to, from)| *to = *from);
         states.values.insert(name.to_owned(), stored);
         Ok(())

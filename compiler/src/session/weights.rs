@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::json;
 
-use super::{Aligned, Session, Stored};
+use super::{Session, Stored, Values};
+use crate::data::Weights;
 use crate::diag::suggest;
 use crate::error::Error;
 
@@ -88,15 +89,26 @@ impl Session {
     /// # Errors
     /// When the bytes are damaged, a tensor is missing, unknown, of another shape or not `f32`.
     pub fn load_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
-        let mut names: Vec<&str> = file.names();
+        self.load(bytes, None)
+    }
+    /// As [`Session::load_safetensors`], without copying what the file holds: see [`Weights`].
+    ///
+    /// # Errors
+    /// As [`Session::load_safetensors`].
+    pub fn load_weights(&mut self, weights: &Weights) -> Result<(), Error> {
+        self.load(weights.bytes(), Some(weights))
+    }
+    /// `file` has these bytes, and may keep them.
+    fn load(&mut self, bytes: &[u8], file: Option<&Weights>) -> Result<(), Error> {
+        let tensors = SafeTensors::deserialize(bytes).map_err(damaged)?;
+        let mut names: Vec<&str> = tensors.names();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Error::Weights(format!("`{}` stands twice in the weights", pair[0])));
         }
         let known: Vec<&str> = self.parameters().map(|(path, _)| path).collect();
         for path in &known {
-            let Ok(tensor) = file.tensor(path) else {
+            let Ok(tensor) = tensors.tensor(path) else {
                 let near = suggest(path, names.iter().copied().filter(|name| !known.contains(name)));
                 let near = near.first().map_or(String::new(), |near| format!("; they have `{near}`"));
                 return Err(Error::Weights(format!("the weights have no `{path}`{near}")));
@@ -108,7 +120,7 @@ impl Session {
                 return Err(Error::Weights(format!("the network has no parameter `{name}`, which the weights have")));
             }
         }
-        self.check_moments(&file, &names)?;
+        self.check_moments(&tensors, &names)?;
         let step = match read_notes(bytes)?.get("step") {
             Some(step) => Some(step.parse().map_err(|_| Error::Weights(format!("`{step}` is no number of steps")))?),
             None => None,
@@ -116,22 +128,21 @@ impl Session {
         // Nothing fails from here on.
         self.reset_state();
         for name in names {
-            let tensor = file.tensor(name).map_err(damaged)?;
-            let values =
-                tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-            if let Some(state) = name.strip_prefix(CARRY) {
-                let mut stored =
-                    Stored { shape: tensor.shape().to_vec(), values: Aligned::zeroed(tensor.shape().iter().product()) };
-                stored.values.as_mut_slice().iter_mut().zip(values).for_each(|(to, from)| *to = from);
-                self.states.keep(state, stored);
-                continue;
-            }
+            let tensor = tensors.tensor(name).map_err(damaged)?;
+            let data = tensor.data();
+            let values = match file {
+                Some(file) => {
+                    let start = data.as_ptr().addr() - bytes.as_ptr().addr();
+                    Values::of_file(file, start..start + data.len())
+                }
+                None => Values::from_bytes(data),
+            };
+            let stored = Stored { shape: tensor.shape().to_vec(), values };
             // Moments may be new to the session; all else it has.
-            let stored = self.tensors.entry(name.to_owned()).or_insert_with(|| Stored {
-                shape: tensor.shape().to_vec(),
-                values: Aligned::zeroed(tensor.shape().iter().product()),
-            });
-            stored.values.as_mut_slice().iter_mut().zip(values).for_each(|(to, from)| *to = from);
+            match name.strip_prefix(CARRY) {
+                Some(state) => self.states.keep(state, stored),
+                None => drop(self.tensors.insert(name.to_owned(), stored)),
+            }
         }
         if let Some(step) = step {
             self.step = step;

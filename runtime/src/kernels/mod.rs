@@ -16,6 +16,7 @@ mod neon;
 mod pack;
 mod packed;
 mod portable;
+pub(crate) mod project;
 mod rows;
 pub(crate) mod scatter;
 mod simd;
