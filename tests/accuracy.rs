@@ -6,7 +6,6 @@
 mod nets;
 #[path = "support/random.rs"]
 mod random;
-#[expect(dead_code, reason = "comparisons of other tests")]
 mod support;
 
 use netc::Algorithm;

@@ -151,6 +151,7 @@ pub enum Direction {
     WeightGrad,
 }
 
+/// How a convolution is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// An implicit matrix product, or a direct loop for few channels.

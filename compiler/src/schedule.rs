@@ -75,7 +75,8 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     let orders = order::choose(graph, &roots.live);
     let mut program = Program::default();
     let (interface, slots) = storage::external(graph, &roots, &mut program);
-    let steps = steps(graph, &mut roots, &orders, interface, algorithms, true, &mut program);
+    let manner = Manner { algorithms, collapses: true };
+    let steps = steps(graph, &mut roots, &orders, interface, manner, &mut program);
     program.steps = steps;
     for steps in [&mut program.prepare, &mut program.steps] {
         merge::siblings(steps);
@@ -90,18 +91,24 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     Scheduled { program, slots }
 }
 
+/// How steps are made of roots.
+#[derive(Debug, Clone, Copy)]
+struct Manner<'a> {
+    algorithms: &'a Algorithms,
+    /// Whether loops over memory that lies together become one.
+    collapses: bool,
+}
+
 /// The steps of a graph, or of one step of a recurrence, between sources and outputs that lie where `interface` says.
-/// Loops over memory that lies together become one where `collapses`.
 fn steps(
     graph: &Graph,
     roots: &mut Roots,
     orders: &IndexVec<Value, Order>,
     interface: Interface,
-    algorithms: &Algorithms,
-    collapses: bool,
+    manner: Manner<'_>,
     program: &mut Program,
 ) -> Vec<Step> {
     let fusion = fusion::choose(graph, roots, orders);
     let storage = storage::assign(graph, roots, orders, &fusion, interface, program);
-    emit::steps(graph, roots, orders, &fusion, &storage, algorithms, collapses, program)
+    emit::steps(graph, roots, orders, &fusion, &storage, manner, program)
 }

@@ -1,5 +1,6 @@
 //! One step for each root: a loop nest, or a library call with its epilogue.
 
+use super::Manner;
 use super::algorithm::Algorithms;
 use super::call;
 use super::collapse::{collapse, collapse_all, share};
@@ -21,10 +22,10 @@ pub(super) fn steps(
     orders: &IndexVec<Value, Order>,
     fusion: &Fusion,
     storage: &Storage,
-    algorithms: &Algorithms,
-    collapses: bool,
+    manner: Manner<'_>,
     program: &mut Program,
 ) -> Vec<Step> {
+    let Manner { algorithms, collapses } = manner;
     let cx = Cx { collapses, algorithms, graph, roots, orders, fusion, storage };
     let mut all = Vec::new();
     for (value, _) in graph.nodes() {

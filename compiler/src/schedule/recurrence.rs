@@ -9,7 +9,7 @@ use super::emit::Cx;
 use super::order::{self, Order};
 use super::step::tighten;
 use super::storage::{Interface, Target};
-use super::{call, roots, steps};
+use super::{Manner, call, roots, steps};
 use crate::graph::{Graph, Output, OutputRole, Value};
 use crate::index::{Id, IndexVec};
 use crate::kernel::{Buffer, BufferInfo, Home, Program, Scan, Slice, Step, View};
@@ -217,7 +217,8 @@ impl Cx<'_> {
         let mut roots = roots::choose(body);
         let n_outside = program.buffers.len();
         // Loops keep their axes, so that all over the same domain can be one.
-        let mut inner = steps(body, &mut roots, orders, interface, self.algorithms, false, program);
+        let manner = Manner { algorithms: self.algorithms, collapses: false };
+        let mut inner = steps(body, &mut roots, orders, interface, manner, program);
         let temporary = |buffer: Buffer| buffer.index() >= n_outside;
         let fixed: Vec<Buffer> = self.fixed(&node.args[scan.states + scan.sequences..]);
         let is_fixed = |buffer: Buffer| fixed.contains(&buffer);
