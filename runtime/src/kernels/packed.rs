@@ -13,7 +13,7 @@ use super::simd::{Simd, TALLEST, Task, WIDEST};
 
 /// Most steps of a block of the K loop: a tile begins and ends less often than its panel leaves the first cache.
 const KC: usize = 512;
-/// Columns of a run after which the epilogue is called, when it reads one run and when it reads several.
+/// Columns of a run after which the epilogue is called, when it reads one run and when it reads several of many rows.
 const EPILOGUE_COLS: [usize; 2] = [64, 32];
 /// Rows that are so few that a product waits for the memory of its right operand.
 const FEW: usize = 4;
@@ -158,7 +158,7 @@ impl Task for Chunk<'_> {
             }
             a.col_stride
         };
-        let wide = (EPILOGUE_COLS[usize::from(layout.groups > 1)] / S::NR).max(1);
+        let wide = (EPILOGUE_COLS[usize::from(layout.groups > 1 && rows > FEW)] / S::NR).max(1);
         let parts = (panels[1] - panels[0]).div_ceil(wide);
         // The panels of a part of the columns, in all runs.
         let part = |index: usize| {
