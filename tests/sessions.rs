@@ -177,6 +177,36 @@ fn gradients_change_nothing() {
 }
 
 #[test]
+fn arrays_that_were_dropped_are_written_again() {
+    for name in SMALL {
+        let mut used = session(name, 1, 3);
+        let batch = Batch::new(&used, 5, 6);
+        let gradients = |session: &mut Session, from: usize, to: usize| {
+            let outputs = session.gradients(&batch.part(from, to, true)).unwrap();
+            let bits = |(_, array): (&str, ndarray::ArrayViewD<'_, f32>)| array.iter().map(|x| x.to_bits()).collect();
+            let values: Vec<Vec<u32>> = outputs.gradients().map(bits).collect();
+            (values, outputs)
+        };
+        let (first, kept) = gradients(&mut used, 0, 2);
+        let places = |outputs: &netc::Outputs| -> Vec<usize> {
+            let mut places: Vec<usize> = outputs.gradients().map(|(_, array)| array.as_ptr().addr()).collect();
+            places.sort_unstable();
+            places
+        };
+        let (earlier, copy) = (places(&kept), kept.clone());
+        let (other, others) = gradients(&mut used, 2, 5);
+        assert!(kept == copy, "{name}: what is kept does not change");
+        assert!(others != kept && other != first, "{name}: other members");
+        drop(others);
+        drop(kept);
+        let (again, outputs) = gradients(&mut used, 0, 2);
+        assert!(again == first, "{name}");
+        assert!(again == gradients(&mut session(name, 1, 3), 0, 2).0, "{name}: a fresh session");
+        assert_eq!(places(&outputs), earlier, "{name}");
+    }
+}
+
+#[test]
 fn saved_weights_come_back_bit_for_bit() {
     for name in SMALL {
         let mut first = session(name, 1, 5);

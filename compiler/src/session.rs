@@ -6,6 +6,7 @@ mod inputs;
 mod loaded;
 mod memory;
 mod profile;
+mod shelf;
 mod states;
 mod steps;
 mod tensor;
@@ -33,6 +34,7 @@ use crate::types::Extents;
 use inputs::Bound;
 use loaded::Loaded;
 use memory::{Aligned, Values};
+use shelf::Shelf;
 use states::States;
 
 /// How a session is made.
@@ -96,6 +98,8 @@ pub struct Session {
     /// What recurrences keep from call to call.
     states: States,
     workspace: Aligned,
+    /// Arrays of earlier outputs, to be written again.
+    shelf: Shelf,
 }
 
 #[derive(Debug)]
@@ -105,9 +109,21 @@ struct Stored {
 }
 
 /// What an entry computed. Arrays have the batch as their first axis; the loss and metrics are means over the batch.
+///
+/// When it is dropped, its arrays go back to the session, whose next call writes them again.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outputs {
     values: Vec<(OutputRole, String, ArrayD<f32>)>,
+    shelf: Shelf,
+}
+
+impl Drop for Outputs {
+    fn drop(&mut self) {
+        let arrays: Vec<ArrayD<f32>> = self.values.drain(..).map(|(_, _, array)| array).collect();
+        if !arrays.is_empty() {
+            self.shelf.put_back(arrays);
+        }
+    }
 }
 
 impl Outputs {
@@ -199,6 +215,7 @@ impl Session {
             entries: BTreeMap::new(),
             states: States::default(),
             workspace: Aligned::default(),
+            shelf: Shelf::default(),
             network,
         };
         for parameter in &session.network.parameters {

@@ -43,7 +43,27 @@ fn beside_peak(threads: usize, repeats: usize, operations: f64, mut work: impl F
 fn matrix_product(m: i64, n: i64, k: i64, a: *const f32, b: *const f32, c: *mut f32) -> MatMul {
     let (packed, epilogue) = (std::ptr::null(), None);
     let [a_rs, a_cs, b_rs, b_cs, c_rs, a_bs, b_bs, c_bs] = [0; 8];
-    MatMul { m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, c_rs, packed, groups: 1, batch: 1, a_bs, b_bs, c_bs, epilogue }
+    MatMul {
+        m,
+        n,
+        k,
+        a,
+        a_rs,
+        a_cs,
+        b,
+        b_rs,
+        b_cs,
+        c,
+        c_rs,
+        packed,
+        groups: 1,
+        batch: 1,
+        a_bs,
+        b_bs,
+        c_bs,
+        turned: 0,
+        epilogue,
+    }
 }
 
 fn product(threads: usize, m: usize, n: usize, k: usize, transposes: &str) {

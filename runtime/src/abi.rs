@@ -48,6 +48,9 @@ pub struct MatMul {
     pub b_bs: i64,
     /// As `a_bs`.
     pub c_bs: i64,
+    /// Not 0 to walk a packed `b` from its last columns to its first: as each of many products with one `b` ends where the
+    /// next begins, part of `b` stays in the cache. Results are the same.
+    pub turned: i64,
     pub epilogue: Option<EpilogueFn>,
 }
 

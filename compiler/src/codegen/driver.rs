@@ -34,6 +34,8 @@ pub(super) struct Driver<'e, 'a, 'f> {
     pub(super) frame: Value,
     /// `prepare` or `run`.
     pub(super) role: &'e str,
+    /// Which step of a recurrence this is, within its body.
+    pub(super) step: Option<Value>,
     /// Room for the frame of one kernel; calls follow one another, so that all use the same.
     pub(super) local_frame: Option<StackSlot>,
 }
@@ -79,7 +81,9 @@ impl Driver<'_, '_, '_> {
         self.builder.ins().brif(more, body, &[], done, &[]);
         self.builder.switch_to_block(body);
         self.move_slices(scan, step);
+        let outer = self.step.replace(step);
         self.steps(&scan.body);
+        self.step = outer;
         let next = self.builder.ins().iadd_imm_s(step, by);
         self.builder.ins().jump(head, &[next.into()]);
         self.builder.switch_to_block(done);
@@ -175,6 +179,10 @@ impl Driver<'_, '_, '_> {
         if let Some(packed) = call.packed {
             let address = self.buffer(packed);
             self.put(&d, offset_of!(MatMul, packed), address);
+            if let Some(step) = self.step {
+                let turned = self.builder.ins().band_imm_s(step, 1);
+                self.put(&d, offset_of!(MatMul, turned), turned);
+            }
         }
         let frame = self.put_epilogue(&d, offset_of!(MatMul, epilogue), call.epilogue.as_ref());
         let address = self.address_of(&d);

@@ -105,7 +105,7 @@ impl Emitter<'_> {
         builder.append_block_params_for_function_params(entry);
         builder.switch_to_block(entry);
         let frame = builder.block_params(entry)[0];
-        let mut driver = Driver { emitter: self, builder, frame, role, local_frame: None };
+        let mut driver = Driver { emitter: self, builder, frame, role, step: None, local_frame: None };
         driver.steps(steps);
         let Driver { mut builder, .. } = driver;
         cranelift_codegen::ir::InstBuilder::return_(builder.ins(), &[]);

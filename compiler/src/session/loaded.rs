@@ -3,12 +3,12 @@
 
 use std::time::Instant;
 
-use ndarray::{ArrayD, ArrayViewMutD, IxDyn};
+use ndarray::{ArrayD, ArrayViewMutD};
 
 use super::inputs::Bound;
 use super::memory::Aligned;
 use super::profile::Parts;
-use super::{Outputs, Session};
+use super::{Outputs, Session, shelf};
 use crate::error::Error;
 use crate::graph::OutputRole;
 use crate::kernel::{Home, Mode, Program, Step};
@@ -56,6 +56,7 @@ impl Loaded {
 
         let program = &self.compiled.scheduled.program;
         let mut outputs: Vec<(OutputRole, String, ArrayD<f32>)> = Vec::new();
+        let mut used = session.shelf.take();
         // The words of the key and the rates must outlive the call too.
         let mut key = [session.seed as u32 ^ (session.seed >> 32) as u32, session.step as u32];
         let mut rates = [session.learning_rate as f32, (session.step + 1) as f32];
@@ -86,7 +87,7 @@ impl Loaded {
                 SlotKind::Output(role) => match destination(into, slot).filter(|array| array.is_standard_layout()) {
                     Some(array) => array.as_mut_ptr().expose_provenance() as u64,
                     None => {
-                        let mut array: ArrayD<f32> = ArrayD::zeros(IxDyn(&slot.ty.eval(extents)));
+                        let mut array = shelf::array(&mut used, &slot.ty.eval(extents));
                         let address = array.as_mut_ptr().expose_provenance() as u64;
                         outputs.push((role, slot.name.clone(), array));
                         address
@@ -134,7 +135,7 @@ impl Loaded {
             let place = into.iter_mut().find(|(known, _)| is_output && known == name);
             place.map(|(_, place)| place.assign(array)).is_none()
         });
-        Ok(Outputs { values: outputs })
+        Ok(Outputs { values: outputs, shelf: session.shelf.clone() })
     }
 
     /// Every array of the caller's is one of an output, and of its shape.

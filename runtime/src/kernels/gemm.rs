@@ -32,6 +32,8 @@ pub(crate) struct Gemm<'a> {
     pub(crate) c: *mut f32,
     pub(crate) c_rs: isize,
     pub(crate) epilogue: Option<EpilogueFn>,
+    /// See [`MatMul::turned`](crate::abi::MatMul::turned).
+    pub(crate) turned: bool,
 }
 
 // SAFETY: chunks read shared operands and write to disjoint blocks of the result.

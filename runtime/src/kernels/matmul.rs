@@ -105,7 +105,7 @@ fn operands<'a>(team: Team<'a>, frame: Frame, d: &MatMul) -> Gemm<'a> {
     let unit = |len: usize, stride: isize| if len == 1 { 1 } else { stride };
     let a = Matrix { data: d.a, rows: m, cols: k, row_stride: unit(m, a_rs), col_stride: unit(k, a_cs) };
     let b = Matrix { data: d.b, rows: k, cols: n, row_stride: unit(k, b_rs), col_stride: unit(n, b_cs) };
-    Gemm { team, frame, a, b, c: d.c, c_rs: d.c_rs as isize, epilogue: d.epilogue }
+    Gemm { team, frame, a, b, c: d.c, c_rs: d.c_rs as isize, epilogue: d.epilogue, turned: d.turned != 0 }
 }
 
 /// One product of the batch.
@@ -147,8 +147,28 @@ mod tests {
         let [m, n, k] = sizes.map(|x| x as i64);
         let [a_rs, a_cs, b_rs, b_cs, c_rs] = strides.map(|x| x as i64);
         let (a, b, c, packed) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), std::ptr::null());
-        let (groups, batch, [a_bs, b_bs, c_bs], epilogue) = (1, 1, [0; 3], None);
-        MatMul { m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, c_rs, packed, groups, batch, a_bs, b_bs, c_bs, epilogue }
+        let (groups, batch, [a_bs, b_bs, c_bs], turned, epilogue) = (1, 1, [0; 3], 0, None);
+        MatMul {
+            m,
+            n,
+            k,
+            a,
+            a_rs,
+            a_cs,
+            b,
+            b_rs,
+            b_cs,
+            c,
+            c_rs,
+            packed,
+            groups,
+            batch,
+            a_bs,
+            b_bs,
+            c_bs,
+            turned,
+            epilogue,
+        }
     }
 
     fn strides(transposes: usize, [m, n, k]: [usize; 3], c_rs: usize) -> [usize; 5] {
@@ -184,7 +204,9 @@ mod tests {
                     let mut c = vec![7.0; m * c_rs];
                     let marked = Marked::new(&pool, c.as_mut_ptr(), c_rs, 0, 0).grouped(groups, n / groups);
                     let d = descriptor(sizes, strides, &a, &b, &mut c);
-                    let mut d = MatMul { groups: groups as i64, epilogue: MARK, ..d };
+                    // Nor does the way through the columns matter.
+                    let turned = (threads % 2) as i64;
+                    let mut d = MatMul { groups: groups as i64, turned, epilogue: MARK, ..d };
                     let mut packed = vec![f32::NAN; if is_packed { packed_len(k, n, groups) } else { 0 }];
                     // SAFETY: the descriptor is that of the vectors.
                     unsafe {

@@ -84,9 +84,9 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
             right_start = right_start.wrapping_offset(block.right_segment);
             rows = rows.add(block.left_rows);
         }
-        for (i, sums) in sums.into_iter().enumerate() {
+        for (i, sums) in sums.iter().enumerate() {
             let to = (*block.result.add(row + i)).add(column);
-            for (j, sum) in sums.into_iter().enumerate() {
+            for (j, &sum) in sums.iter().enumerate() {
                 let kept = cols.saturating_sub(j * S::LANES).min(S::LANES);
                 let to = to.wrapping_add(j * S::LANES);
                 if kept == S::LANES {
@@ -135,12 +135,15 @@ unsafe fn tiles<S: Simd, const R: usize, const W: usize, const P: usize>(block: 
             right_start = right_start.wrapping_offset(block.right_segment);
             rows = rows.add(block.left_rows);
         }
-        for (j, sums) in sums.into_iter().flatten().enumerate() {
-            let column = block.result_offset + panel * S::NR + j * S::LANES;
-            for (i, sum) in sums.into_iter().enumerate() {
-                let to = (*block.result.add(i)).add(column);
-                let before = if block.accumulate { S::load(to) } else { S::splat(0.0) };
-                S::store(to, S::add(before, sum));
+        // By reference: copies of the sums would go through memory.
+        for (q, sums) in sums.iter().enumerate() {
+            for (j, sums) in sums.iter().enumerate() {
+                let column = block.result_offset + (panel + q) * S::NR + j * S::LANES;
+                for (i, &sum) in sums.iter().enumerate() {
+                    let to = (*block.result.add(i)).add(column);
+                    let before = if block.accumulate { S::load(to) } else { S::splat(0.0) };
+                    S::store(to, S::add(before, sum));
+                }
             }
         }
     }

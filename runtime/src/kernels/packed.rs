@@ -6,13 +6,17 @@
 
 use crate::scratch::{Needs, Purpose, Scratch};
 
-use super::gemm::{Gemm, KC, MC, Output, PackPanel};
+use super::gemm::{Gemm, MC, Output, PackPanel};
 use super::micro::{self, Block};
 use super::pack::{self, Matrix};
 use super::simd::{Simd, TALLEST, Task, WIDEST};
 
-/// Columns of a run after which the epilogue is called, when it reads one run and when it reads several.
+/// Most steps of a block of the K loop: a tile begins and ends less often than its panel leaves the first cache.
+const KC: usize = 512;
+/// Columns of a run after which the epilogue is called, when it reads one run and when it reads several of many rows.
 const EPILOGUE_COLS: [usize; 2] = [64, 32];
+/// Rows that are so few that a product waits for the memory of its right operand.
+const FEW: usize = 4;
 /// Chunks for each thread that keep several evenly busy.
 const CHUNKS: usize = 4;
 /// Rows that are so far apart exclude each other from the first cache: they are copied.
@@ -142,46 +146,72 @@ impl Task for Chunk<'_> {
         let copy = rows > 1 && (g.a.col_stride != 1 || conflict);
         let mut left = scratch.lend(Purpose::Left, if copy { pack::left_len::<S>(rows, layout.kc) } else { 0 });
 
-        let wide = EPILOGUE_COLS[usize::from(layout.groups > 1)];
-        for index in 0..layout.blocks {
-            let [step, end] = layout.steps(index);
+        let mut point = |table: &mut [*const f32; MC + 16], block: usize| {
+            let [step, end] = layout.steps(block);
             let a = Matrix { data: g.a.at(first_row, step), rows, cols: end - step, ..g.a };
-            let left_step = if copy {
+            if copy {
                 // SAFETY: the scratch memory has room for the block.
-                unsafe { pack::left::<S>(&a, left.as_mut_ptr(), &mut table) }
-            } else {
-                for (i, entry) in table[..rows].iter_mut().enumerate() {
-                    *entry = a.at(i, 0);
+                return unsafe { pack::left::<S>(&a, left.as_mut_ptr(), table) };
+            }
+            for (i, entry) in table[..rows].iter_mut().enumerate() {
+                *entry = a.at(i, 0);
+            }
+            a.col_stride
+        };
+        let wide = (EPILOGUE_COLS[usize::from(layout.groups > 1 && rows > FEW)] / S::NR).max(1);
+        let parts = (panels[1] - panels[0]).div_ceil(wide);
+        // The panels of a part of the columns, in all runs.
+        let part = |index: usize| {
+            let panel = panels[0] + wide * if g.turned { parts - 1 - index } else { index };
+            [panel, panels[1].min(panel + wide)]
+        };
+        let multiply = |table: &[*const f32; MC + 16], left_step: isize, index: usize, [panel, until]: [usize; 2]| {
+            let [step, end] = layout.steps(index);
+            for group in 0..layout.groups {
+                let block = Block {
+                    segments: 1,
+                    len: end - step,
+                    left: table.as_ptr(),
+                    left_rows: rows,
+                    left_offset: 0,
+                    left_step,
+                    right: packed.wrapping_add(layout.at::<S>(index, group, 0)),
+                    right_step: S::NR as isize,
+                    right_segment: 0,
+                    right_panel: ((end - step) * S::NR) as isize,
+                    result: results.as_ptr(),
+                    result_offset: group * layout.run,
+                    rows,
+                    cols: layout.run,
+                    accumulate: index > 0,
+                };
+                // SAFETY: pointers are valid for the sizes.
+                unsafe { micro::panels::<S>(&block, panel, until) };
+            }
+        };
+        let finish = |part: [usize; 2]| {
+            let cols = part.map(|panel| layout.run.min(panel * S::NR));
+            // SAFETY: these columns are complete in all runs.
+            unsafe { g.frame.finish(g.epilogue, [first_row, last_row], cols) };
+        };
+        if rows <= FEW {
+            // Reading the right operand is all: its parts one after the other, of which the last ones of one call are
+            // the first of the next and still in the cache.
+            for part in (0..parts).map(part) {
+                for index in 0..layout.blocks {
+                    let left_step = point(&mut table, index);
+                    multiply(&table, left_step, index, part);
                 }
-                a.col_stride
-            };
-            for panel in (panels[0]..panels[1]).step_by((wide / S::NR).max(1)) {
-                let until = panels[1].min(panel + (wide / S::NR).max(1));
-                for group in 0..layout.groups {
-                    let block = Block {
-                        segments: 1,
-                        len: end - step,
-                        left: table.as_ptr(),
-                        left_rows: rows,
-                        left_offset: 0,
-                        left_step,
-                        right: packed.wrapping_add(layout.at::<S>(index, group, 0)),
-                        right_step: S::NR as isize,
-                        right_segment: 0,
-                        right_panel: ((end - step) * S::NR) as isize,
-                        result: results.as_ptr(),
-                        result_offset: group * layout.run,
-                        rows,
-                        cols: layout.run,
-                        accumulate: index > 0,
-                    };
-                    // SAFETY: pointers are valid for the sizes.
-                    unsafe { micro::panels::<S>(&block, panel, until) };
-                }
+                finish(part);
+            }
+            return;
+        }
+        for index in 0..layout.blocks {
+            let left_step = point(&mut table, index);
+            for part in (0..parts).map(part) {
+                multiply(&table, left_step, index, part);
                 if index + 1 == layout.blocks {
-                    let cols = [panel, until].map(|panel| layout.run.min(panel * S::NR));
-                    // SAFETY: these columns are complete in all runs.
-                    unsafe { g.frame.finish(g.epilogue, [first_row, last_row], cols) };
+                    finish(part);
                 }
             }
         }
