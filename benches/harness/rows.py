@@ -5,7 +5,7 @@ import fnmatch
 
 VGG16, RESNET18 = "benches/networks/vgg16.net", "models/resnet18.net"
 RECURRENT, CHARLM = "benches/networks/recurrent.net", "models/charlm.net"
-SGD = {"kind": "sgd", "lr": 1e-3, "momentum": 0.9}
+SGD = {"kind": "sgd", "lr": 1e-4, "momentum": 0.9}
 ADAM = {"kind": "adam", "lr": 2e-3, "clip": 5.0}
 
 
@@ -38,7 +38,7 @@ class Row:
         }
         settings = {}
         if self.optimizer is SGD and self.file == RESNET18:
-            settings["train.optimizer"] = "sgd(lr = 1e-3, momentum = 0.9)"
+            settings["train.optimizer"] = "sgd(lr = 1e-4, momentum = 0.9)"
         return {
             "file": str(root / self.file),
             "net": self.network if self.file == RECURRENT else None,
