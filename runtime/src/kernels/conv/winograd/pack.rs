@@ -88,10 +88,11 @@ unsafe fn transform<S: Simd, P: Points>(g: &Correlation<'_>, panel: usize, chann
             let from = from.add(lane * g.weight_to);
             S::transpose_8x8(from, g.weight_to as isize, weights.as_mut_ptr().cast::<f32>().add(lane), WIDEST);
         }
-        for lane in 0..lanes {
-            let from = from.add(lane * g.weight_to);
-            for index in if lane < whole { 8..9 } else { 0..9 } {
-                weights[index][lane] = *from.add(index);
+        // The lanes of a last part, and the ninth weight of all.
+        for (index, weights) in weights.iter_mut().enumerate() {
+            let done = if index < 8 { whole } else { 0 };
+            for (lane, weight) in weights[..lanes].iter_mut().enumerate().skip(done) {
+                *weight = *from.add(lane * g.weight_to + index);
             }
         }
     }
