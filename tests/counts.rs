@@ -8,14 +8,10 @@
 
 use std::fmt::Write;
 
-use cranelift_codegen::isa::{self, OwnedTargetIsa};
-use cranelift_codegen::settings::{self, Configurable};
-use cranelift_codegen::{Context, control::ControlPlane};
-use cranelift_jit::{JITBuilder, JITModule};
 use expect_test::expect_file;
-use netc::codegen::emit::{Code, Vectors, emit};
+use netc::codegen::{Target, code_bytes};
+use netc::kernel::Step;
 use netc::kernel::cost::cost;
-use netc::kernel::{Program, Step};
 use netc::pipeline::{Entry, lower};
 use netc::types::{Extents, Symbol};
 
@@ -86,7 +82,7 @@ fn counts(source: &str, entry: Entry, batch: usize, length: usize) -> [usize; 7]
         calls,
         loops,
         workspace,
-        code_bytes(program, entry.name()),
+        code_bytes(program, entry.name(), Target::find("x86_64-unknown-linux-gnu").expect("a known machine")),
     ]
 }
 
@@ -102,34 +98,6 @@ fn steps(steps: &[Step]) -> (usize, usize) {
             (calls + 1, loops)
         }
     })
-}
-
-/// Of all functions of the program.
-fn code_bytes(program: &Program, name: &str) -> usize {
-    let isa = x86_64_with_avx2();
-    let builder = JITBuilder::with_isa(isa.clone(), cranelift_module::default_libcall_names());
-    let (_, definitions) = emit(program, name, &mut JITModule::new(builder), Vectors::Wide);
-    let bytes = definitions.into_iter().map(|definition| match definition.code {
-        Code::Wide(code) => code.bytes.len(),
-        Code::Cranelift(function) => {
-            let mut context = Context::for_function(*function);
-            let compiled = context.compile(&*isa, &mut ControlPlane::default());
-            compiled.unwrap_or_else(|error| panic!("{name}: {error:?}")).code_buffer().len()
-        }
-    });
-    bytes.sum()
-}
-
-fn x86_64_with_avx2() -> OwnedTargetIsa {
-    let mut flags = settings::builder();
-    for (flag, value) in [("opt_level", "speed"), ("is_pic", "false"), ("unwind_info", "false")] {
-        flags.set(flag, value).expect("a known flag");
-    }
-    let mut builder = isa::lookup_by_name("x86_64-unknown-linux-gnu").expect("a known machine");
-    for feature in ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt", "has_avx", "has_avx2", "has_fma"] {
-        builder.enable(feature).expect("a known feature");
-    }
-    builder.finish(settings::Flags::new(flags)).expect("a machine")
 }
 
 fn thousands(n: usize) -> String {

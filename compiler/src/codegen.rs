@@ -6,7 +6,8 @@
 //! - [`isa`]: the machine that code is made for;
 //! - `wide`: the second emitter of kernels, with vectors of 256 bits, which needs nothing of Cranelift but its module;
 //! - [`jit`]: code in memory, and calls of it;
-//! - [`object`]: code in object files, for other programs to link.
+//! - [`object`]: code in object files, for other programs to link;
+//! - `listing`: code as text and in numbers.
 
 mod address;
 mod control;
@@ -19,6 +20,7 @@ mod hoist;
 pub mod isa;
 pub mod jit;
 mod lanes;
+mod listing;
 mod loops;
 mod nest;
 pub mod object;
@@ -27,5 +29,6 @@ mod wide;
 
 pub use emit::Vectors;
 pub use isa::Target;
-pub use jit::{CompiledProgram, asm, asm_with, clif, compile, compile_with};
+pub use jit::{CompiledProgram, compile, compile_with};
+pub use listing::{asm, asm_with, clif, clif_for_any, code_bytes};
 pub use wide::WideCode;

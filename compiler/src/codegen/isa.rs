@@ -78,6 +78,12 @@ pub fn host() -> OwnedTargetIsa {
     finish(builder, false)
 }
 
+/// As [`host`], with nothing but what all processors of its kind have.
+pub(super) fn plainest() -> OwnedTargetIsa {
+    let builder = isa::lookup(host().triple().clone()).unwrap_or_else(|error| panic!("this machine: {error}"));
+    finish(builder, false)
+}
+
 /// A machine with no more than some features, for code that is linked anywhere. Nothing depends on the machine that this
 /// program runs on.
 pub(super) fn of(target: Target, features: &[&str]) -> OwnedTargetIsa {

@@ -3,13 +3,11 @@
 
 use std::fmt;
 
-use cranelift_codegen::Context;
 use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
-use cranelift_module::Module;
 use netc_runtime::Pool;
 use netc_runtime::kernels::cpu::{Cpu, cpu};
 
-use super::emit::{Code, Definition, Vectors, define, emit};
+use super::emit::{Vectors, define, emit};
 use super::isa;
 use crate::interp::program::Memory;
 use crate::kernel::Program;
@@ -40,7 +38,7 @@ pub fn compile(program: &Program, name: &str) -> CompiledProgram {
 }
 
 /// The widest vectors, unless the environment asks for portable code (`NETC_CPU`).
-fn best_vectors() -> Vectors {
+pub(super) fn best_vectors() -> Vectors {
     if cpu() == Cpu::Portable { Vectors::Narrow } else { Vectors::Wide }
 }
 
@@ -61,7 +59,7 @@ pub fn compile_with(program: &Program, name: &str, vectors: Vectors) -> Compiled
     CompiledProgram { module: Some(module), prepare, run, program: program.clone() }
 }
 
-fn new_module() -> JITModule {
+pub(super) fn new_module() -> JITModule {
     let mut builder = JITBuilder::with_isa(isa::host(), cranelift_module::default_libcall_names());
     let arena = ArenaMemoryProvider::new_with_size(ARENA);
     builder.memory_provider(Box::new(arena.unwrap_or_else(|error| panic!("address space for code: {error}"))));
@@ -149,40 +147,4 @@ impl fmt::Debug for CompiledProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CompiledProgram").field("program", &self.program).finish_non_exhaustive()
     }
-}
-
-/// The program as Cranelift's intermediate text: all of it, also where our own emitter makes the code.
-pub fn clif(program: &Program, name: &str) -> String {
-    let (_, definitions) = emit(program, name, &mut new_module(), Vectors::Narrow);
-    definitions.iter().map(|definition| definition.to_string()).collect()
-}
-
-/// The program as this machine's assembly.
-///
-/// # Panics
-/// When Cranelift refuses what was emitted.
-pub fn asm(program: &Program, name: &str) -> String {
-    asm_with(program, name, best_vectors())
-}
-
-/// As [`asm`], with kernels made by whom the caller says.
-///
-/// # Panics
-/// As [`asm`].
-pub fn asm_with(program: &Program, name: &str, vectors: Vectors) -> String {
-    let mut module = new_module();
-    let (_, definitions) = emit(program, name, &mut module, vectors);
-    let mut text = String::new();
-    for definition in definitions {
-        let Definition { name, code: Code::Cranelift(function), .. } = definition else {
-            text += &definition.to_string();
-            continue;
-        };
-        let mut context = Context::for_function(*function);
-        context.set_disasm(true);
-        let compiled = context.compile(module.isa(), &mut Default::default());
-        let compiled = compiled.unwrap_or_else(|error| panic!("`{name}`: {error:?}"));
-        text += &format!("; {name}\n{}\n", compiled.vcode.as_deref().unwrap_or_default());
-    }
-    text
 }
