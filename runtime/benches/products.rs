@@ -1,5 +1,6 @@
 //! Matrix products beside the core's multiply-add limit, measured in turn in one run:
-//! `cargo bench -p netc-runtime --bench products -- [products|packed]`.
+//! `cargo bench -p netc-runtime --bench products -- [products|packed|M,N,K,nn]`, where `t` in place of `n` means a
+//! transposed operand and `packed` in place of both one that was packed before.
 #![expect(clippy::print_stdout, reason = "the purpose of the program")]
 #![expect(unsafe_code, reason = "calls the runtime as generated code does")]
 
@@ -167,6 +168,14 @@ fn batched_product(threads: usize, batch: usize, rows: usize, cols: usize, d: us
 fn main() {
     let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with("--")).unwrap_or_default();
     for threads in [1, 2] {
+        if let [m, n, k, kind] = wanted.split(',').collect::<Vec<_>>()[..] {
+            let [m, n, k] = [m, n, k].map(|size| size.parse().expect("a size"));
+            match kind {
+                "packed" => packed_product(threads, m, n, k, 1),
+                transposes => product(threads, m, n, k, transposes),
+            }
+            continue;
+        }
         let runs = |name: &str| wanted.is_empty() || wanted == name;
         if runs("products") {
             products(threads);

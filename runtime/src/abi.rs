@@ -13,7 +13,10 @@ pub type KernelFn = unsafe extern "C" fn(frame: *const u64, begin: i64, end: i64
 /// What a network does to the elements of a product: applied in place to rows `row..row + rows` and columns
 /// `col..col + cols` of the output, once for each element, as soon as a tile is complete and still in the cache,
 /// on the thread that made the tile.
-pub type EpilogueFn = unsafe extern "C" fn(frame: *const u64, row: i64, rows: i64, col: i64, cols: i64);
+///
+/// The next tile of these rows will begin `ahead` columns further, if that is known, and 0 if not: what the network reads
+/// there can be fetched.
+pub type EpilogueFn = unsafe extern "C" fn(frame: *const u64, row: i64, rows: i64, col: i64, cols: i64, ahead: i64);
 
 /// `c = a · b`, where `a` is `[m, k]`, `b` is `[k, n]` and `c` is `[m, n]`; or `batch` such products.
 ///
@@ -151,11 +154,27 @@ impl Frame {
     /// # Safety
     /// The block is complete, and no other thread uses it.
     pub(crate) unsafe fn finish(self, epilogue: Option<EpilogueFn>, rows: [usize; 2], cols: [usize; 2]) {
+        // SAFETY: promised by the caller.
+        unsafe { self.finish_before(epilogue, rows, cols, cols[0]) };
+    }
+
+    /// As [`Frame::finish`], when the block that begins with the column `next` will follow.
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn finish_before(
+        self,
+        epilogue: Option<EpilogueFn>,
+        rows: [usize; 2],
+        cols: [usize; 2],
+        next: usize,
+    ) {
         let Some(epilogue) = epilogue else { return };
+        let ahead = next as i64 - cols[0] as i64;
         let [row, rows, col, cols] = [rows[0], rows[1] - rows[0], cols[0], cols[1] - cols[0]].map(|x| x as i64);
         if rows > 0 && cols > 0 {
             // SAFETY: the compiler made the epilogue for this frame and output; the block is the caller's promise.
-            unsafe { epilogue(self.0, row, rows, col, cols) };
+            unsafe { epilogue(self.0, row, rows, col, cols, ahead) };
         }
     }
 }

@@ -360,7 +360,9 @@ impl Driver<'_, '_, '_> {
     /// Sets the epilogue's function; the frame to call with, which holds the epilogue's buffers.
     fn put_epilogue(&mut self, d: &Descriptor, offset: usize, epilogue: Option<&Kernel>) -> Value {
         let Some(kernel) = epilogue else { return self.frame };
-        let (id, buffers) = self.emitter.kernel(kernel, Call::Tile, self.role);
+        // What a step of a recurrence reads lies in short runs that are far apart: no CPU foresees them.
+        let call = Call::Tile { fetches: self.step.is_some() };
+        let (id, buffers) = self.emitter.kernel(kernel, call, self.role);
         let function = self.local(id);
         let address = self.builder.ins().func_addr(types::I64, function);
         self.put(d, offset, address);

@@ -16,8 +16,9 @@ use crate::types::product;
 pub(super) enum Call {
     /// `(frame, begin, end)`: a part of the flat range of its parallel axes.
     Range,
-    /// `(frame, row, rows, col, cols)`: a part of a library call's result.
-    Tile,
+    /// `(frame, row, rows, col, cols, ahead)`: a part of a library call's result, at whose end what is read `ahead` columns
+    /// further may be fetched.
+    Tile { fetches: bool },
 }
 
 impl Call {
@@ -25,7 +26,7 @@ impl Call {
     pub(super) fn n_params(self) -> usize {
         match self {
             Call::Range => 2,
-            Call::Tile => 4,
+            Call::Tile { .. } => 5,
         }
     }
 }
@@ -47,7 +48,7 @@ pub(super) fn emit_kernel(
     let mut cx = Cx::new(builder, program, kernel, params[0]);
     match call {
         Call::Range => cx.range(params[1], params[2]),
-        Call::Tile => cx.tile([params[1], params[2]], [params[3], params[4]]),
+        Call::Tile { .. } => cx.tile([params[1], params[2]], [params[3], params[4]]),
     }
     cx.builder.ins().return_(&[]);
     cx.builder.seal_all_blocks();

@@ -39,7 +39,7 @@ pub(super) fn shape(program: &Program, kernel: &Kernel, call: Call) -> (Shape, V
     // The range of the outermost loop is an argument of the function.
     let is_argument = match call {
         Call::Range => kernel.parallel == 1,
-        Call::Tile => true,
+        Call::Tile { .. } => true,
     };
     if let (true, Some(&outer)) = (is_argument, kernel.domain.first())
         && kernel.axes[outer].as_fixed().is_none_or(|n| n >= LONG)

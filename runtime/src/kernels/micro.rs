@@ -35,11 +35,36 @@ pub(crate) struct Block {
     pub(crate) accumulate: bool,
 }
 
+/// Steps of the K loop that are written out.
+const STEPS: usize = 4;
+/// Floats of a line of the caches.
+const LINE: usize = 16;
+
 /// What a tile fetches into the cache at each step: from how far beyond its panel, and how many floats on.
 #[derive(Clone, Copy)]
 struct Ahead {
     first: isize,
     step: isize,
+}
+
+/// Adds the products of one step of the K loop to the sums of a tile.
+#[inline(always)]
+unsafe fn add_step<S: Simd, const R: usize, const W: usize>(
+    sums: &mut [[S::V; W]; R],
+    left: &[*const f32; R],
+    offset: isize,
+    right: *const f32,
+) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let b: [S::V; W] = std::array::from_fn(|j| S::load(right.add(j * S::LANES)));
+        for i in 0..R {
+            let a = S::splat(*left[i].offset(offset));
+            for j in 0..W {
+                sums[i][j] = S::mul_add(a, b[j], sums[i][j]);
+            }
+        }
+    }
 }
 
 /// A tile of `R` rows and `W` vectors, of which `cols` columns are kept.
@@ -65,19 +90,34 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
         let mut rows = block.left.add(row);
         for _ in 0..block.segments {
             let left: [*const f32; R] = std::array::from_fn(|i| (*rows.add(i)).wrapping_add(block.left_offset));
-            let mut right = right_start;
-            let mut ahead = right_start.wrapping_offset(fetch.first);
-            let mut offset = 0_isize;
-            for _ in 0..block.len {
-                S::prefetch(ahead);
-                ahead = ahead.wrapping_offset(fetch.step);
-                let b: [S::V; W] = std::array::from_fn(|j| S::load(right.add(j * S::LANES)));
-                for i in 0..R {
-                    let a = S::splat(*left[i].offset(offset));
-                    for j in 0..W {
-                        sums[i][j] = S::mul_add(a, b[j], sums[i][j]);
-                    }
+            let (mut right, mut ahead) = (right_start, right_start.wrapping_offset(fetch.first));
+            let mut at = 0;
+            // Known strides are parts of addresses: what else a step needs beside its sums is shared by several.
+            if block.right_step == S::NR as isize {
+                macro_rules! steps {
+                    ($left:expr, $left_step:expr) => {
+                        while at + STEPS <= block.len {
+                            S::prefetch(ahead);
+                            S::prefetch(ahead.wrapping_add(LINE));
+                            for step in 0..STEPS {
+                                let offset = ((at + step) * $left_step) as isize;
+                                add_step::<S, R, W>(&mut sums, $left, offset, right.add(step * S::NR));
+                            }
+                            ahead = ahead.wrapping_offset(STEPS as isize * fetch.step);
+                            right = right.wrapping_add(STEPS * S::NR);
+                            at += STEPS;
+                        }
+                    };
                 }
+                if block.left_step == 1 {
+                    steps!(&left, 1);
+                } else if block.left_step == S::MR as isize && (1..R).all(|i| left[i] == left[0].wrapping_add(i)) {
+                    steps!(&std::array::from_fn(|i| left[0].wrapping_add(i)), S::MR);
+                }
+            }
+            let mut offset = at as isize * block.left_step;
+            for _ in at..block.len {
+                add_step::<S, R, W>(&mut sums, &left, offset, right);
                 offset += block.left_step;
                 right = right.wrapping_offset(block.right_step);
             }

@@ -78,19 +78,24 @@ pub(crate) unsafe fn left<S: Simd>(a: &Matrix, to: *mut f32, table: &mut [*const
     // SAFETY: indices within the matrix, and the caller's room.
     unsafe {
         if a.row_stride == 1 && a.col_stride != 1 {
-            // Adjacent rows: groups of MR rows, one group after the other.
-            for group in 0..a.rows.div_ceil(S::MR) {
-                let row = group * S::MR;
-                let rows = S::MR.min(a.rows - row);
-                let to = to.add(row * a.cols);
-                for (i, entry) in table[row..row + rows].iter_mut().enumerate() {
-                    *entry = to.add(i);
-                }
-                // Whole vectors are stored: what is too much is overwritten by the next columns and groups.
-                for col in 0..a.cols {
-                    let (from, to) = (a.at(row, col), to.add(col * S::MR));
-                    for first in (0..rows).step_by(S::LANES) {
-                        let x = S::load_first(from.add(first), rows - first);
+            // Adjacent rows: groups of MR rows, one group after the other. Columns may be so far apart that they exclude
+            // each other from the caches, so that one is read for all groups.
+            let apart = padded(S::MR * a.cols);
+            let groups = a.rows.div_ceil(S::MR);
+            for (row, entry) in table[..a.rows].iter_mut().enumerate() {
+                *entry = to.add(row / S::MR * apart + row % S::MR);
+            }
+            for col in 0..a.cols {
+                for group in 0..groups {
+                    let row = group * S::MR;
+                    let (from, to) = (a.at(row, col), to.add(group * apart + col * S::MR));
+                    // Whole vectors are stored: what is too much is overwritten by the next column, or never read.
+                    for first in (0..S::MR).step_by(S::LANES) {
+                        let x = if row + first + S::LANES <= a.rows {
+                            S::load(from.add(first))
+                        } else {
+                            S::load_first(from.add(first), a.rows.saturating_sub(row + first))
+                        };
                         S::store(to.add(first), x);
                     }
                 }

@@ -189,29 +189,30 @@ impl Task for Chunk<'_> {
                 unsafe { micro::panels::<S>(&block, panel, until) };
             }
         };
-        let finish = |part: [usize; 2]| {
-            let cols = part.map(|panel| layout.run.min(panel * S::NR));
+        let finish = |index: usize| {
+            let cols = part(index).map(|panel| layout.run.min(panel * S::NR));
+            let next = part((index + 1).min(parts - 1))[0] * S::NR;
             // SAFETY: these columns are complete in all runs.
-            unsafe { g.frame.finish(g.epilogue, [first_row, last_row], cols) };
+            unsafe { g.frame.finish_before(g.epilogue, [first_row, last_row], cols, next) };
         };
         if rows <= FEW {
             // Reading the right operand is all: its parts one after the other, of which the last ones of one call are
             // the first of the next and still in the cache.
-            for part in (0..parts).map(part) {
+            for at in 0..parts {
                 for index in 0..layout.blocks {
                     let left_step = point(&mut table, index);
-                    multiply(&table, left_step, index, part);
+                    multiply(&table, left_step, index, part(at));
                 }
-                finish(part);
+                finish(at);
             }
             return;
         }
         for index in 0..layout.blocks {
             let left_step = point(&mut table, index);
-            for part in (0..parts).map(part) {
-                multiply(&table, left_step, index, part);
+            for at in 0..parts {
+                multiply(&table, left_step, index, part(at));
                 if index + 1 == layout.blocks {
-                    finish(part);
+                    finish(at);
                 }
             }
         }

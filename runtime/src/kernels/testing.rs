@@ -45,7 +45,7 @@ impl Marked {
 /// See [`Marked`].
 pub(crate) const MARK: Option<EpilogueFn> = Some(mark);
 
-unsafe extern "C" fn mark(frame: *const u64, row: i64, rows: i64, col: i64, cols: i64) {
+unsafe extern "C" fn mark(frame: *const u64, row: i64, rows: i64, col: i64, cols: i64, _ahead: i64) {
     // SAFETY: the frame is one of `Marked`.
     let [_, output, row_stride, width, image_stride, groups, run] = unsafe { *frame.cast::<[u64; 7]>() };
     for row in row as u64..(row + rows) as u64 {

@@ -252,6 +252,12 @@ impl Asm {
         self.bytes[at - 4..at].copy_from_slice(&size.to_le_bytes());
     }
 
+    /// Brings a line into the second cache.
+    pub(super) fn fetch(&mut self, from: Mem) {
+        self.note(format_args!("prefetcht1 {from}"));
+        self.wide_mem(&[0x0f, 0x18], 2, from, 0);
+    }
+
     // Vectors.
 
     pub(super) fn vzeroupper(&mut self) {
@@ -453,6 +459,8 @@ mod tests {
         check(&[0x48, 0x8d, 0x65, 0xd8], |asm| asm.lea(RSP, on(RBP, -40)));
         check(&[0x48, 0x63, 0x44, 0x24, 0x20], |asm| asm.load_int(RAX, on(RSP, 32)));
         check(&[0x48, 0x0f, 0x4f, 0xc1], |asm| asm.move_if(Cond::Greater, RAX, RCX));
+        // With a prefix that changes nothing.
+        check(&[0x49, 0x0f, 0x18, 0x54, 0x94, 0x20], |asm| asm.fetch(Mem::At { base: R12, index: Some(RDX), disp: 32 }));
     }
     fn on(base: Gpr, disp: i32) -> Mem {
         Mem::At { base, index: None, disp }

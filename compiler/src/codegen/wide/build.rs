@@ -27,6 +27,7 @@ pub(super) fn plan(program: &Program, kernel: &Kernel, call: Call) -> Option<Pla
         exprs: BTreeMap::new(),
         constant_axes: BTreeMap::new(),
         lanes_along_domain: false,
+        fetches: None,
     };
     let roots: Vec<Expr> = kernel.stores.iter().map(|store| store.value).collect();
     let innermost = kernel.domain.last().copied();
@@ -61,6 +62,8 @@ pub(super) struct Maker<'a> {
     /// Loops that are written out, and the round.
     pub(super) constant_axes: BTreeMap<Axis, i64>,
     lanes_along_domain: bool,
+    /// How many columns further what is read is fetched, if at all.
+    fetches: Option<Num>,
 }
 
 impl Maker<'_> {
@@ -254,7 +257,8 @@ impl Maker<'_> {
                     parallel => self.segments(parallel),
                 }
             }
-            Call::Tile => {
+            Call::Tile { fetches } => {
+                self.fetches = fetches.then_some(arguments[4]);
                 let rows = self.num(NumOp::Add(arguments[0], arguments[1]));
                 let cols = self.num(NumOp::Add(arguments[2], arguments[3]));
                 let tests = vec![Test::Less(arguments[0], rows), Test::Less(arguments[2], cols)];
@@ -305,6 +309,9 @@ impl Maker<'_> {
             let (ptr, disp) = self.address(store.buffer, &store.at);
             let is_single = !self.lanes_along_domain;
             self.append(self.here, Inst::Store { ptr, disp, value, is_single });
+        }
+        if let Some(ahead) = self.fetches.filter(|_| self.lanes_along_domain) {
+            self.append(self.here, Inst::Fetch(ahead));
         }
     }
 

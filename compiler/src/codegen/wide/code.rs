@@ -9,7 +9,7 @@ use crate::index::Id;
 /// The position of the vector loop.
 pub(super) const INDEX: Gpr = RBX;
 /// Arguments of a function after the frame, by the convention of System V.
-const ARGUMENTS: [Gpr; 4] = [RSI, RDX, RCX, R8];
+const ARGUMENTS: [Gpr; 5] = [RSI, RDX, RCX, R8, R9];
 const SAVED: [Gpr; 5] = [RBX, R12, R13, R14, R15];
 
 /// More than that is not taken from a thread's stack at once.

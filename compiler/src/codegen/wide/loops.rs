@@ -190,7 +190,7 @@ impl Coder<'_> {
             match inst {
                 Inst::Num(num) => _ = steps.insert(num, self.step_of(num, region)?),
                 Inst::Val(val) if matches!(self.plan.vals[val].op, Op::SplatNum(_)) => return None,
-                Inst::Val(_) | Inst::Store { .. } | Inst::Set { .. } | Inst::Accumulate(_) => {}
+                Inst::Val(_) | Inst::Store { .. } | Inst::Set { .. } | Inst::Fetch(_) | Inst::Accumulate(_) => {}
             }
         }
         let pointers: BTreeSet<Num> = self.plan.runs[run].iter().filter_map(|&inst| self.pointer_of(inst)).collect();
@@ -212,7 +212,7 @@ impl Coder<'_> {
         match inst {
             Inst::Val(val) => self.plan.vals[val].op.pointer(),
             Inst::Store { ptr, .. } => Some(ptr),
-            Inst::Num(_) | Inst::Set { .. } | Inst::Accumulate(_) => None,
+            Inst::Num(_) | Inst::Set { .. } | Inst::Fetch(_) | Inst::Accumulate(_) => None,
         }
     }
     fn load_pointers(&mut self, region: Region, run: Run, steps: Option<&BTreeMap<Num, i32>>) {

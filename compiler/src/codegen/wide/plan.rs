@@ -234,6 +234,8 @@ pub(super) enum Inst {
         cell: Val,
         value: Val,
     },
+    /// Fetches into the cache what the loads of the run read so many places further along the vector loop.
+    Fetch(Num),
     /// Combines the body's value into the region's sums.
     Accumulate(Region),
 }
@@ -321,7 +323,7 @@ impl Plan {
     /// The vectors that an instruction reads, but for the mask.
     pub(super) fn reads(&self, inst: Inst) -> Vec<Val> {
         match inst {
-            Inst::Num(_) => Vec::new(),
+            Inst::Num(_) | Inst::Fetch(_) => Vec::new(),
             Inst::Val(val) => self.vals[val].op.operands(),
             Inst::Store { value, .. } | Inst::Set { value, .. } => vec![value],
             Inst::Accumulate(region) => vec![self.fold(region).body],
@@ -362,7 +364,7 @@ impl Plan {
     /// The vector operations of a round.
     fn work(&self, region: Region) -> usize {
         let items = self.regions[region].items.iter().map(|item| match item {
-            Item::Run(run) => self.runs[*run].iter().filter(|inst| !matches!(inst, Inst::Num(_))).count(),
+            Item::Run(run) => self.runs[*run].iter().filter(|inst| !matches!(inst, Inst::Num(_) | Inst::Fetch(_))).count(),
             Item::Region(inner) => self.work(*inner),
         });
         items.sum()

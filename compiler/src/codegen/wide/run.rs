@@ -7,6 +7,9 @@ use super::asm::*;
 use super::code::{Coder, INDEX, on_stack, pinned};
 use super::plan::{Inst, Num, Op, Region, Run, Two, Val};
 
+/// Bytes of a line of the caches.
+const LINE: usize = 64;
+
 /// A vector as a run sees it.
 #[derive(Debug)]
 struct Local {
@@ -86,7 +89,7 @@ impl Coder<'_> {
     fn n_copies(&self, inst: Inst) -> usize {
         let of = |val: Val| if self.plan.vals[val].varies { self.chains } else { 1 };
         match inst {
-            Inst::Num(_) | Inst::Store { is_single: true, .. } => 1,
+            Inst::Num(_) | Inst::Fetch(_) | Inst::Store { is_single: true, .. } => 1,
             Inst::Store { .. } => self.chains,
             Inst::Val(val) => of(val),
             Inst::Set { cell, .. } => self.plan.widths.get(&cell).copied().unwrap_or(of(cell)),
@@ -101,7 +104,7 @@ impl Coder<'_> {
                 Inst::Val(val) => matches!(self.plan.vals[val].op, Op::Load { .. }),
                 Inst::Store { .. } => true,
                 Inst::Accumulate(region) => self.plan.fold(region).total.is_some(),
-                Inst::Num(_) | Inst::Set { .. } => false,
+                Inst::Num(_) | Inst::Set { .. } | Inst::Fetch(_) => false,
             };
         if is_masked {
             if let Inst::Accumulate(region) = inst {
@@ -239,6 +242,21 @@ impl Coder<'_> {
                 let slot = self.val_slot(cell, chain);
                 self.asm.vector(STORE, value, None, Source::Mem(on_stack(slot)), None);
                 self.release(frame, at, operands);
+            }
+            Inst::Fetch(_) if self.is_masked => {}
+            Inst::Fetch(ahead) => {
+                self.fetch(RDX, ahead);
+                self.asm.alu(Alu::Add, RDX, INDEX);
+                for &inst in &self.plan.runs[run] {
+                    if let Inst::Val(val) = inst
+                        && let Op::Load { ptr, disp } = self.plan.vals[val].op
+                    {
+                        for chain in (0..self.chains).step_by(LINE / BYTES) {
+                            let from = self.at(ptr, disp + (BYTES * chain) as i32, Some(RDX));
+                            self.asm.fetch(from);
+                        }
+                    }
+                }
             }
             Inst::Accumulate(region) => {
                 self.accumulate(frame, region, chain, operands);
