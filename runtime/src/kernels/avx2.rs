@@ -1,6 +1,7 @@
 //! x86-64 with AVX2 and FMA: sixteen registers of eight floats.
 #![expect(unsafe_code, reason = "vector instructions")]
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::simd::{Simd, Task};
@@ -54,6 +55,12 @@ unsafe impl Simd for Avx2 {
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
         // SAFETY: promised by the caller.
         unsafe { _mm256_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn settled(mut address: *const f32) -> *const f32 {
+        // SAFETY: no instruction at all.
+        unsafe { asm!("/* {0} */", inout(reg) address, options(pure, nomem, nostack, preserves_flags)) };
+        address
     }
     #[inline(always)]
     unsafe fn prefetch(address: *const f32) {

@@ -19,6 +19,10 @@ pub(crate) const MC: usize = 120;
 const PACKED: usize = 4 << 20;
 /// Columns after which the epilogue is called: long rows for it, and still in the first cache.
 const EPILOGUE_COLS: usize = 64;
+/// Steps of the K loop that one chunk packs, if rows of the operand are long.
+const STEPS: usize = 32;
+/// Steps of the K loop whose left operand is packed at once, when its rows are adjacent.
+const SLAB: usize = 2 * KC;
 /// As many chunks keep several threads evenly busy.
 const CHUNKS: usize = 12;
 
@@ -34,6 +38,8 @@ pub(crate) struct Gemm<'a> {
     pub(crate) epilogue: Option<EpilogueFn>,
     /// See [`MatMul::turned`](crate::abi::MatMul::turned).
     pub(crate) turned: bool,
+    /// Whether to add to the result instead of setting it.
+    pub(crate) accumulate: bool,
 }
 
 // SAFETY: chunks read shared operands and write to disjoint blocks of the result.
@@ -89,6 +95,7 @@ pub(crate) fn needs(m: usize, n: usize, k: usize) -> Needs {
     Needs::default()
         .caller(Purpose::Shared, shared)
         .caller(Purpose::Partial, partial)
+        .caller(Purpose::Left, if m > MC { pack::most_adjacent(m, k.min(SLAB)) } else { 0 })
         .chunk(Purpose::Left, pack::most_left(m.min(MC + TALLEST), kc))
         .chunk(Purpose::Right, cols.min(512) * kc)
 }
@@ -107,9 +114,32 @@ unsafe fn product<S: Simd>(g: &Gemm<'_>) {
     let division = Division::new::<S>(g.a.rows, g.b.cols.div_ceil(S::NR), k);
     if division.parts > 1 || division.row_blocks == 1 {
         // SAFETY: promised by the caller.
-        unsafe { columns::<S>(g, 0) };
+        unsafe { columns::<S>(g, 0, None) };
         return;
     }
+    // A column of adjacent rows is read once, from its start to its end, and not in short pieces far apart.
+    let is_adjacent = g.a.row_stride == 1 && g.a.col_stride != 1;
+    if is_adjacent && k > SLAB {
+        for first in (0..k).step_by(SLAB) {
+            let steps = SLAB.min(k - first);
+            let a = Matrix { data: g.a.at(0, first), cols: steps, ..g.a };
+            let b = Matrix { data: g.b.at(first, 0), rows: steps, ..g.b };
+            let epilogue = g.epilogue.filter(|_| first + steps == k);
+            // SAFETY: promised by the caller.
+            unsafe { product::<S>(&Gemm { a, b, epilogue, accumulate: g.accumulate || first > 0, ..*g }) };
+        }
+        return;
+    }
+    let mut left = g.team.scratch.lend(Purpose::Left, if is_adjacent { pack::adjacent_len::<S>(&g.a) } else { 0 });
+    let left = is_adjacent.then(|| {
+        let left = Output(left.as_mut_ptr());
+        g.team.run(k.div_ceil(STEPS), |_, chunk| {
+            let (first, last) = (chunk * STEPS, k.min((chunk + 1) * STEPS));
+            // SAFETY: each chunk has its own columns.
+            unsafe { S::vectorize(PackLeft { a: &g.a, first, last, to: left.get() }) };
+        });
+        left
+    });
     let width = (PACKED / k.max(1)).next_multiple_of(S::NR).max(4 * S::NR);
     let mut col = 0;
     while col < g.b.cols {
@@ -117,12 +147,13 @@ unsafe fn product<S: Simd>(g: &Gemm<'_>) {
         let b = Matrix { data: g.b.at(0, col), cols, ..g.b };
         let part = Gemm { b, c: g.c.wrapping_add(col), ..*g };
         // SAFETY: promised by the caller.
-        unsafe { columns::<S>(&part, col) };
+        unsafe { columns::<S>(&part, col, left) };
         col += cols;
     }
 }
 
-unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize) {
+/// The product, with `first_col` columns to its left in the whole; `left` is the left operand, if it is packed already.
+unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize, left: Option<Output>) {
     let [m, n, k] = [g.a.rows, g.b.cols, g.b.rows];
     let panels = n.div_ceil(S::NR);
     // Few rows do not repay a copy of the right operand: only a last, incomplete panel is packed.
@@ -138,16 +169,19 @@ unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize) {
     let mut packed = g.team.scratch.lend(Purpose::Shared, (panels - first_packed) * k * S::NR);
 
     let packed = Output(packed.as_mut_ptr());
-    let steps = 1024;
+    // Long rows are read in order, a few of them for all panels.
+    let (steps, at_once) = if g.b.col_stride == 1 { (STEPS, panels - first_packed) } else { (1024, 1) };
     let blocks = k.div_ceil(steps);
-    g.team.run((panels - first_packed) * blocks, |_, chunk| {
-        let (panel, block) = (chunk / blocks, chunk % blocks);
+    g.team.run((panels - first_packed).div_ceil(at_once.max(1)) * blocks, |_, chunk| {
+        let (group, block) = (chunk / blocks, chunk % blocks);
         let (first, last) = (block * steps, k.min(block * steps + steps));
-        let to = packed.get().wrapping_add((panel * k + first) * S::NR);
-        // SAFETY: each chunk has its own place.
-        unsafe {
-            S::vectorize(PackPanel { b: &g.b, panel: first_packed + panel, first, last, to });
-        };
+        for panel in group * at_once..(group + 1) * at_once {
+            let to = packed.get().wrapping_add((panel * k + first) * S::NR);
+            // SAFETY: each chunk has its own place.
+            unsafe {
+                S::vectorize(PackPanel { b: &g.b, panel: first_packed + panel, first, last, to });
+            };
+        }
     });
     let right = if direct {
         Right { data: g.b.data, step: g.b.row_stride, panel: S::NR as isize }
@@ -175,6 +209,7 @@ unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize) {
             rows: [row, m.min(row + division.mc)],
             panels: [group * division.group, panels.min((group + 1) * division.group)],
             steps: [part * division.part, k.min((part + 1) * division.part)],
+            left,
             right,
             last,
             local,
@@ -258,6 +293,22 @@ impl Task for PackPanel<'_> {
     }
 }
 
+/// Packs columns `first..last` of a left operand whose rows are adjacent.
+struct PackLeft<'a> {
+    a: &'a Matrix,
+    first: usize,
+    last: usize,
+    to: *mut f32,
+}
+
+impl Task for PackLeft<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: promised by the maker.
+        unsafe { pack::adjacent::<S>(self.a, self.first, self.last, self.to) };
+    }
+}
+
 struct Chunk<'a> {
     g: &'a Gemm<'a>,
     scratch: &'a Scratch,
@@ -265,6 +316,8 @@ struct Chunk<'a> {
     rows: [usize; 2],
     panels: [usize; 2],
     steps: [usize; 2],
+    /// All of the left operand, packed by [`pack::adjacent`].
+    left: Option<Output>,
     right: Right,
     last: Right,
     /// The first panel that is read from `last`.
@@ -287,7 +340,8 @@ impl Task for Chunk<'_> {
         let blocks = (last_step - first_step).div_ceil(KC).max(1);
         let kc = (last_step - first_step).div_ceil(blocks).next_multiple_of(8);
         // A copy pays when it is read several times.
-        let copy = (self.panels[1] - self.panels[0]) * S::NR >= 64 || (g.a.col_stride != 1 && rows > 1);
+        let is_wide = (self.panels[1] - self.panels[0]) * S::NR >= 64;
+        let copy = self.left.is_none() && (is_wide || (g.a.col_stride != 1 && rows > 1));
         let len = if copy { pack::left_len::<S>(rows, kc) } else { 0 };
         let right_len = if self.local { (self.panels[1] - self.panels[0]) * kc * S::NR } else { 0 };
         let mut packed = self.scratch.lend(Purpose::Left, len);
@@ -299,7 +353,10 @@ impl Task for Chunk<'_> {
             let a = Matrix { data: g.a.at(first_row, step), rows, cols: len, ..g.a };
             // SAFETY: the scratch memory has room for the block, and pointers are valid for the sizes.
             unsafe {
-                let left_step = if copy {
+                let left_step = if let Some(left) = self.left {
+                    pack::adjacent_table::<S>(&g.a, left.get().add(step * S::MR), first_row, &mut table[..rows]);
+                    S::MR as isize
+                } else if copy {
                     pack::left::<S>(&a, packed.as_mut_ptr(), &mut table)
                 } else {
                     for (i, entry) in table[..rows].iter_mut().enumerate() {
@@ -322,7 +379,7 @@ impl Task for Chunk<'_> {
                     result_offset: 0,
                     rows,
                     cols: n,
-                    accumulate: index > 0,
+                    accumulate: g.accumulate || index > 0,
                 };
                 let mut panel = self.panels[0];
                 while panel < self.panels[1] {

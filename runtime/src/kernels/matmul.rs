@@ -105,7 +105,17 @@ fn operands<'a>(team: Team<'a>, frame: Frame, d: &MatMul) -> Gemm<'a> {
     let unit = |len: usize, stride: isize| if len == 1 { 1 } else { stride };
     let a = Matrix { data: d.a, rows: m, cols: k, row_stride: unit(m, a_rs), col_stride: unit(k, a_cs) };
     let b = Matrix { data: d.b, rows: k, cols: n, row_stride: unit(k, b_rs), col_stride: unit(n, b_cs) };
-    Gemm { team, frame, a, b, c: d.c, c_rs: d.c_rs as isize, epilogue: d.epilogue, turned: d.turned != 0 }
+    Gemm {
+        team,
+        frame,
+        a,
+        b,
+        c: d.c,
+        c_rs: d.c_rs as isize,
+        epilogue: d.epilogue,
+        turned: d.turned != 0,
+        accumulate: false,
+    }
 }
 
 /// One product of the batch.
@@ -243,6 +253,8 @@ mod tests {
         }
         // Rows so far apart that they are copied.
         check(20, 40, 512, 1);
+        // Several slabs of adjacent rows of the left operand.
+        check(250, 90, 700, 1);
     }
 
     #[test]

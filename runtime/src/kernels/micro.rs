@@ -40,7 +40,7 @@ const STEPS: usize = 4;
 /// Floats of a line of the caches.
 const LINE: usize = 16;
 
-/// What a tile fetches into the cache at each step: from how far beyond its panel, and how many floats on.
+/// What a tile fetches into the cache: from how far beyond its panel, and how many floats on every [`STEPS`] steps.
 #[derive(Clone, Copy)]
 struct Ahead {
     first: isize,
@@ -51,15 +51,14 @@ struct Ahead {
 #[inline(always)]
 unsafe fn add_step<S: Simd, const R: usize, const W: usize>(
     sums: &mut [[S::V; W]; R],
-    left: &[*const f32; R],
-    offset: isize,
+    left: impl Fn(usize) -> f32,
     right: *const f32,
 ) {
     // SAFETY: promised by the caller.
     unsafe {
         let b: [S::V; W] = std::array::from_fn(|j| S::load(right.add(j * S::LANES)));
         for i in 0..R {
-            let a = S::splat(*left[i].offset(offset));
+            let a = S::splat(left(i));
             for j in 0..W {
                 sums[i][j] = S::mul_add(a, b[j], sums[i][j]);
             }
@@ -89,52 +88,69 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
         let mut right_start = block.right.offset(panel as isize * block.right_panel);
         let mut rows = block.left.add(row);
         for _ in 0..block.segments {
-            let left: [*const f32; R] = std::array::from_fn(|i| (*rows.add(i)).wrapping_add(block.left_offset));
+            let left: [*const f32; R] =
+                std::array::from_fn(|i| S::settled((*rows.add(i)).wrapping_add(block.left_offset)));
             let (mut right, mut ahead) = (right_start, right_start.wrapping_offset(fetch.first));
             let mut at = 0;
             // Known strides are parts of addresses: what else a step needs beside its sums is shared by several.
             if block.right_step == S::NR as isize {
-                macro_rules! steps {
-                    ($left:expr, $left_step:expr) => {
-                        while at + STEPS <= block.len {
-                            S::prefetch(ahead);
-                            S::prefetch(ahead.wrapping_add(LINE));
-                            for step in 0..STEPS {
-                                let offset = ((at + step) * $left_step) as isize;
-                                add_step::<S, R, W>(&mut sums, $left, offset, right.add(step * S::NR));
-                            }
-                            ahead = ahead.wrapping_offset(STEPS as isize * fetch.step);
-                            right = right.wrapping_add(STEPS * S::NR);
-                            at += STEPS;
-                        }
-                    };
-                }
+                let whole = block.len - block.len % STEPS;
                 if block.left_step == 1 {
-                    steps!(&left, 1);
+                    while at < whole {
+                        S::prefetch(ahead);
+                        S::prefetch(ahead.wrapping_add(LINE));
+                        ahead = ahead.wrapping_offset(fetch.step);
+                        for step in 0..STEPS {
+                            add_step::<S, R, W>(&mut sums, |i| *left[i].add(at + step), right.add(step * S::NR));
+                        }
+                        right = right.wrapping_add(STEPS * S::NR);
+                        at += STEPS;
+                    }
                 } else if block.left_step == S::MR as isize && (1..R).all(|i| left[i] == left[0].wrapping_add(i)) {
-                    steps!(&std::array::from_fn(|i| left[0].wrapping_add(i)), S::MR);
+                    let mut first = left[0];
+                    while at < whole {
+                        S::prefetch(ahead);
+                        S::prefetch(ahead.wrapping_add(LINE));
+                        ahead = ahead.wrapping_offset(fetch.step);
+                        for step in 0..STEPS {
+                            add_step::<S, R, W>(&mut sums, |i| *first.add(step * S::MR + i), right.add(step * S::NR));
+                        }
+                        first = first.wrapping_add(STEPS * S::MR);
+                        right = right.wrapping_add(STEPS * S::NR);
+                        at += STEPS;
+                    }
                 }
             }
             let mut offset = at as isize * block.left_step;
             for _ in at..block.len {
-                add_step::<S, R, W>(&mut sums, &left, offset, right);
+                add_step::<S, R, W>(&mut sums, |i| *left[i].offset(offset), right);
                 offset += block.left_step;
                 right = right.wrapping_offset(block.right_step);
             }
             right_start = right_start.wrapping_offset(block.right_segment);
             rows = rows.add(block.left_rows);
         }
-        for (i, sums) in sums.iter().enumerate() {
-            let to = (*block.result.add(row + i)).add(column);
-            for (j, &sum) in sums.iter().enumerate() {
-                let kept = cols.saturating_sub(j * S::LANES).min(S::LANES);
-                let to = to.wrapping_add(j * S::LANES);
-                if kept == S::LANES {
-                    let before = if block.accumulate { S::load(to) } else { S::splat(0.0) };
-                    S::store(to, S::add(before, sum));
-                } else if kept > 0 {
+        let to: [*mut f32; R] = std::array::from_fn(|i| (*block.result.add(row + i)).add(column));
+        if cols == W * S::LANES && block.accumulate {
+            for i in 0..R {
+                for j in 0..W {
+                    let to = to[i].add(j * S::LANES);
+                    S::store(to, S::add(S::load(to), sums[i][j]));
+                }
+            }
+        } else if cols == W * S::LANES {
+            for i in 0..R {
+                for j in 0..W {
+                    S::store(to[i].add(j * S::LANES), sums[i][j]);
+                }
+            }
+        } else {
+            for i in 0..R {
+                for j in 0..W {
+                    let (to, kept) =
+                        (to[i].wrapping_add(j * S::LANES), cols.saturating_sub(j * S::LANES).min(S::LANES));
                     let before = if block.accumulate { S::load_first(to, kept) } else { S::splat(0.0) };
-                    S::store_first(to, S::add(before, sum), kept);
+                    S::store_first(to, S::add(before, sums[i][j]), kept);
                 }
             }
         }
@@ -274,7 +290,10 @@ impl Task for Panels<'_> {
                 let mut fetch = Ahead { first: 0, step: 0 };
                 if block.right_step == S::NR as isize {
                     let share = S::NR * block.len * tile / tiles;
-                    fetch = Ahead { first: block.right_panel + share as isize, step: S::NR.div_ceil(tiles) as isize };
+                    fetch = Ahead {
+                        first: block.right_panel + share as isize,
+                        step: (STEPS * S::NR).div_ceil(tiles) as isize,
+                    };
                 }
                 // SAFETY: promised by the caller of `panels`.
                 unsafe {

@@ -3,6 +3,9 @@
 
 use super::simd::{Simd, TALLEST};
 
+/// Rows that are so far apart exclude each other from the first cache.
+const CONFLICT: usize = 512;
+
 /// A matrix in memory with any strides.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix {
@@ -78,28 +81,8 @@ pub(crate) unsafe fn left<S: Simd>(a: &Matrix, to: *mut f32, table: &mut [*const
     // SAFETY: indices within the matrix, and the caller's room.
     unsafe {
         if a.row_stride == 1 && a.col_stride != 1 {
-            // Adjacent rows: groups of MR rows, one group after the other. Columns may be so far apart that they exclude
-            // each other from the caches, so that one is read for all groups.
-            let apart = padded(S::MR * a.cols);
-            let groups = a.rows.div_ceil(S::MR);
-            for (row, entry) in table[..a.rows].iter_mut().enumerate() {
-                *entry = to.add(row / S::MR * apart + row % S::MR);
-            }
-            for col in 0..a.cols {
-                for group in 0..groups {
-                    let row = group * S::MR;
-                    let (from, to) = (a.at(row, col), to.add(group * apart + col * S::MR));
-                    // Whole vectors are stored: what is too much is overwritten by the next column, or never read.
-                    for first in (0..S::MR).step_by(S::LANES) {
-                        let x = if row + first + S::LANES <= a.rows {
-                            S::load(from.add(first))
-                        } else {
-                            S::load_first(from.add(first), a.rows.saturating_sub(row + first))
-                        };
-                        S::store(to.add(first), x);
-                    }
-                }
-            }
+            adjacent::<S>(a, 0, a.cols, to);
+            adjacent_table::<S>(a, to, 0, &mut table[..a.rows]);
             return S::MR as isize;
         }
         let stride = padded(a.cols);
@@ -116,6 +99,60 @@ pub(crate) unsafe fn left<S: Simd>(a: &Matrix, to: *mut f32, table: &mut [*const
         }
         1
     }
+}
+
+/// Packs columns `first..last` of a left operand whose rows are adjacent: groups of MR rows, one group after the other.
+///
+/// Columns may be so far apart that they exclude each other from the caches, so that one is read for all groups.
+///
+/// # Safety
+/// `to` has room for [`adjacent_len`] floats; called with the instructions of `S` enabled.
+#[inline(always)]
+pub(crate) unsafe fn adjacent<S: Simd>(a: &Matrix, first: usize, last: usize, to: *mut f32) {
+    let apart = padded(S::MR * a.cols);
+    for col in first..last {
+        for group in 0..a.rows.div_ceil(S::MR) {
+            let row = group * S::MR;
+            // SAFETY: indices within the matrix, and the caller's room.
+            unsafe {
+                let (from, to) = (a.at(row, col), to.add(group * apart + col * S::MR));
+                // Whole vectors are stored: what is too much is overwritten by the next column.
+                for at in (0..S::MR).step_by(S::LANES) {
+                    let left = a.rows.saturating_sub(row + at);
+                    let x = if left >= S::LANES { S::load(from.add(at)) } else { S::load_first(from.add(at), left) };
+                    if S::MR - at >= S::LANES || col + 1 < last {
+                        S::store(to.add(at), x);
+                    } else {
+                        S::store_first(to.add(at), x, S::MR - at);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The room that [`adjacent`] needs.
+pub(crate) fn adjacent_len<S: Simd>(a: &Matrix) -> usize {
+    a.rows.div_ceil(S::MR) * padded(S::MR * a.cols)
+}
+
+/// [`adjacent_len`] at most, on any CPU.
+pub(crate) fn most_adjacent(rows: usize, cols: usize) -> usize {
+    // A group's padding is less than 32 floats.
+    rows.saturating_add(TALLEST).saturating_mul(cols.saturating_add(8))
+}
+
+/// Where the rows from `first_row` on begin in what [`adjacent`] packed to `packed`.
+pub(crate) fn adjacent_table<S: Simd>(a: &Matrix, packed: *const f32, first_row: usize, table: &mut [*const f32]) {
+    let apart = padded(S::MR * a.cols);
+    for (row, entry) in (first_row..).zip(table) {
+        *entry = packed.wrapping_add(row / S::MR * apart + row % S::MR);
+    }
+}
+
+/// Whether rows are so far apart that they exclude each other from the first cache.
+pub(crate) fn conflict(a: &Matrix) -> bool {
+    a.row_stride.unsigned_abs().is_multiple_of(CONFLICT)
 }
 
 /// Floats from a packed row to the next: not a multiple of the distance at which cache lines exclude each other.

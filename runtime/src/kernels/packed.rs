@@ -19,8 +19,6 @@ const EPILOGUE_COLS: [usize; 2] = [64, 32];
 const FEW: usize = 4;
 /// Chunks for each thread that keep several evenly busy.
 const CHUNKS: usize = 4;
-/// Rows that are so far apart exclude each other from the first cache: they are copied.
-const CONFLICT: usize = 512;
 
 /// How many floats [`Pack`] writes.
 pub(crate) fn packed_len(k: usize, n: usize, groups: usize) -> usize {
@@ -142,7 +140,7 @@ impl Task for Chunk<'_> {
         for (i, result) in results[..rows].iter_mut().enumerate() {
             *result = g.c.wrapping_offset((first_row + i) as isize * g.c_rs);
         }
-        let conflict = rows > S::MR && g.a.row_stride.unsigned_abs().is_multiple_of(CONFLICT);
+        let conflict = rows > S::MR && pack::conflict(&g.a);
         let copy = rows > 1 && (g.a.col_stride != 1 || conflict);
         let mut left = scratch.lend(Purpose::Left, if copy { pack::left_len::<S>(rows, layout.kc) } else { 0 });
 

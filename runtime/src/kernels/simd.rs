@@ -35,6 +35,13 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
     /// `a * b + c`, fused where the instruction set has it.
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
 
+    /// The same address, of which the compiler knows no more how it came about: so that it keeps it in a register of its
+    /// own and does not make it anew in an inner loop.
+    #[inline(always)]
+    fn settled(address: *const f32) -> *const f32 {
+        address
+    }
+
     /// Brings a line into the cache, from any address.
     #[inline(always)]
     unsafe fn prefetch(_: *const f32) {}

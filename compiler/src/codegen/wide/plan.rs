@@ -364,7 +364,9 @@ impl Plan {
     /// The vector operations of a round.
     fn work(&self, region: Region) -> usize {
         let items = self.regions[region].items.iter().map(|item| match item {
-            Item::Run(run) => self.runs[*run].iter().filter(|inst| !matches!(inst, Inst::Num(_) | Inst::Fetch(_))).count(),
+            Item::Run(run) => {
+                self.runs[*run].iter().filter(|inst| !matches!(inst, Inst::Num(_) | Inst::Fetch(_))).count()
+            }
             Item::Region(inner) => self.work(*inner),
         });
         items.sum()
