@@ -106,16 +106,16 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
                         right = right.wrapping_add(STEPS * S::NR);
                         at += STEPS;
                     }
-                } else if block.left_step == S::MR as isize && (1..R).all(|i| left[i] == left[0].wrapping_add(i)) {
+                } else if (1..R).all(|i| left[i] == left[0].wrapping_add(i)) {
                     let mut first = left[0];
                     while at < whole {
                         S::prefetch(ahead);
                         S::prefetch(ahead.wrapping_add(LINE));
                         ahead = ahead.wrapping_offset(fetch.step);
                         for step in 0..STEPS {
-                            add_step::<S, R, W>(&mut sums, |i| *first.add(step * S::MR + i), right.add(step * S::NR));
+                            add_step::<S, R, W>(&mut sums, |i| *first.add(i), right.add(step * S::NR));
+                            first = first.wrapping_offset(block.left_step);
                         }
-                        first = first.wrapping_add(STEPS * S::MR);
                         right = right.wrapping_add(STEPS * S::NR);
                         at += STEPS;
                     }
