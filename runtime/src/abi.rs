@@ -15,7 +15,7 @@ pub type KernelFn = unsafe extern "C" fn(frame: *const u64, begin: i64, end: i64
 /// on the thread that made the tile.
 ///
 /// The next tile of these rows will begin `ahead` columns further, if that is known, and 0 if not: what the network reads
-/// there can be fetched.
+/// there can be fetched. When `cols` is 0, no tile is complete, and the `ahead` columns from `col` on are the next.
 pub type EpilogueFn = unsafe extern "C" fn(frame: *const u64, row: i64, rows: i64, col: i64, cols: i64, ahead: i64);
 
 /// `c = a · b`, where `a` is `[m, k]`, `b` is `[k, n]` and `c` is `[m, n]`; or `batch` such products.
@@ -156,6 +156,17 @@ impl Frame {
     pub(crate) unsafe fn finish(self, epilogue: Option<EpilogueFn>, rows: [usize; 2], cols: [usize; 2]) {
         // SAFETY: promised by the caller.
         unsafe { self.finish_before(epilogue, rows, cols, cols[0]) };
+    }
+
+    /// Says which block of the output will be the next to be complete.
+    ///
+    /// # Safety
+    /// The epilogue is that of this frame.
+    pub(crate) unsafe fn foretell(self, epilogue: Option<EpilogueFn>, rows: [usize; 2], cols: [usize; 2]) {
+        let Some(epilogue) = epilogue else { return };
+        let [row, rows, col, ahead] = [rows[0], rows[1] - rows[0], cols[0], cols[1] - cols[0]].map(|x| x as i64);
+        // SAFETY: promised by the caller; the epilogue changes nothing.
+        unsafe { epilogue(self.0, row, rows, col, 0, ahead) };
     }
 
     /// As [`Frame::finish`], when the block that begins with the column `next` will follow.

@@ -187,8 +187,11 @@ impl Task for Chunk<'_> {
                 unsafe { micro::panels::<S>(&block, panel, until) };
             }
         };
+        let columns = |index: usize| part(index).map(|panel| layout.run.min(panel * S::NR));
+        // SAFETY: the network made the epilogue for this product.
+        unsafe { g.frame.foretell(g.epilogue, [first_row, last_row], columns(0)) };
         let finish = |index: usize| {
-            let cols = part(index).map(|panel| layout.run.min(panel * S::NR));
+            let cols = columns(index);
             let next = part((index + 1).min(parts - 1))[0] * S::NR;
             // SAFETY: these columns are complete in all runs.
             unsafe { g.frame.finish_before(g.epilogue, [first_row, last_row], cols, next) };

@@ -8,7 +8,7 @@ use super::asm::WIDTH;
 use super::plan::{Fold, Inst, Item, Kind, Num, NumData, NumOp, Op, Plan, Region, RegionData, Test, Val, ValData};
 use crate::codegen::facts::{AxisSet, Facts};
 use crate::codegen::nest::Call;
-use crate::kernel::{Axis, Combine, Condition, Expr, Kernel, Program, Scalar};
+use crate::kernel::{Axis, Combine, Condition, Expr, Int, Kernel, Program, Scalar};
 use crate::types::{Dim, ElementType, product};
 
 /// Reductions of at most so many rounds are written out.
@@ -258,17 +258,46 @@ impl Maker<'_> {
                 }
             }
             Call::Tile { fetches } => {
-                self.fetches = fetches.then_some(arguments[4]);
-                let rows = self.num(NumOp::Add(arguments[0], arguments[1]));
-                let cols = self.num(NumOp::Add(arguments[2], arguments[3]));
-                let tests = vec![Test::Less(arguments[0], rows), Test::Less(arguments[2], cols)];
-                self.open(Kind::If(tests), &[]);
-                self.open_loop(0, arguments[0], rows);
-                self.one_loop(1, arguments[2], cols);
+                let [row, n_rows, col, n_cols, ahead] = arguments[..] else { unreachable!("{call:?}") };
+                let rows = [row, self.num(NumOp::Add(row, n_rows))];
+                if fetches && self.lanes_along_domain {
+                    self.fetches = Some(ahead);
+                    let cols = [col, self.num(NumOp::Add(col, ahead))];
+                    self.fetch_only(rows, cols, n_cols);
+                }
+                let cols = [col, self.num(NumOp::Add(col, n_cols))];
+                self.open_tile(rows, cols, None);
+                self.open_loop(0, rows[0], rows[1]);
+                self.one_loop(1, cols[0], cols[1]);
                 self.close();
             }
         }
         self.close();
+    }
+    /// A guard of a tile that is not empty.
+    fn open_tile(&mut self, rows: [Num; 2], cols: [Num; 2], more: Option<Test>) {
+        let tests = [rows, cols].map(|[from, to]| Test::Less(from, to));
+        self.open(Kind::If(tests.into_iter().chain(more).collect()), &[]);
+    }
+    /// Fetches what a tile will read when none is complete.
+    fn fetch_only(&mut self, rows: [Num; 2], cols: [Num; 2], n_cols: Num) {
+        let (kernel, one, zero) = (self.kernel, self.fixed(1), self.fixed(0));
+        let [row, col] = kernel.domain[..] else { unreachable!("an epilogue has rows and columns:\n{kernel}") };
+        self.open_tile(rows, cols, Some(Test::Less(n_cols, one)));
+        self.open_loop(0, rows[0], rows[1]);
+        self.open_loop(1, cols[0], cols[1]);
+        for (expr, scalar) in kernel.exprs.iter() {
+            let Scalar::Load { buffer, at } = scalar else { continue };
+            let is_known = |&(int, _): &(Int, Dim)| {
+                !self.facts.reads[int] && self.facts.ints[int].without(row).without(col) == AxisSet::default()
+            };
+            if at.terms.iter().all(is_known) && self.facts.address_slope(at, col) == Some(1) {
+                // Nothing reads the value, so that there will be no code for it.
+                self.load(expr, *buffer, at);
+            }
+        }
+        self.append(self.here, Inst::Fetch(zero));
+        (0..3).for_each(|_| self.close());
     }
     fn segments(&mut self, parallel: usize) {
         let axes: Vec<Axis> = self.kernel.domain[..parallel].to_vec();

@@ -139,7 +139,7 @@ impl Maker<'_> {
 
     // Memory.
 
-    fn load(&mut self, expr: Expr, buffer: Buffer, at: &Address) -> Val {
+    pub(super) fn load(&mut self, expr: Expr, buffer: Buffer, at: &Address) -> Val {
         let outer = self.here;
         let region = self.place(self.facts.exprs[expr]);
         self.here = region;
