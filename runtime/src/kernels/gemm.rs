@@ -11,8 +11,11 @@ use super::micro::{self, Block};
 use super::pack::{self, Matrix};
 use super::simd::{Simd, TALLEST, Task, WIDEST};
 
-/// Most steps of a block of the K loop: a panel of the right operand stays in the first cache.
-pub(crate) const KC: usize = 256;
+/// Most steps of a block of the K loop: tiles begin and end seldom, and a panel of the right operand leaves the first cache no
+/// sooner than the next is fetched. Measured: 256 and 128 are slower, most of all beside other work on the same core.
+pub(crate) const KC: usize = 512;
+/// Steps of a K loop that is worth dividing.
+const LONG: usize = 1024;
 /// Most rows of a block: the left operand's block stays in the second cache.
 pub(crate) const MC: usize = 120;
 /// Most floats of the right operand that are packed at once.
@@ -22,7 +25,7 @@ const EPILOGUE_COLS: usize = 64;
 /// Steps of the K loop that one chunk packs, if rows of the operand are long.
 const STEPS: usize = 32;
 /// Steps of the K loop whose left operand is packed at once, when its rows are adjacent.
-const SLAB: usize = 2 * KC;
+const SLAB: usize = KC;
 /// As many chunks keep several threads evenly busy.
 const CHUNKS: usize = 12;
 
@@ -67,8 +70,8 @@ impl Division {
         let mut groups = panels.div_ceil(512 / S::NR);
         let mut parts = 1;
         // Splitting K costs a pass over the results, splitting N a further packing of the left operand.
-        if row_blocks * groups < CHUNKS / 2 && k >= 4 * KC && m * panels * S::NR * 4 < k * 1024 {
-            parts = (CHUNKS / (row_blocks * groups)).min(k / (2 * KC)).max(1);
+        if row_blocks * groups < CHUNKS / 2 && k >= LONG && m * panels * S::NR * 4 < k * 1024 {
+            parts = (CHUNKS / (row_blocks * groups)).min(2 * k / LONG).max(1);
         }
         if row_blocks * groups * parts < CHUNKS {
             groups = CHUNKS.div_ceil(row_blocks * parts).min(panels.div_ceil(2)).max(groups);
@@ -84,12 +87,12 @@ pub(crate) fn needs(m: usize, n: usize, k: usize) -> Needs {
     let cols = n.saturating_add(WIDEST);
     // One block of rows shares at most the last panel, and only of few steps.
     let shared = if m <= MC {
-        k.min(4 * KC) * WIDEST
+        k.min(LONG) * WIDEST
     } else {
         cols.saturating_mul(k).min(k.saturating_mul(4 * WIDEST).saturating_add(PACKED))
     };
     // See `Division::new`: the inner axis is split where it is long beside the result.
-    let parts = if k < 4 * KC { 0 } else { CHUNKS.min(k / (2 * KC)) };
+    let parts = if k < LONG { 0 } else { CHUNKS.min(2 * k / LONG) };
     let partial = parts * m.saturating_mul(n).min(k.saturating_mul(256));
     let kc = k.next_multiple_of(8).min(KC);
     Needs::default()
@@ -157,7 +160,7 @@ unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize, left: Option<Output>)
     let [m, n, k] = [g.a.rows, g.b.cols, g.b.rows];
     let panels = n.div_ceil(S::NR);
     // Few rows do not repay a copy of the right operand: only a last, incomplete panel is packed.
-    let direct = g.b.col_stride == 1 && m <= 2 * S::MR && k < 4 * KC;
+    let direct = g.b.col_stride == 1 && m <= 2 * S::MR && k < LONG;
     let division = Division::new::<S>(m, panels, k);
     // Where chunks have no panel in common, each packs its own just before it is used.
     let local = division.parts > 1 || (division.row_blocks == 1 && !direct);
