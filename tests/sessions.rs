@@ -296,7 +296,8 @@ fn what_does_not_fit_changes_nothing() {
         refused(&format!("cut at {end}"), &saved[..end], "the weights cannot be read");
     }
     let longer = [saved.as_slice(), &[0; 4]].concat();
-    refused("too long", &longer, "the weights cannot be read");
+    refused("too long", &longer, "it was cut short, or something was added");
+    refused("another format", &saved[1..], "this is not a safetensors file, or its beginning is damaged");
     let other = self::session("tests/golden/text/model", 1, 5).to_safetensors(false);
     refused("another network's", &other, "the weights have no");
     session.load_safetensors(&saved).unwrap_or_else(|error| panic!("{error}"));

@@ -170,6 +170,28 @@ fn steps_give_what_the_whole_gives() {
 }
 
 #[test]
+fn threads_change_no_bit_of_a_step() {
+    // Wide enough for products and gates to be divided.
+    let text = "net m {\n  input x[T, 24]\n  lstm(96) -> gru(80, reset = after)\n  y = dense(70)\n  output y\n}";
+    let run = |threads| -> Vec<u32> {
+        let network = netc::check_source("m.net", text).unwrap();
+        let mut session = Session::new(network, &SessionOptions { threads, seed: 4 });
+        session.begin(40, &[]).unwrap();
+        let steps = (0..5).flat_map(|step| {
+            let x = Array2::from_shape_fn((40, 24), |(i, j)| ((i * 31 + j * 17 + step * 7) % 13) as f32 / 6.5 - 1.0);
+            let outputs = session.take_step(&[("x", x.view().into())]).unwrap();
+            outputs.get("y").unwrap().iter().map(|value| value.to_bits()).collect::<Vec<u32>>()
+        });
+        let mut bits: Vec<u32> = steps.collect();
+        bits.extend(session.states().flat_map(|(_, state)| state.iter().map(|x| x.to_bits()).collect::<Vec<u32>>()));
+        bits
+    };
+    let one = run(1);
+    assert_eq!(one, run(2));
+    assert_eq!(one, run(3));
+}
+
+#[test]
 fn what_cannot_be_asked_is_refused() {
     let mut stack = session(STACK);
     let text = tokens(2, 3);

@@ -5,7 +5,7 @@ mod pytorch;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 use serde_json::json;
 
 use super::{Session, Stored, Values};
@@ -207,6 +207,21 @@ fn check(name: &str, tensor: &TensorView<'_>, shape: &[usize]) -> Result<(), Err
     Ok(())
 }
 
-fn damaged(error: safetensors::SafeTensorError) -> Error {
-    Error::Weights(format!("the weights cannot be read: {error}"))
+fn damaged(error: SafeTensorError) -> Error {
+    let problem = match &error {
+        SafeTensorError::HeaderTooSmall
+        | SafeTensorError::HeaderTooLarge
+        | SafeTensorError::InvalidHeaderLength
+        | SafeTensorError::InvalidHeaderStart
+        | SafeTensorError::InvalidHeader(_)
+        | SafeTensorError::InvalidHeaderDeserialization(_) => {
+            format!("this is not a safetensors file, or its beginning is damaged ({error})")
+        }
+        SafeTensorError::MetadataIncompleteBuffer => {
+            "the file does not end with its last tensor: it was cut short, or something was added".to_owned()
+        }
+        SafeTensorError::InvalidOffset(name) => format!("its header does not say where `{name}` lies"),
+        _ => error.to_string(),
+    };
+    Error::Weights(format!("the weights cannot be read: {problem}"))
 }

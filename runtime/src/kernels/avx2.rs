@@ -57,6 +57,7 @@ unsafe impl Simd for Avx2 {
         unsafe { _mm256_mul_ps(a, b) }
     }
     #[inline(always)]
+    #[expect(clippy::pointers_in_nomem_asm_block, reason = "the address only passes through")]
     fn settled(mut address: *const f32) -> *const f32 {
         // SAFETY: no instruction at all.
         unsafe { asm!("/* {0} */", inout(reg) address, options(pure, nomem, nostack, preserves_flags)) };

@@ -20,6 +20,7 @@ unsafe impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;
     const MR: usize = 14;
+    const UNROLLS: bool = false;
     const WIDTH: usize = 2;
 
     unsafe fn vectorize<T: Task>(task: T) {
@@ -57,6 +58,7 @@ unsafe impl Simd for Avx512 {
         unsafe { _mm512_mul_ps(a, b) }
     }
     #[inline(always)]
+    #[expect(clippy::pointers_in_nomem_asm_block, reason = "the address only passes through")]
     fn settled(mut address: *const f32) -> *const f32 {
         // SAFETY: no instruction at all.
         unsafe { asm!("/* {0} */", inout(reg) address, options(pure, nomem, nostack, preserves_flags)) };

@@ -10,7 +10,7 @@ use super::simd::{Simd, Task};
 use crate::threads::Pool;
 
 /// How often each figure is taken; the best counts, since other work on the machine only takes away.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 20;
 /// Independent sums, more than any processor has multiply-adds in flight.
 const SUMS: usize = 12;
 /// Multiply-adds of each sum in one round: some milliseconds.

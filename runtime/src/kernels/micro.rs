@@ -48,6 +48,7 @@ struct Ahead {
 }
 
 /// Adds the products of one step of the K loop to the sums of a tile.
+#[expect(clippy::needless_range_loop, reason = "indices that are constants once unrolled: sums stay in registers")]
 #[inline(always)]
 unsafe fn add_step<S: Simd, const R: usize, const W: usize>(
     sums: &mut [[S::V; W]; R],
@@ -67,6 +68,7 @@ unsafe fn add_step<S: Simd, const R: usize, const W: usize>(
 }
 
 /// A tile of `R` rows and `W` vectors, of which `cols` columns are kept.
+#[expect(clippy::needless_range_loop, reason = "indices that are constants once unrolled: sums stay in registers")]
 #[inline(always)]
 unsafe fn tile<S: Simd, const R: usize, const W: usize>(
     block: &Block,
@@ -92,8 +94,9 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
                 std::array::from_fn(|i| S::settled((*rows.add(i)).wrapping_add(block.left_offset)));
             let (mut right, mut ahead) = (right_start, right_start.wrapping_offset(fetch.first));
             let mut at = 0;
-            // Known strides are parts of addresses: what else a step needs beside its sums is shared by several.
-            if block.right_step == S::NR as isize {
+            // Known strides are parts of addresses: what else a step needs beside its sums is shared by several. Low tiles and
+            // a last, narrow panel do without.
+            if S::UNROLLS && 2 * R > S::MR && W == S::WIDTH && block.right_step == S::NR as isize {
                 let whole = block.len - block.len % STEPS;
                 if block.left_step == 1 {
                     while at < whole {
@@ -123,6 +126,10 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
             }
             let mut offset = at as isize * block.left_step;
             for _ in at..block.len {
+                if !S::UNROLLS {
+                    S::prefetch(ahead);
+                    ahead = ahead.wrapping_offset(fetch.step / STEPS as isize);
+                }
                 add_step::<S, R, W>(&mut sums, |i| *left[i].offset(offset), right);
                 offset += block.left_step;
                 right = right.wrapping_offset(block.right_step);
@@ -130,27 +137,23 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
             right_start = right_start.wrapping_offset(block.right_segment);
             rows = rows.add(block.left_rows);
         }
-        let to: [*mut f32; R] = std::array::from_fn(|i| (*block.result.add(row + i)).add(column));
-        if cols == W * S::LANES && block.accumulate {
+        let to = |i: usize| (*block.result.add(row + i)).add(column);
+        if cols == S::NR {
             for i in 0..R {
+                let to = to(i);
                 for j in 0..W {
-                    let to = to[i].add(j * S::LANES);
-                    S::store(to, S::add(S::load(to), sums[i][j]));
-                }
-            }
-        } else if cols == W * S::LANES {
-            for i in 0..R {
-                for j in 0..W {
-                    S::store(to[i].add(j * S::LANES), sums[i][j]);
+                    let to = to.add(j * S::LANES);
+                    S::store(to, if block.accumulate { S::add(S::load(to), sums[i][j]) } else { sums[i][j] });
                 }
             }
         } else {
-            for i in 0..R {
-                for j in 0..W {
-                    let (to, kept) =
-                        (to[i].wrapping_add(j * S::LANES), cols.saturating_sub(j * S::LANES).min(S::LANES));
+            // Rare: a loop that is not written out, so that the code stays small.
+            for (i, sums) in sums[..R.min(block.rows)].iter().enumerate() {
+                for (j, &sum) in sums.iter().enumerate() {
+                    let kept = cols.saturating_sub(j * S::LANES).min(S::LANES);
+                    let to = to(i).wrapping_add(j * S::LANES);
                     let before = if block.accumulate { S::load_first(to, kept) } else { S::splat(0.0) };
-                    S::store_first(to, S::add(before, sums[i][j]), kept);
+                    S::store_first(to, S::add(before, sum), kept);
                 }
             }
         }

@@ -16,6 +16,7 @@ unsafe impl Simd for Portable {
     type V = [f32; 4];
     const LANES: usize = 4;
     const MR: usize = 6;
+    const UNROLLS: bool = false;
     const WIDTH: usize = 2;
 
     unsafe fn vectorize<T: Task>(task: T) {

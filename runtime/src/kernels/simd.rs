@@ -23,6 +23,9 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
     /// Columns of a micro-kernel's tile.
     const NR: usize = Self::LANES * Self::WIDTH;
 
+    /// Whether the micro-kernel's steps are written out: where a step's sums take little longer than its loop.
+    const UNROLLS: bool = true;
+
     /// Runs a task compiled for this instruction set.
     unsafe fn vectorize<T: Task>(task: T);
 

@@ -461,7 +461,7 @@ mod tests {
         check(&[0x48, 0x0f, 0x4f, 0xc1], |asm| asm.move_if(Cond::Greater, RAX, RCX));
         // With a prefix that changes nothing.
         check(&[0x49, 0x0f, 0x18, 0x54, 0x94, 0x20], |asm| {
-            asm.fetch(Mem::At { base: R12, index: Some(RDX), disp: 32 })
+            asm.fetch(Mem::At { base: R12, index: Some(RDX), disp: 32 });
         });
     }
     fn on(base: Gpr, disp: i32) -> Mem {
