@@ -1,7 +1,7 @@
 //! The micro-kernel: a tile of a matrix product held in registers, and the loops that walk a block with it.
 #![expect(unsafe_code, reason = "vector instructions on raw matrices")]
 
-use super::simd::{Simd, Task};
+use super::simd::{Simd, Task, WIDEST};
 
 /// What the tiles of one block of a product have in common.
 ///
@@ -147,9 +147,17 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
                 }
             }
         } else {
-            // Rare: a loop that is not written out, so that the code stays small.
-            for (i, sums) in sums[..R.min(block.rows)].iter().enumerate() {
-                for (j, &sum) in sums.iter().enumerate() {
+            // Rare: a loop that is not written out, so that the code stays small. It reads a copy: an index that is no constant
+            // would keep the sums in memory in the K loop, too.
+            let mut copy = [[[0.0_f32; WIDEST]; W]; R];
+            for i in 0..R {
+                for j in 0..W {
+                    S::store(copy[i][j].as_mut_ptr(), sums[i][j]);
+                }
+            }
+            for (i, copy) in copy[..R.min(block.rows)].iter().enumerate() {
+                for (j, copy) in copy.iter().enumerate() {
+                    let sum = S::load(copy.as_ptr());
                     let kept = cols.saturating_sub(j * S::LANES).min(S::LANES);
                     let to = to(i).wrapping_add(j * S::LANES);
                     let before = if block.accumulate { S::load_first(to, kept) } else { S::splat(0.0) };
