@@ -1,7 +1,7 @@
 //! The micro-kernel: a tile of a matrix product held in registers, and the loops that walk a block with it.
 #![expect(unsafe_code, reason = "vector instructions on raw matrices")]
 
-use super::simd::{Simd, Task, WIDEST};
+use super::simd::{Simd, Task};
 
 /// What the tiles of one block of a product have in common.
 ///
@@ -147,22 +147,41 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
                 }
             }
         } else {
-            // Rare: a loop that is not written out, so that the code stays small. It reads a copy: an index that is no constant
-            // would keep the sums in memory in the K loop, too.
-            let mut copy = [[[0.0_f32; WIDEST]; W]; R];
+            // A copy: an index that is no constant would keep the sums in memory in the K loop, too.
+            let mut copy = [[[0.0_f32; LINE]; W]; R];
             for i in 0..R {
                 for j in 0..W {
                     S::store(copy[i][j].as_mut_ptr(), sums[i][j]);
                 }
             }
-            for (i, copy) in copy[..R.min(block.rows)].iter().enumerate() {
-                for (j, copy) in copy.iter().enumerate() {
-                    let sum = S::load(copy.as_ptr());
-                    let kept = cols.saturating_sub(j * S::LANES).min(S::LANES);
-                    let to = to(i).wrapping_add(j * S::LANES);
-                    let before = if block.accumulate { S::load_first(to, kept) } else { S::splat(0.0) };
-                    S::store_first(to, S::add(before, sum), kept);
-                }
+            S::vectorize(StoreNarrow { block, row, column, cols, sums: copy.as_flattened(), width: W });
+        }
+    }
+}
+
+/// Stores the first columns of a tile: rare, and one function for tiles of all sizes.
+struct StoreNarrow<'a> {
+    block: &'a Block,
+    row: usize,
+    column: usize,
+    cols: usize,
+    /// Row after row, `width` vectors in each.
+    sums: &'a [[f32; LINE]],
+    width: usize,
+}
+
+impl Task for StoreNarrow<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        for (index, sum) in self.sums.iter().enumerate() {
+            let (i, j) = (index / self.width, index % self.width);
+            let kept = self.cols.saturating_sub(j * S::LANES).min(S::LANES);
+            // SAFETY: promised by the maker of the task; no vector is longer than a line.
+            unsafe {
+                let sum = S::load(sum.as_ptr());
+                let to = (*self.block.result.add(self.row + i)).wrapping_add(self.column + j * S::LANES);
+                let before = if self.block.accumulate { S::load_first(to, kept) } else { S::splat(0.0) };
+                S::store_first(to, S::add(before, sum), kept);
             }
         }
     }
