@@ -19,9 +19,9 @@ unsafe fn enter<T: Task>(task: T) {
 unsafe impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;
-    const MR: usize = 14;
-    const UNROLLS: bool = false;
-    const WIDTH: usize = 2;
+    const MR: usize = 6;
+    const UNROLLS: bool = true;
+    const WIDTH: usize = 4;
 
     unsafe fn vectorize<T: Task>(task: T) {
         // SAFETY: the caller has detected the instructions.

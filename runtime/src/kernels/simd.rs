@@ -4,7 +4,7 @@
 /// The most rows of a micro-kernel's tile on any CPU.
 pub(crate) const TALLEST: usize = 16;
 /// The most columns of a micro-kernel's tile on any CPU.
-pub(crate) const WIDEST: usize = 32;
+pub(crate) const WIDEST: usize = 64;
 
 /// An instruction set.
 ///

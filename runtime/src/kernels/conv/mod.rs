@@ -47,7 +47,7 @@ pub fn packed_len(d: &Conv, direction: i64) -> usize {
         WINOGRAD_2X2 => (kh * kw).max(16),
         _ => kh * kw,
     };
-    groups * taps * (inner / groups) * (outer / groups).next_multiple_of(32)
+    groups * taps * (inner / groups) * (outer / groups).next_multiple_of(64)
 }
 
 /// The direction of [`crate::abi::netc_conv2d_weight_grad`].
