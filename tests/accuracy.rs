@@ -64,7 +64,7 @@ fn input(kind: Kind, source: &Source, extents: &Extents) -> Tensor {
 fn error(graph: &Graph, scheduled: &Scheduled, extents: &Extents, sample: &dyn Fn(&Source) -> Tensor) -> f64 {
     let values = eval(graph, sample, &Scope::new(extents.clone(), Precision::F64));
     let mut worst: f64 = 0.0;
-    for vectors in [Vectors::Narrow, Vectors::Wide] {
+    for vectors in [Vectors::Narrow, Vectors::Wide, Vectors::Widest] {
         let mut memory: Memory = IndexVec::new();
         for (_, info) in scheduled.program.buffers.iter() {
             let slot = match info.home {

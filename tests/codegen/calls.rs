@@ -109,7 +109,7 @@ fn epilogues_over_several_runs_of_columns() {
         b2: f32[5*B] external 2 `buffer 2`
         b3: f32[5*B] external 3 `buffer 3`
         b4: f32[800] external 4 `buffer 4`
-        b5: f32[5120] workspace `buffer 5`
+        b5: f32[2560] workspace `buffer 5`
         run:
           b5 = pack matrix 40x20 b4[20, 1] groups 4
           b1[20, 1] = matmul Bx20x40 b0[40, 1] @ b4[20, 1] packed b5 groups 4

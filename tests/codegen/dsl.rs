@@ -156,7 +156,7 @@ pub(crate) fn check_with(program: &Program, extents: &Extents, tolerance: Tolera
     let memory = fill(program, extents, 7);
     let mut expected = memory.clone();
     run_program(program, &mut expected, extents, Precision::F32);
-    for vectors in [Vectors::Narrow, Vectors::Wide] {
+    for vectors in [Vectors::Narrow, Vectors::Wide, Vectors::Widest] {
         let mut found = memory.clone();
         compile_with(program, "test", vectors).run_copied(&mut found, extents, &Pool::new(2));
         compare(program, extents, tolerance, vectors, &expected, &found);

@@ -45,7 +45,7 @@ const SPECIAL: [f32; 14] = [
     0.927_734_4,
 ];
 
-/// Runs both codes on the special numbers; all kernels must have been made wide.
+/// Runs all codes on the special numbers; all kernels must have been made wide.
 fn check_bits(program: &Program, extents: &Extents) {
     program.verify();
     let mut memory = fill(program, extents, 11);
@@ -59,12 +59,13 @@ fn check_bits(program: &Program, extents: &Extents) {
     if has_wide() {
         assert_eq!(n_wide(program), 1, "one kernel, wide:\n{program}");
     }
-    let [narrow, wide] = [Vectors::Narrow, Vectors::Wide].map(|vectors| {
+    let [narrow, wide, widest] = [Vectors::Narrow, Vectors::Wide, Vectors::Widest].map(|vectors| {
         let mut found = memory.clone();
         compile_with(program, "test", vectors).run_copied(&mut found, extents, &Pool::new(2));
         found
     });
     same_bits(program, &memory, &narrow, &wide);
+    same_bits(program, &memory, &wide, &widest);
 }
 
 fn buffer_number(buffer: Buffer) -> usize {
@@ -76,7 +77,7 @@ fn same_bits(program: &Program, before: &Memory, narrow: &Memory, wide: &Memory)
         for (i, (&x, &y)) in narrow[buffer].iter().zip(&wide[buffer]).enumerate() {
             let same = x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan());
             let inputs: Vec<f64> = before.values().filter_map(|values| values.get(i).copied()).collect();
-            let asm = || asm_with(program, "test", Vectors::Wide);
+            let asm = || asm_with(program, "test", Vectors::Widest);
             assert!(same, "{buffer}[{i}] is {y}, not {x}, of {inputs:?} in\n{program}\n{}", asm());
         }
     }
@@ -87,7 +88,7 @@ fn every_function_of_every_length() {
     use BinaryFn::*;
     use CompareFn::*;
     use UnaryFn::*;
-    for n in (8..=40).chain([100, 333]) {
+    for n in (8..=40).chain([48, 50, 57, 63, 64, 100, 333]) {
         let mut p = Sketch::default();
         // One element before what is read and written: nothing is aligned.
         let [a, b] = [n + 1; 2].map(|n| p.buffer(n));

@@ -35,7 +35,7 @@ impl Case<'_> {
         let Case { what, graph, scheduled, sizes, sample, tolerance } = *self;
         graph.verify();
         scheduled.program.verify();
-        let codes = [Vectors::Narrow, Vectors::Wide]
+        let codes = [Vectors::Narrow, Vectors::Wide, Vectors::Widest]
             .map(|vectors| (vectors, compile_with(&scheduled.program, "test", vectors)));
         let plan = memory::plan(&scheduled.program);
         for &(batch, length) in sizes {

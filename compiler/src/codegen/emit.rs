@@ -10,7 +10,7 @@ use cranelift_module::{FuncId, Linkage, Module};
 use super::driver::Driver;
 use super::nest::{Call, emit_kernel};
 use super::share::{Shape, shape};
-use super::wide::{self, WideCode};
+use super::wide::{self, WideCode, Width};
 use crate::kernel::{Buffer, Kernel, Program, Step};
 
 /// The two functions of a program, each of one argument, the frame.
@@ -40,15 +40,21 @@ pub enum Code {
 pub enum Vectors {
     /// Cranelift alone, with 128 bits.
     Narrow,
-    /// Our emitter of 256 bits where the module's machine has them and the kernel is of a supported kind.
+    /// Our emitter, with 256 bits, where the module's machine has them and the kernel is of a supported kind.
     Wide,
+    /// As `Wide`, with 512 bits where the machine has them and the kernel fills them.
+    Widest,
 }
 
 /// Declares all functions of the program, those of the entry as `<name>_prepare` and `<name>_run`, and returns their code.
 pub fn emit(program: &Program, name: &str, module: &mut dyn Module, vectors: Vectors) -> (Entry, Vec<Definition>) {
-    let is_wide = vectors == Vectors::Wide && wide::suits(module.isa());
+    let longest = match vectors {
+        Vectors::Narrow => None,
+        Vectors::Wide => wide::longest(module.isa()).map(|_| Width::Bits256),
+        Vectors::Widest => wide::longest(module.isa()),
+    };
     let mut emitter = Emitter {
-        is_wide,
+        longest,
         program,
         name,
         module,
@@ -85,7 +91,8 @@ pub(super) struct Emitter<'a> {
     pub(super) program: &'a Program,
     name: &'a str,
     pub(super) module: &'a mut dyn Module,
-    is_wide: bool,
+    /// The longest vectors of wide code, if there is any.
+    longest: Option<Width>,
     context: FunctionBuilderContext,
     definitions: Vec<Definition>,
     /// The kernels' functions so far.
@@ -126,7 +133,7 @@ impl Emitter<'_> {
         let name = format!("{}_{role}_{}_{label}", self.name, self.definitions.len());
         let signature = self.signature(&vec![types::I64; 1 + call.n_params()]);
         let id = self.declare(&name, Linkage::Local, &signature);
-        let wide = self.is_wide.then(|| wide::emit(&shape.program, &shape.kernel, call)).flatten();
+        let wide = self.longest.and_then(|longest| wide::emit(&shape.program, &shape.kernel, call, longest));
         let code = wide.map(Code::Wide).unwrap_or_else(|| {
             let mut function = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
             let config = self.module.target_config();
@@ -159,7 +166,13 @@ impl fmt::Display for Definition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.code {
             Code::Cranelift(function) => writeln!(f, "; {}\n{function}", self.name),
-            Code::Wide(code) => writeln!(f, "; {}: vectors of 256 bits\n{}", self.name, code.text),
+            Code::Wide(code) => {
+                let bits = match code.width {
+                    Width::Bits256 => 256,
+                    Width::Bits512 => 512,
+                };
+                writeln!(f, "; {}: vectors of {bits} bits\n{}", self.name, code.text)
+            }
         }
     }
 }

@@ -37,9 +37,13 @@ pub fn compile(program: &Program, name: &str) -> CompiledProgram {
     compile_with(program, name, best_vectors())
 }
 
-/// The widest vectors, unless the environment asks for portable code (`NETC_CPU`).
+/// The widest vectors, unless the environment asks for shorter ones (`NETC_CPU`).
 pub(super) fn best_vectors() -> Vectors {
-    if cpu() == Cpu::Portable { Vectors::Narrow } else { Vectors::Wide }
+    match cpu() {
+        Cpu::Portable => Vectors::Narrow,
+        Cpu::Avx512 => Vectors::Widest,
+        Cpu::Avx2 | Cpu::Neon => Vectors::Wide,
+    }
 }
 
 /// As [`compile`], with kernels made by whom the caller says; for tests and measurements.

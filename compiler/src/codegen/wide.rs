@@ -1,14 +1,15 @@
-//! Kernels as code of 256-bit vectors (AVX2), beside Cranelift, whose vectors have 128 bits.
+//! Kernels as code of vectors of 256 bits (AVX2) or 512 (AVX-512), beside Cranelift, whose vectors have 128 bits.
 //!
 //! - `build` and `exprs`: a kernel to a `plan` of loops and vector operations, or nothing where a kernel's kind is not
 //!   supported;
 //! - `code`: the function, its stack and its integers; `loops`: loops and guards; `run`: the vector instructions between
 //!   them, with their registers;
-//! - `asm`: instructions as bytes.
+//! - `asm` and `vector`: instructions as bytes.
 //!
 //! Elementwise kernels have the bits of Cranelift's code and of the interpreter (but for the payloads of NaN): the
 //! same operations in the same order, and no fused multiply-add. A sum along the vector loop is folded in an order
-//! that depends on the kernel alone.
+//! that depends on the kernel alone: such kernels have 256 bits on any processor. The bits of a result do not tell how long
+//! vectors were.
 
 mod asm;
 mod build;
@@ -17,6 +18,7 @@ mod exprs;
 mod loops;
 mod plan;
 mod run;
+mod vector;
 
 use cranelift_codegen::ir::Endianness;
 use cranelift_codegen::isa::{CallConv, TargetIsa};
@@ -24,25 +26,34 @@ use cranelift_codegen::isa::{CallConv, TargetIsa};
 use super::nest::Call;
 use crate::kernel::{Kernel, Program};
 
+pub(super) use vector::Width;
+
 /// Where a function's code may start.
-pub(super) const ALIGNMENT: u64 = asm::BYTES as u64;
+pub(super) const ALIGNMENT: u64 = Width::Bits512.bytes() as u64;
 
 /// A function as bytes that need no relocation, and as text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WideCode {
+    pub(super) width: Width,
     pub bytes: Vec<u8>,
     pub text: String,
 }
 
-/// Whether wide code runs on the machine and follows its conventions.
-pub(super) fn suits(isa: &dyn TargetIsa) -> bool {
-    let has_avx2 = isa.isa_flags().iter().any(|flag| flag.name == "has_avx2" && flag.as_bool() == Some(true));
-    has_avx2 && isa.endianness() == Endianness::Little && isa.default_call_conv() == CallConv::SystemV
+/// The longest vectors of wide code on the machine, if it runs there at all and follows its conventions.
+pub(super) fn longest(isa: &dyn TargetIsa) -> Option<Width> {
+    let has = |name: &str| isa.isa_flags().iter().any(|flag| flag.name == name && flag.as_bool() == Some(true));
+    let suits = isa.endianness() == Endianness::Little && isa.default_call_conv() == CallConv::SystemV;
+    match (suits && has("has_avx2"), has("has_avx512f")) {
+        (false, _) => None,
+        (true, false) => Some(Width::Bits256),
+        (true, true) => Some(Width::Bits512),
+    }
 }
 
 /// The code of a kernel's function, if the kernel is of a kind that wide code is made for.
-pub(super) fn emit(program: &Program, kernel: &Kernel, call: Call) -> Option<WideCode> {
+pub(super) fn emit(program: &Program, kernel: &Kernel, call: Call, longest: Width) -> Option<WideCode> {
     let plan = build::plan(program, kernel, call)?;
-    let (bytes, text) = code::encode(&plan)?;
-    Some(WideCode { bytes, text })
+    let width = if plan.fills(Width::Bits512, kernel) { longest } else { Width::Bits256 };
+    let (bytes, text) = code::encode(&plan, width)?;
+    Some(WideCode { width, bytes, text })
 }

@@ -179,7 +179,8 @@ unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize, left: Option<Output>)
         let (group, block) = (chunk / blocks, chunk % blocks);
         let (first, last) = (block * steps, k.min(block * steps + steps));
         for panel in group * at_once..(group + 1) * at_once {
-            let to = packed.get().wrapping_add((panel * k + first) * S::NR);
+            let width = pack::panel_width::<S>(n, first_packed + panel);
+            let to = packed.get().wrapping_add(panel * k * S::NR + first * width);
             // SAFETY: each chunk has its own place.
             unsafe {
                 S::vectorize(PackPanel { b: &g.b, panel: first_packed + panel, first, last, to });
@@ -367,17 +368,19 @@ impl Task for Chunk<'_> {
                     }
                     a.col_stride
                 };
-                let block = |right: &Right| Block {
+                let block = |right: &Right, first: isize| Block {
                     segments: 1,
                     len,
                     left: table.as_ptr(),
                     left_rows: rows,
                     left_offset: 0,
                     left_step,
-                    right: right.data.wrapping_offset(step as isize * right.step),
+                    right: right.data,
                     right_step: right.step,
                     right_segment: 0,
                     right_panel: right.panel,
+                    right_first: first * right.step,
+                    is_tight: true,
                     result: results.as_ptr(),
                     result_offset: 0,
                     rows,
@@ -387,21 +390,21 @@ impl Task for Chunk<'_> {
                 let mut panel = self.panels[0];
                 while panel < self.panels[1] {
                     let end = self.panels[1].min(panel + (EPILOGUE_COLS / S::NR).max(1));
-                    let mut from = self.right;
+                    let (mut from, mut first) = (self.right, step as isize);
                     if self.local {
                         for index in panel..end {
                             let to = right.as_mut_ptr().add((index - panel) * len * S::NR);
                             pack::panel::<S>(&g.b, index, step, step + len, to);
                         }
-                        // As if all steps of all panels were packed, of which these are read.
-                        let before = (panel * len + step) * S::NR;
-                        let data = right.as_ptr().wrapping_sub(before);
+                        // As if all panels were packed, of which these are read.
+                        let data = right.as_ptr().wrapping_sub(panel * len * S::NR);
                         from = Right { data, step: S::NR as isize, panel: (len * S::NR) as isize };
+                        first = 0;
                     }
                     let whole = end.min(self.last_from);
-                    micro::panels::<S>(&block(&from), panel, whole);
+                    micro::panels::<S>(&block(&from, first), panel, whole);
                     if whole < end {
-                        micro::panels::<S>(&block(&self.last), whole, end);
+                        micro::panels::<S>(&block(&self.last, step as isize), whole, end);
                     }
                     if index + 1 == blocks {
                         let cols = [self.first_col + panel * S::NR, self.first_col + n.min(end * S::NR)];

@@ -25,6 +25,11 @@ pub(crate) struct Block {
     pub(crate) right_segment: isize,
     /// From a panel to the next.
     pub(crate) right_panel: isize,
+    /// From a panel's start to its first row.
+    pub(crate) right_first: isize,
+    /// Whether an incomplete panel has rows of as many whole vectors as its columns need: the three distances before, all
+    /// multiples of [`Simd::NR`], shrink with its rows.
+    pub(crate) is_tight: bool,
     /// Where each row of the result begins, but for the offset.
     pub(crate) result: *const *mut f32,
     pub(crate) result_offset: usize,
@@ -87,7 +92,11 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
             S::prefetch((*block.result.add((row + R + i).min(block.rows - 1))).wrapping_add(column));
         }
         let mut sums = [[S::splat(0.0); W]; R];
-        let mut right_start = block.right.offset(panel as isize * block.right_panel);
+        let shrink = |floats: isize| {
+            if W < S::WIDTH && block.is_tight { floats / S::NR as isize * (W * S::LANES) as isize } else { floats }
+        };
+        let [first, right_step, right_segment] = [block.right_first, block.right_step, block.right_segment].map(shrink);
+        let mut right_start = block.right.offset(panel as isize * block.right_panel + first);
         let mut rows = block.left.add(row);
         for _ in 0..block.segments {
             let left: [*const f32; R] =
@@ -132,9 +141,9 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
                 }
                 add_step::<S, R, W>(&mut sums, |i| *left[i].offset(offset), right);
                 offset += block.left_step;
-                right = right.wrapping_offset(block.right_step);
+                right = right.wrapping_offset(right_step);
             }
-            right_start = right_start.wrapping_offset(block.right_segment);
+            right_start = right_start.wrapping_offset(right_segment);
             rows = rows.add(block.left_rows);
         }
         let to = |i: usize| (*block.result.add(row + i)).add(column);
@@ -198,7 +207,7 @@ unsafe fn tiles<S: Simd, const R: usize, const W: usize, const P: usize>(block: 
     // SAFETY: the block's pointers are valid for its sizes.
     unsafe {
         let mut sums = [[[S::splat(0.0); R]; W]; P];
-        let mut right_start = block.right.offset(panel as isize * block.right_panel);
+        let mut right_start = block.right.offset(panel as isize * block.right_panel + block.right_first);
         let mut rows = block.left;
         for _ in 0..block.segments {
             let left: [*const f32; R] = std::array::from_fn(|i| (*rows.add(i)).wrapping_add(block.left_offset));

@@ -31,14 +31,15 @@ impl Matrix {
     }
 }
 
-/// Packs rows `first..last` of panel `panel` of a right operand: `NR` adjacent columns, zeros beyond the last one.
+/// Packs rows `first..last` of panel `panel` of a right operand: [`panel_width`] adjacent columns, zeros beyond the last one.
 ///
 /// # Safety
-/// `to` has room for `last - first` rows of `NR` floats; called with the instructions of `S` enabled.
+/// `to` has room for `last - first` rows of so many floats; called with the instructions of `S` enabled.
 #[inline(always)]
 pub(crate) unsafe fn panel<S: Simd>(b: &Matrix, panel: usize, first: usize, last: usize, to: *mut f32) {
     let col = panel * S::NR;
     let cols = S::NR.min(b.cols - col);
+    let width = panel_width::<S>(b.cols, panel);
     // SAFETY: indices within the matrix, and the caller's room.
     unsafe {
         if b.col_stride == 1 && cols == S::NR {
@@ -61,15 +62,20 @@ pub(crate) unsafe fn panel<S: Simd>(b: &Matrix, panel: usize, first: usize, last
             }
         }
         for row in row..last {
-            let to = to.add((row - first) * S::NR);
+            let to = to.add((row - first) * width);
             for j in 0..cols {
                 *to.add(j) = *b.at(row, col + j);
             }
-            for j in cols..S::NR {
+            for j in cols..width {
                 *to.add(j) = 0.0;
             }
         }
     }
+}
+
+/// Columns of a packed panel of a matrix of so many columns: whole vectors.
+pub(crate) fn panel_width<S: Simd>(cols: usize, panel: usize) -> usize {
+    S::NR.min((cols - panel * S::NR).next_multiple_of(S::LANES))
 }
 
 /// Packs a block of a left operand and fills the table of its rows; returns the step from a column to the next.
@@ -116,11 +122,11 @@ pub(crate) unsafe fn adjacent<S: Simd>(a: &Matrix, first: usize, last: usize, to
             // SAFETY: indices within the matrix, and the caller's room.
             unsafe {
                 let (from, to) = (a.at(row, col), to.add(group * apart + col * S::MR));
-                // Whole vectors are stored: what is too much is overwritten by the next column.
+                // Whole vectors are stored: what is too much is overwritten by the next columns, which belong to this call.
                 for at in (0..S::MR).step_by(S::LANES) {
                     let left = a.rows.saturating_sub(row + at);
                     let x = if left >= S::LANES { S::load(from.add(at)) } else { S::load_first(from.add(at), left) };
-                    if S::MR - at >= S::LANES || col + 1 < last {
+                    if (last - col) * S::MR - at >= S::LANES {
                         S::store(to.add(at), x);
                     } else {
                         S::store_first(to.add(at), x, S::MR - at);

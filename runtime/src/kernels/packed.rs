@@ -9,7 +9,7 @@ use crate::scratch::{Needs, Purpose, Scratch};
 use super::gemm::{Gemm, MC, Output, PackPanel};
 use super::micro::{self, Block};
 use super::pack::{self, Matrix};
-use super::simd::{Simd, TALLEST, Task, WIDEST};
+use super::simd::{LONGEST, Simd, TALLEST, Task};
 
 /// Most steps of a block of the K loop: a tile begins and ends less often than its panel leaves the first cache.
 const KC: usize = 512;
@@ -22,7 +22,7 @@ const CHUNKS: usize = 4;
 
 /// How many floats [`Pack`] writes.
 pub(crate) fn packed_len(k: usize, n: usize, groups: usize) -> usize {
-    groups * (n / groups).next_multiple_of(WIDEST) * k
+    groups * (n / groups).next_multiple_of(LONGEST) * k
 }
 
 /// What [`Packed`] takes at most, for `m` and `k` up to these.
@@ -41,8 +41,9 @@ struct Layout {
     /// Columns of a run.
     run: usize,
     groups: usize,
-    /// Panels of a run.
+    /// Panels of a run, and their columns.
     panels: usize,
+    width: usize,
 }
 
 impl Layout {
@@ -50,7 +51,15 @@ impl Layout {
         let (k, run) = (b.rows, b.cols / groups);
         let blocks = k.div_ceil(KC).max(1);
         let kc = k.div_ceil(blocks).next_multiple_of(8).max(8);
-        Layout { k, kc, blocks: k.div_ceil(kc).max(1), run, groups, panels: run.div_ceil(S::NR) }
+        Layout {
+            k,
+            kc,
+            blocks: k.div_ceil(kc).max(1),
+            run,
+            groups,
+            panels: run.div_ceil(S::NR),
+            width: run.next_multiple_of(S::LANES),
+        }
     }
     /// The steps of a block.
     fn steps(&self, block: usize) -> [usize; 2] {
@@ -59,7 +68,7 @@ impl Layout {
     /// Where a panel begins within a block.
     fn at<S: Simd>(&self, block: usize, group: usize, panel: usize) -> usize {
         let [first, last] = self.steps(block);
-        (first * self.groups * self.panels + (group * self.panels + panel) * (last - first)) * S::NR
+        first * self.groups * self.width + (group * self.width + panel * S::NR) * (last - first)
     }
 }
 
@@ -177,6 +186,8 @@ impl Task for Chunk<'_> {
                     right_step: S::NR as isize,
                     right_segment: 0,
                     right_panel: ((end - step) * S::NR) as isize,
+                    right_first: 0,
+                    is_tight: true,
                     result: results.as_ptr(),
                     result_offset: group * layout.run,
                     rows,

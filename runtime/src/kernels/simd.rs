@@ -6,6 +6,9 @@ pub(crate) const TALLEST: usize = 16;
 /// The most columns of a micro-kernel's tile on any CPU.
 pub(crate) const WIDEST: usize = 64;
 
+/// The most floats of a vector on any CPU.
+pub(crate) const LONGEST: usize = 16;
+
 /// An instruction set.
 ///
 /// # Safety

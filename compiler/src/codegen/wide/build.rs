@@ -4,13 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::asm::WIDTH;
 use super::plan::{Fold, Inst, Item, Kind, Num, NumData, NumOp, Op, Plan, Region, RegionData, Test, Val, ValData};
 use crate::codegen::facts::{AxisSet, Facts};
 use crate::codegen::nest::Call;
 use crate::kernel::{Axis, Combine, Condition, Expr, Int, Kernel, Program, Scalar};
 use crate::types::{Dim, ElementType, product};
 
+/// Shorter loops are left to narrower vectors.
+const SHORTEST: usize = 8;
 /// Reductions of at most so many rounds are written out.
 const UNROLL: usize = 4;
 
@@ -422,7 +423,7 @@ impl Maker<'_> {
 
     /// Whether lanes may lie along the loop: all that depends on it is the same for all lanes, or lies side by side.
     fn may_vectorize(&self, axis: Axis, roots: &[Expr]) -> bool {
-        let is_long = self.kernel.axes[axis].as_fixed().is_none_or(|n| n >= WIDTH);
+        let is_long = self.kernel.axes[axis].as_fixed().is_none_or(|n| n >= SHORTEST);
         let mut seen = BTreeSet::new();
         is_long
             && roots.iter().any(|&root| self.facts.exprs[root].contains(axis)) | self.kernel.domain.contains(&axis)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::asm::*;
 use super::plan::{Num, NumOp, Plan, Region, Val};
+use super::vector::*;
 use crate::index::Id;
 
 /// The position of the vector loop.
@@ -16,9 +17,9 @@ const SAVED: [Gpr; 5] = [RBX, R12, R13, R14, R15];
 const LARGEST_FRAME: i32 = 32 << 10;
 
 /// The code of a function, and its text; nothing if it needs too much of the stack.
-pub(super) fn encode(plan: &Plan) -> Option<(Vec<u8>, String)> {
+pub(super) fn encode(plan: &Plan, width: Width) -> Option<(Vec<u8>, String)> {
     let mut coder = Coder {
-        asm: Asm::default(),
+        asm: Asm::new(width),
         plan,
         val_slots: BTreeMap::new(),
         num_slots: BTreeMap::new(),
@@ -66,7 +67,7 @@ impl Coder<'_> {
         at
     }
     pub(super) fn vector_slot(&mut self) -> i32 {
-        self.slot(BYTES as i32)
+        self.slot(self.asm.width.bytes() as i32)
     }
     pub(super) fn val_slot(&mut self, val: Val, chain: usize) -> i32 {
         if let Some(&slot) = self.val_slots.get(&(val, chain)) {
@@ -86,6 +87,11 @@ impl Coder<'_> {
     }
     pub(super) fn num_mem(&mut self, num: Num) -> Mem {
         on_stack(self.num_slot(num))
+    }
+
+    /// The register of a sum.
+    pub(super) fn pinned(&self, chain: usize) -> Vreg {
+        Vreg((self.asm.width.registers() - 1 - chain) as u8)
     }
 
     // Integers.
@@ -125,7 +131,7 @@ impl Coder<'_> {
         }
     }
     fn scale(&mut self, by: i64) {
-        let by = self.asm.constant(by.to_le_bytes().repeat(BYTES / 8));
+        let by = self.asm.constant(by.to_le_bytes().repeat(self.asm.width.bytes() / 8));
         self.asm.multiply(RAX, by);
     }
     pub(super) fn integer(&mut self, num: Num) {
@@ -206,7 +212,8 @@ impl Coder<'_> {
         self.asm.alu(Alu::Mov, RBP, RSP);
         SAVED.iter().for_each(|&reg| self.asm.push(reg));
         let frame = self.asm.open_frame();
-        self.asm.and_number(RSP, -(BYTES as i32));
+        let bytes = self.asm.width.bytes() as i32;
+        self.asm.and_number(RSP, -bytes);
         assert_eq!(self.slot(8), FRAME_SLOT, "the first slot is the frame's");
         self.asm.store(on_stack(FRAME_SLOT), RDI);
         for (num, data) in self.plan.nums.iter() {
@@ -216,7 +223,7 @@ impl Coder<'_> {
             }
         }
         self.items(Region::new(0));
-        self.asm.set_frame(frame, (self.frame_size + 2 * BYTES as i32 - 1) / BYTES as i32 * BYTES as i32);
+        self.asm.set_frame(frame, (self.frame_size + 2 * bytes - 1) / bytes * bytes);
         self.asm.vzeroupper();
         self.asm.lea(RSP, Mem::At { base: RBP, index: None, disp: -8 * SAVED.len() as i32 });
         SAVED.iter().rev().for_each(|&reg| self.asm.pop(reg));
@@ -230,9 +237,4 @@ const FRAME_SLOT: i32 = 0;
 
 pub(super) fn on_stack(disp: i32) -> Mem {
     Mem::At { base: RSP, index: None, disp }
-}
-
-/// The register of a sum.
-pub(super) fn pinned(chain: usize) -> Ymm {
-    Ymm(15 - chain as u8)
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::asm::*;
-use super::code::{Coder, INDEX, on_stack, pinned};
+use super::code::{Coder, INDEX, on_stack};
 use super::plan::{Fold, Inst, Item, Kind, Num, NumOp, Op, Region, Run, Test, Two};
+use super::vector::*;
 use crate::kernel::Axis;
 
 /// What holds the addresses that an innermost loop uses.
@@ -102,7 +103,7 @@ impl Coder<'_> {
         self.fetch(INDEX, from);
         let limit = self.slot(8);
         for chains in if chains > 1 { vec![chains, 1] } else { vec![1] } {
-            let step = (WIDTH * chains) as i64;
+            let step = (self.asm.width.lanes() * chains) as i64;
             let rounds = known.map(|(from, to)| (to - from) / step);
             if rounds == Some(0) {
                 continue;
@@ -147,14 +148,15 @@ impl Coder<'_> {
     }
     /// Stores the mask of the lanes from the index up to `to`.
     fn mask(&mut self, to: Num) {
-        let table = self.asm.constant([[0xff; BYTES], [0; BYTES]].concat());
+        let bytes = self.asm.width.bytes();
+        let table = self.asm.constant([vec![0xff; bytes], vec![0; bytes]].concat());
         self.asm.lea(RDX, table);
         self.asm.alu(Alu::Mov, RAX, INDEX);
         self.with(Alu::Sub, RAX, to);
-        let mask = Mem::At { base: RDX, index: Some(RAX), disp: BYTES as i32 };
-        self.asm.vector(LOAD, Ymm(0), None, Source::Mem(mask), None);
+        let mask = Mem::At { base: RDX, index: Some(RAX), disp: bytes as i32 };
+        self.asm.vector(LOAD, Vreg(0), None, Source::Mem(mask), None);
         let slot = self.val_slot(self.plan.mask(), 0);
-        self.asm.vector(STORE, Ymm(0), None, Source::Mem(on_stack(slot)), None);
+        self.asm.vector(STORE, Vreg(0), None, Source::Mem(on_stack(slot)), None);
     }
 
     /// The start of a round; what an innermost loop uses again and again is first brought into registers.
@@ -256,29 +258,35 @@ impl Coder<'_> {
     fn move_sums(&mut self, fold: Fold, op: Vop) {
         for chain in 0..self.n_sums(fold) {
             let slot = self.val_slot(fold.sum, chain);
-            self.asm.vector(op, pinned(chain), None, Source::Mem(on_stack(slot)), None);
+            self.asm.vector(op, self.pinned(chain), None, Source::Mem(on_stack(slot)), None);
         }
     }
     /// Combines all lanes of all chains, halves with halves.
     fn total(&mut self, fold: Fold, chains: usize) {
         let Some(total) = fold.total else { return };
         let (op, is_swapped) = Two::of(fold.function, fold.element);
-        let (op, immediate) = op.encoding();
-        let join = |coder: &mut Self, to: Ymm, value: Ymm| {
+        let (op, immediate) = op.encoding(self.asm.width);
+        let join = |coder: &mut Self, to: Vreg, value: Vreg| {
             let (a, b) = if is_swapped { (value, to) } else { (to, value) };
             coder.asm.vector(op, to, Some(a), Source::Reg(b), immediate);
         };
         for chain in 0..chains {
             let slot = self.val_slot(fold.sum, chain);
-            self.asm.vector(LOAD, Ymm(chain as u8), None, Source::Mem(on_stack(slot)), None);
+            self.asm.vector(LOAD, Vreg(chain as u8), None, Source::Mem(on_stack(slot)), None);
         }
         let mut n = chains;
         while n > 1 {
             n /= 2;
-            (0..n).for_each(|chain| join(self, Ymm(chain as u8), Ymm((n + chain) as u8)));
+            (0..n).for_each(|chain| join(self, Vreg(chain as u8), Vreg((n + chain) as u8)));
         }
-        let (sum, other) = (Ymm(0), Ymm(1));
-        self.asm.vector(SWAP_HALVES, other, Some(sum), Source::Reg(sum), Some(1));
+        let (sum, other) = (Vreg(0), Vreg(1));
+        if self.asm.width == Width::Bits512 {
+            self.asm.vector(SHUFFLE_QUARTERS, other, Some(sum), Source::Reg(sum), Some(0x4e));
+            join(self, sum, other);
+            self.asm.vector(SHUFFLE_QUARTERS, other, Some(sum), Source::Reg(sum), Some(0xb1));
+        } else {
+            self.asm.vector(SWAP_HALVES, other, Some(sum), Source::Reg(sum), Some(1));
+        }
         join(self, sum, other);
         for order in [0x4e, 0xb1] {
             self.asm.vector(PERMUTE, other, None, Source::Reg(sum), Some(order));

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::asm::Vop;
+use super::vector::{Vop, Width};
 use crate::codegen::facts::AxisSet;
 use crate::index::{Id, IndexVec};
-use crate::kernel::{Axis, BinaryFn};
+use crate::kernel::{Axis, BinaryFn, Kernel};
 use crate::types::ElementType;
 
 crate::new_id! {
@@ -52,8 +52,12 @@ pub(super) enum Two {
 }
 
 impl Two {
-    pub(super) fn encoding(self) -> (Vop, Option<u8>) {
+    pub(super) fn encoding(self, width: Width) -> (Vop, Option<u8>) {
         let op = match self {
+            // AVX-512F has these for integers alone.
+            Two::And if width == Width::Bits512 => Vop("vpandd", 1, 1, 0xdb),
+            Two::Or if width == Width::Bits512 => Vop("vpord", 1, 1, 0xeb),
+            Two::Xor if width == Width::Bits512 => super::vector::XOR_512,
             Two::AddF => Vop("vaddps", 0, 1, 0x58),
             Two::SubF => Vop("vsubps", 0, 1, 0x5c),
             Two::MulF => Vop("vmulps", 0, 1, 0x59),
@@ -62,7 +66,7 @@ impl Two {
             Two::MaxF => Vop("vmaxps", 0, 1, 0x5f),
             Two::And => Vop("vandps", 0, 1, 0x54),
             Two::Or => Vop("vorps", 0, 1, 0x56),
-            Two::Xor => Vop("vxorps", 0, 1, 0x57),
+            Two::Xor => super::vector::XOR,
             Two::AddI => Vop("vpaddd", 1, 1, 0xfe),
             Two::SubI => Vop("vpsubd", 1, 1, 0xfa),
             Two::MulI => Vop("vpmulld", 1, 2, 0x40),
@@ -73,6 +77,10 @@ impl Two {
             Two::Compare(predicate) => return (Vop("vcmpps", 0, 1, 0xc2), Some(predicate)),
         };
         (op, None)
+    }
+    /// Whether the result is a condition.
+    pub(super) fn compares(self) -> bool {
+        matches!(self, Two::EqualI | Two::GreaterI | Two::Compare(_))
     }
     pub(super) fn commutes(self) -> bool {
         use Two::*;
@@ -110,7 +118,7 @@ impl One {
     pub(super) fn encoding(self) -> (Vop, Option<u8>) {
         match self {
             One::Sqrt => (Vop("vsqrtps", 0, 1, 0x51), None),
-            One::Floor => (super::asm::ROUND, Some(9)),
+            One::Floor => (super::vector::ROUND, Some(9)),
             One::ToFloat => (Vop("vcvtdq2ps", 0, 1, 0x5b), None),
         }
     }
@@ -360,6 +368,17 @@ impl Plan {
             }
         }
         self
+    }
+    /// Whether long vectors are mostly full, and whether results do not depend on their length.
+    pub(super) fn fills(&self, width: Width, kernel: &Kernel) -> bool {
+        self.regions.values().all(|data| match data.kind {
+            Kind::Loop { fold: Some(Fold { total: Some(_), .. }), .. } => false,
+            Kind::Loop { axis, chains: Some(_), .. } => {
+                let lanes = width.lanes();
+                kernel.axes[axis].as_fixed().is_none_or(|n| n >= 3 * lanes || (n > 0 && n.is_multiple_of(lanes)))
+            }
+            _ => true,
+        })
     }
     /// The vector operations of a round.
     fn work(&self, region: Region) -> usize {

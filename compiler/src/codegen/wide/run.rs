@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::asm::*;
-use super::code::{Coder, INDEX, on_stack, pinned};
+use super::code::{Coder, INDEX, on_stack};
 use super::plan::{Inst, Num, Op, Region, Run, Two, Val};
+use super::vector::*;
 
 /// Bytes of a line of the caches.
 const LINE: usize = 64;
@@ -18,19 +19,23 @@ struct Local {
     /// The steps that read it, in order, and how many of them are past.
     uses: Vec<usize>,
     n_past: usize,
-    reg: Option<Ymm>,
+    reg: Option<Vreg>,
     slot: Option<i32>,
     /// A load that takes place as the operand of its only use.
     is_deferred: bool,
+    /// A comparison that only blends read, and only in this run: it may be in a register of bits.
+    is_condition: bool,
+    bits: Option<Kreg>,
 }
 
 /// The registers while a run is encoded.
 struct Frame {
     locals: Vec<Local>,
     known: BTreeMap<(Val, usize), usize>,
-    regs: [Option<usize>; 16],
+    regs: [Option<usize>; 32],
+    bits: [Option<usize>; 8],
     /// Registers that the present step uses.
-    locked: Vec<Ymm>,
+    locked: Vec<Vreg>,
     n_regs: usize,
     spills: Vec<i32>,
 }
@@ -47,6 +52,9 @@ impl Frame {
         if let Some(reg) = self.locals[local].reg.take() {
             self.regs[usize::from(reg.0)] = None;
         }
+        if let Some(bits) = self.locals[local].bits.take() {
+            self.bits[usize::from(bits.0)] = None;
+        }
     }
 }
 
@@ -59,16 +67,19 @@ impl Coder<'_> {
         let mut frame = Frame {
             locals: Vec::new(),
             known: BTreeMap::new(),
-            regs: [None; 16],
+            regs: [None; 32],
+            bits: [None; 8],
             locked: Vec::new(),
-            n_regs: 16 - n_pinned,
+            n_regs: self.asm.width.registers() - n_pinned,
             spills: Vec::new(),
         };
         let mut defers = Vec::new();
         for (at, &(inst, chain)) in steps.iter().enumerate() {
-            for val in self.operands(inst) {
+            let blends = matches!(inst, Inst::Val(val) if matches!(plan.vals[val].op, Op::Blend { .. }));
+            for (position, val) in self.operands(inst).into_iter().enumerate() {
                 let local = self.local(&mut frame, run, val, chain);
                 frame.locals[local].uses.push(at);
+                frame.locals[local].is_condition &= blends && position == 0;
                 defers.push((local, matches!(inst, Inst::Val(_) | Inst::Accumulate(_))));
             }
         }
@@ -122,18 +133,29 @@ impl Coder<'_> {
         }
         let is_free = matches!(data.op, Op::Const(_) | Op::Ramp(_));
         let slot = (!is_free && data.run != Some(run)).then(|| self.val_slot(val, chain));
-        let (op, uses) = (data.op, Vec::new());
-        frame.locals.push(Local { op, chain, uses, n_past: 0, reg: None, slot, is_deferred: false });
+        let compares = matches!(data.op, Op::Two(two, ..) if two.compares());
+        let is_condition = self.asm.width == Width::Bits512 && compares && slot.is_none() && !data.is_stored;
+        frame.locals.push(Local {
+            op: data.op,
+            chain,
+            uses: Vec::new(),
+            n_past: 0,
+            reg: None,
+            slot,
+            is_deferred: false,
+            is_condition,
+            bits: None,
+        });
         frame.known.insert((val, chain), frame.locals.len() - 1);
         frame.locals.len() - 1
     }
 
     // Operands.
 
-    fn take(&mut self, frame: &mut Frame) -> Ymm {
-        let free = (0..frame.n_regs).find(|&reg| frame.regs[reg].is_none() && !frame.locked.contains(&Ymm(reg as u8)));
+    fn take(&mut self, frame: &mut Frame) -> Vreg {
+        let free = (0..frame.n_regs).find(|&reg| frame.regs[reg].is_none() && !frame.locked.contains(&Vreg(reg as u8)));
         let reg = free.unwrap_or_else(|| {
-            let may_go = (0..frame.n_regs).filter(|&reg| !frame.locked.contains(&Ymm(reg as u8)));
+            let may_go = (0..frame.n_regs).filter(|&reg| !frame.locked.contains(&Vreg(reg as u8)));
             let furthest = may_go.max_by_key(|&reg| frame.regs[reg].map(|local| frame.next_use(local)));
             let reg = furthest.expect("an instruction has few operands");
             let local = frame.regs[reg].expect("no register is free");
@@ -142,13 +164,13 @@ impl Coder<'_> {
                 let slot = self.spare.pop().unwrap_or_else(|| self.vector_slot());
                 frame.spills.push(slot);
                 frame.locals[local].slot = Some(slot);
-                self.asm.vector(STORE, Ymm(reg as u8), None, Source::Mem(on_stack(slot)), None);
+                self.asm.vector(STORE, Vreg(reg as u8), None, Source::Mem(on_stack(slot)), None);
             }
             frame.free(local);
             reg
         });
-        frame.locked.push(Ymm(reg as u8));
-        Ymm(reg as u8)
+        frame.locked.push(Vreg(reg as u8));
+        Vreg(reg as u8)
     }
     /// Where a pointer leads; changes `rax`.
     fn at(&mut self, ptr: Num, disp: i32, index: Option<Gpr>) -> Mem {
@@ -170,23 +192,27 @@ impl Coder<'_> {
         }
         Source::Mem(match (op, slot) {
             (_, Some(slot)) => on_stack(slot),
-            (Op::Const(bits), None) => self.asm.constant(bits.to_le_bytes().repeat(WIDTH)),
+            (Op::Const(bits), None) => self.asm.constant(bits.to_le_bytes().repeat(self.asm.width.lanes())),
             (Op::Ramp(step), None) => {
-                let lane = |lane: usize| step.wrapping_mul((WIDTH * chain + lane) as i32).to_le_bytes();
-                self.asm.constant((0..WIDTH).flat_map(lane).collect())
+                let lanes = self.asm.width.lanes();
+                let lane = |lane: usize| step.wrapping_mul((lanes * chain + lane) as i32).to_le_bytes();
+                self.asm.constant((0..lanes).flat_map(lane).collect())
             }
-            (Op::Load { ptr, disp }, None) => self.at(ptr, disp + (BYTES * chain) as i32, Some(INDEX)),
+            (Op::Load { ptr, disp }, None) => self.at(ptr, self.of_chain(disp, chain), Some(INDEX)),
             (op, None) => panic!("{op:?} is used before it is computed"),
         })
     }
-    fn in_register(&mut self, frame: &mut Frame, local: usize) -> Ymm {
+    fn in_register(&mut self, frame: &mut Frame, local: usize) -> Vreg {
         if let Some(reg) = frame.locals[local].reg {
             frame.locked.push(reg);
             return reg;
         }
         let reg = self.take(frame);
         match frame.locals[local].op {
-            Op::Const(0) => self.asm.vector(XOR, reg, Some(reg), Source::Reg(reg), None),
+            Op::Const(0) => {
+                let (xor, _) = Two::Xor.encoding(self.asm.width);
+                self.asm.vector(xor, reg, Some(reg), Source::Reg(reg), None);
+            }
             _ => {
                 let from = self.source(frame, local);
                 self.asm.vector(LOAD, reg, None, from, None);
@@ -229,11 +255,11 @@ impl Coder<'_> {
                 let value = self.in_register(frame, operands[0]);
                 let mask = operands.get(1).map(|&mask| self.in_register(frame, mask));
                 let index = (!is_single).then_some(INDEX);
-                let to = Source::Mem(self.at(ptr, disp + (BYTES * chain) as i32, index));
+                let to = self.at(ptr, self.of_chain(disp, chain), index);
                 match (is_single, mask) {
-                    (true, _) => self.asm.vector(STORE_LANE, value, None, to, None),
-                    (false, None) => self.asm.vector(STORE, value, None, to, None),
-                    (false, Some(_)) => self.asm.vector(MASKED_STORE, value, mask, to, None),
+                    (true, _) => self.asm.store_lane(to, value),
+                    (false, None) => self.asm.vector(STORE, value, None, Source::Mem(to), None),
+                    (false, Some(mask)) => self.asm.masked_store(to, mask, value),
                 }
                 self.release(frame, at, operands);
             }
@@ -251,8 +277,8 @@ impl Coder<'_> {
                     if let Inst::Val(val) = inst
                         && let Op::Load { ptr, disp } = self.plan.vals[val].op
                     {
-                        for chain in (0..self.chains).step_by(LINE / BYTES) {
-                            let from = self.at(ptr, disp + (BYTES * chain) as i32, Some(RDX));
+                        for chain in (0..self.chains).step_by(LINE / self.asm.width.bytes()) {
+                            let from = self.at(ptr, self.of_chain(disp, chain), Some(RDX));
                             self.asm.fetch(from);
                         }
                     }
@@ -266,7 +292,6 @@ impl Coder<'_> {
     }
     fn compute(&mut self, frame: &mut Frame, local: usize, operands: &[usize], at: usize) {
         let op = frame.locals[local].op;
-        let disp_of = |disp: i32, chain: usize| disp + (BYTES * chain) as i32;
         let chain = frame.locals[local].chain;
         match op {
             Op::Two(two, ..) => {
@@ -277,9 +302,14 @@ impl Coder<'_> {
                 }
                 let a = self.in_register(frame, a);
                 let b = self.source(frame, b);
-                let (op, immediate) = two.encoding();
-                let to = self.result(frame, local, operands, at);
-                self.asm.vector(op, to, Some(a), b, immediate);
+                let (op, immediate) = two.encoding(self.asm.width);
+                if two.compares() {
+                    let to = self.condition(frame, local, operands, at);
+                    self.asm.compare_lanes(op, to, a, b, immediate);
+                } else {
+                    let to = self.result(frame, local, operands, at);
+                    self.asm.vector(op, to, Some(a), b, immediate);
+                }
             }
             Op::One(one, _) => {
                 let a = self.source(frame, operands[0]);
@@ -293,10 +323,14 @@ impl Coder<'_> {
                 self.asm.vector_shift(shift as u8, to, a, by);
             }
             Op::Blend { .. } => {
-                let [mask, no] = [0, 2].map(|i| self.in_register(frame, operands[i]));
+                let mask = match frame.locals[operands[0]].bits {
+                    Some(bits) => Mask::Bits(bits),
+                    None => Mask::Lanes(self.in_register(frame, operands[0])),
+                };
+                let no = self.in_register(frame, operands[2]);
                 let yes = self.source(frame, operands[1]);
                 let to = self.result(frame, local, operands, at);
-                self.asm.vector(BLEND, to, Some(no), yes, Some(mask.0 << 4));
+                self.asm.blend(to, mask, yes, no);
             }
             Op::Index => {
                 let to = self.result(frame, local, operands, at);
@@ -305,9 +339,12 @@ impl Coder<'_> {
             }
             Op::Load { ptr, disp } => {
                 let mask = operands.first().map(|&mask| self.in_register(frame, mask));
-                let from = Source::Mem(self.at(ptr, disp_of(disp, chain), Some(INDEX)));
+                let from = self.at(ptr, self.of_chain(disp, chain), Some(INDEX));
                 let to = self.result(frame, local, operands, at);
-                self.asm.vector(if mask.is_some() { MASKED_LOAD } else { LOAD }, to, mask, from, None);
+                match mask {
+                    Some(mask) => self.asm.masked_load(to, mask, from),
+                    None => self.asm.vector(LOAD, to, None, Source::Mem(from), None),
+                }
             }
             Op::Splat { ptr, disp } => {
                 let from = Source::Mem(self.at(ptr, disp, None));
@@ -322,8 +359,23 @@ impl Coder<'_> {
             Op::Const(_) | Op::Ramp(_) | Op::Cell(_) | Op::Mask => panic!("{op:?} is not computed in a run"),
         }
     }
+    /// A displacement for a chain's vector.
+    fn of_chain(&self, disp: i32, chain: usize) -> i32 {
+        disp + (self.asm.width.bytes() * chain) as i32
+    }
+    /// Where the result of a comparison goes.
+    fn condition(&mut self, frame: &mut Frame, local: usize, operands: &[usize], at: usize) -> Mask {
+        let free = CONDITIONS.into_iter().find(|&bits| frame.bits[usize::from(bits.0)].is_none());
+        let Some(bits) = free.filter(|_| frame.locals[local].is_condition) else {
+            return Mask::Lanes(self.result(frame, local, operands, at));
+        };
+        self.release(frame, at, operands);
+        frame.bits[usize::from(bits.0)] = Some(local);
+        frame.locals[local].bits = Some(bits);
+        Mask::Bits(bits)
+    }
     /// A register for a result, which may be that of an operand that is not used again.
-    fn result(&mut self, frame: &mut Frame, local: usize, operands: &[usize], at: usize) -> Ymm {
+    fn result(&mut self, frame: &mut Frame, local: usize, operands: &[usize], at: usize) -> Vreg {
         let locked = std::mem::take(&mut frame.locked);
         self.release(frame, at, operands);
         // What stays in use must not move before the instruction has read it.
@@ -349,19 +401,19 @@ impl Coder<'_> {
     fn accumulate(&mut self, frame: &mut Frame, region: Region, chain: usize, operands: &[usize]) {
         let fold = self.plan.fold(region);
         let (op, is_swapped) = Two::of(fold.function, fold.element);
-        let (op, immediate) = op.encoding();
+        let (op, immediate) = op.encoding(self.asm.width);
         let mut value = None;
         if let &[body, neutral, mask] = operands {
             let [no, mask] = [neutral, mask].map(|local| self.in_register(frame, local));
             let yes = self.source(frame, body);
             let to = self.take(frame);
-            self.asm.vector(BLEND, to, Some(no), yes, Some(mask.0 << 4));
+            self.asm.blend(to, Mask::Lanes(mask), yes, no);
             value = Some(to);
         }
         let slot = self.val_slot(fold.sum, chain);
         let is_pinned = self.pins == Some(region);
         let sum = if is_pinned {
-            pinned(chain)
+            self.pinned(chain)
         } else {
             let reg = self.take(frame);
             self.asm.vector(LOAD, reg, None, Source::Mem(on_stack(slot)), None);

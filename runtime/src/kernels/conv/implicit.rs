@@ -160,9 +160,8 @@ impl Chunk<'_> {
         }
         let depth = phase.taps.len() * g.from.channels;
         let panel_len = g.depth() * S::NR;
-        let right = self.all.packed.wrapping_add(
-            self.group * g.to.channels.div_ceil(S::NR) * panel_len + phase.first_tap * g.from.channels * S::NR,
-        );
+        let width = g.to.channels.next_multiple_of(S::LANES);
+        let right = self.all.packed.wrapping_add(self.group * width * g.depth());
         let block = Block {
             segments: 0,
             len: 0,
@@ -174,6 +173,8 @@ impl Chunk<'_> {
             right_step: S::NR as isize,
             right_segment: 0,
             right_panel: panel_len as isize,
+            right_first: (phase.first_tap * g.from.channels * S::NR) as isize,
+            is_tight: true,
             result: results.as_ptr(),
             result_offset: 0,
             rows,
@@ -261,7 +262,7 @@ impl Place<'_> {
                     len: len.min(channels - first),
                     left: table.wrapping_add(tap * rows),
                     left_offset: first,
-                    right: block.right.wrapping_add((tap * channels + first) * S::NR),
+                    right_first: block.right_first + ((tap * channels + first) * S::NR) as isize,
                     right_segment: (channels * S::NR) as isize,
                     accumulate: tap + first > 0,
                     ..block
@@ -293,7 +294,7 @@ impl Place<'_> {
                     len,
                     left: table.as_ptr(),
                     left_step: rows as isize,
-                    right: block.right.wrapping_add(first * S::NR),
+                    right_first: block.right_first + (first * S::NR) as isize,
                     accumulate: first > 0,
                     ..block
                 };

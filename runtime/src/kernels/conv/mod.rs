@@ -21,6 +21,7 @@ use crate::scratch::{Needs, Purpose, Scratch, floats_of};
 use crate::threads::Team;
 
 use super::cpu::{self, Cpu};
+use super::simd::{LONGEST, WIDEST};
 use geometry::{Correlation, Phase, Tap, Way};
 
 /// An implicit matrix product.
@@ -47,7 +48,9 @@ pub fn packed_len(d: &Conv, direction: i64) -> usize {
         WINOGRAD_2X2 => (kh * kw).max(16),
         _ => kh * kw,
     };
-    groups * taps * (inner / groups) * (outer / groups).next_multiple_of(64)
+    // Winograd's panels are whole, those of the direct algorithm end with a whole vector.
+    let unit = if d.algorithm == DIRECT { LONGEST } else { WIDEST };
+    groups * taps * (inner / groups) * (outer / groups).next_multiple_of(unit)
 }
 
 /// The direction of [`crate::abi::netc_conv2d_weight_grad`].

@@ -21,12 +21,12 @@ impl Task for Pack<'_> {
     unsafe fn run<S: Simd>(self) {
         let Pack { team, g, packed } = self;
         let packed = Output(packed);
-        let panels = g.to.channels.div_ceil(S::NR);
+        let (panels, width) = (g.to.channels.div_ceil(S::NR), g.to.channels.next_multiple_of(S::LANES));
         team.run(g.groups * panels, |_, chunk| {
             let (group, panel) = (chunk / panels, chunk % panels);
             // SAFETY: each chunk has its own place.
             unsafe {
-                pack_panel::<S>(g, group, panel, packed.get().add(chunk * g.depth() * S::NR));
+                pack_panel::<S>(g, group, panel, packed.get().add((group * width + panel * S::NR) * g.depth()));
             };
         });
     }
@@ -35,6 +35,7 @@ impl Task for Pack<'_> {
 unsafe fn pack_panel<S: Simd>(g: &Correlation<'_>, group: usize, panel: usize, to: *mut f32) {
     let first = panel * S::NR;
     let lanes = S::NR.min(g.to.channels - first);
+    let width = lanes.next_multiple_of(S::LANES);
     let channels = g.from.channels;
     for block in (0..channels).step_by(CHANNELS) {
         let end = channels.min(block + CHANNELS);
@@ -44,16 +45,16 @@ unsafe fn pack_panel<S: Simd>(g: &Correlation<'_>, group: usize, panel: usize, t
                 for (position, tap) in g.in_order.iter().enumerate() {
                     // SAFETY: indices within the weights and the panel.
                     unsafe {
-                        *to.add((position * channels + channel) * S::NR + lane) = *g.weight.add(from + tap.index);
+                        *to.add((position * channels + channel) * width + lane) = *g.weight.add(from + tap.index);
                     };
                 }
             }
         }
-        for lane in lanes..S::NR {
+        for lane in lanes..width {
             for channel in block..end {
                 for position in 0..g.in_order.len() {
                     // SAFETY: indices within the panel.
-                    unsafe { *to.add((position * channels + channel) * S::NR + lane) = 0.0 };
+                    unsafe { *to.add((position * channels + channel) * width + lane) = 0.0 };
                 }
             }
         }

@@ -212,6 +212,8 @@ impl Task for Sum<'_> {
                         right_step: x_layout.tile as isize,
                         right_segment: 0,
                         right_panel: x_layout.panel as isize,
+                        right_first: 0,
+                        is_tight: false,
                         result: result.as_ptr(),
                         result_offset: point * division.point + panel * division.rows * S::NR,
                         rows: count,
