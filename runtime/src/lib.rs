@@ -11,6 +11,7 @@
 //! - [`threads`]: fork-join over fixed chunks, so that a result never depends on the number of threads;
 //! - [`kernels`]: matrix products and convolutions in SIMD code chosen for the CPU at start-up;
 //! - [`initial`]: first values of parameters;
+//! - [`pages`]: large pages for large pieces of memory.
 //! - [`place`]: where buffers lie in one workspace.
 //!
 //! ```
@@ -30,6 +31,7 @@ pub mod initial;
 pub mod kernels;
 pub mod math;
 pub mod npy;
+pub mod pages;
 pub mod place;
 pub mod rng;
 mod scratch;

@@ -1,11 +1,14 @@
 //! Scratch memory of each thread of a pool, used again by later calls.
 #![expect(unsafe_code, reason = "cache lines are viewed as floats")]
 
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+
+use crate::pages;
 
 /// What a piece of scratch memory is for. A thread lends each purpose once at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +170,7 @@ pub(crate) const fn floats_of<T>(len: usize) -> usize {
 struct Lines {
     first: NonNull<Line>,
     count: usize,
-    /// Whether they come from a vector.
+    /// Whether they were allocated here.
     is_owned: bool,
 }
 
@@ -178,17 +181,29 @@ impl Lines {
     const EMPTY: Lines = Lines { first: NonNull::dangling(), count: 0, is_owned: false };
 
     fn zeroed(count: usize) -> Lines {
-        let lines = Box::leak(vec![Line([0.0; LINE]); count].into_boxed_slice());
-        Lines { first: NonNull::from(lines).cast(), count, is_owned: true }
+        if count == 0 {
+            return Lines::EMPTY;
+        }
+        let layout = Lines::layout(count);
+        // SAFETY: the layout's size is not 0.
+        let Some(first) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        pages::advise(first.as_ptr(), layout.size());
+        // SAFETY: just allocated.
+        unsafe { first.write_bytes(0, layout.size()) };
+        Lines { first: first.cast(), count, is_owned: true }
+    }
+
+    fn layout(count: usize) -> Layout {
+        let lines = Layout::array::<Line>(count).expect("scratch memory is for what memory holds");
+        lines.align_to(pages::alignment(lines.size())).expect("a power of two")
     }
 }
 
 impl Drop for Lines {
     fn drop(&mut self) {
         if self.is_owned {
-            let lines = NonNull::slice_from_raw_parts(self.first, self.count);
-            // SAFETY: made by `zeroed` out of a box of as many lines.
-            drop(unsafe { Box::from_raw(lines.as_ptr()) });
+            // SAFETY: allocated by `zeroed` with the same layout.
+            unsafe { dealloc(self.first.as_ptr().cast(), Lines::layout(self.count)) };
         }
     }
 }

@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
+use netc_runtime::pages;
+
 use crate::data::Weights;
 
-/// How many `f32` are in a cache line.
-const LINE: usize = 16;
-
-/// A run of zeroed `f32`, aligned to 64 bytes.
+/// A run of zeroed `f32`, aligned to 64 bytes and, where it fills some, to large pages.
 #[derive(Debug, Default)]
 pub(super) struct Aligned {
     data: Vec<f32>,
@@ -18,9 +17,11 @@ pub(super) struct Aligned {
 impl Aligned {
     pub(super) fn zeroed(len: usize) -> Self {
         // Zeroed pages come from the system without being touched.
-        let data = vec![0.0f32; len + LINE];
-        let start = data.as_ptr().align_offset(LINE * size_of::<f32>());
-        assert!(start < LINE, "a vector of f32 is aligned to 4 bytes");
+        let alignment = pages::alignment(len.saturating_mul(size_of::<f32>()));
+        let data = vec![0.0f32; len + alignment / size_of::<f32>()];
+        let start = data.as_ptr().align_offset(alignment);
+        assert!(start < alignment / size_of::<f32>(), "a vector of f32 is aligned to 4 bytes");
+        pages::advise(data[start..].as_ptr().cast(), len * size_of::<f32>());
         Aligned { data, start, len }
     }
     pub(super) fn as_slice(&self) -> &[f32] {

@@ -1,11 +1,12 @@
 //! One piece of memory for all arrays of an instance.
 #![expect(unsafe_code, reason = "memory is asked for and viewed as floats")]
 
-use std::alloc::{Layout, alloc, dealloc};
+use std::alloc::{Layout, LayoutError, alloc, dealloc};
 use std::ffi::c_void;
 use std::ptr::NonNull;
 
 use super::error::{Error, Status, ensure};
+use crate::pages;
 use crate::place::ALIGNMENT;
 
 /// Zeroed memory, aligned to cache lines: the instance's own, or the caller's.
@@ -22,12 +23,17 @@ unsafe impl Send for Block {}
 impl Block {
     pub(super) fn allocate(bytes: usize) -> Result<Block, Error> {
         let none = || Error::new(Status::NoMemory, format!("there are no {bytes} bytes of memory"));
-        let layout = Layout::from_size_align(bytes.max(ALIGNMENT), ALIGNMENT).map_err(|_| none())?;
+        let layout = Block::layout(bytes).map_err(|_| none())?;
         // SAFETY: the layout's size is not 0.
         let start = NonNull::new(unsafe { alloc(layout) }).ok_or_else(none)?;
+        pages::advise(start.as_ptr(), bytes);
         // Written here, so that no call is the first to touch a page. SAFETY: just allocated.
         unsafe { start.write_bytes(0, bytes) };
         Ok(Block { start, bytes, is_own: true })
+    }
+
+    fn layout(bytes: usize) -> Result<Layout, LayoutError> {
+        Layout::from_size_align(bytes.max(ALIGNMENT), pages::alignment(bytes))
     }
 
     /// # Safety
@@ -61,7 +67,7 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         if self.is_own {
-            let layout = Layout::from_size_align(self.bytes.max(ALIGNMENT), ALIGNMENT);
+            let layout = Block::layout(self.bytes);
             // SAFETY: allocated with the same layout.
             unsafe { dealloc(self.start.as_ptr(), layout.expect("as when it was allocated")) };
         }

@@ -20,7 +20,8 @@ unsafe impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;
     const MR: usize = 6;
-    const UNROLLS: bool = true;
+    // Processors with these instructions have a second cache of at least 1 MiB.
+    const PRODUCTS: usize = 128 << 10;
     const WIDTH: usize = 4;
 
     unsafe fn vectorize<T: Task>(task: T) {

@@ -52,6 +52,26 @@ struct Ahead {
     step: isize,
 }
 
+impl Ahead {
+    /// Fetches the share of [`STEPS`] steps; says where the next begins.
+    #[inline(always)]
+    unsafe fn fetch<S: Simd>(self, from: *const f32) -> *const f32 {
+        // SAFETY: any address may be fetched.
+        unsafe {
+            for line in 0..2 {
+                S::prefetch(from.wrapping_add(line * LINE));
+            }
+            // Few tiles in wide panels: rare, and what waits for memory most.
+            if S::NR > 2 * LINE && self.step > 2 * LINE as isize {
+                for line in 2..(self.step as usize).div_ceil(LINE) {
+                    S::prefetch(from.wrapping_add(line * LINE));
+                }
+            }
+        }
+        from.wrapping_offset(self.step)
+    }
+}
+
 /// Adds the products of one step of the K loop to the sums of a tile.
 #[expect(clippy::needless_range_loop, reason = "indices that are constants once unrolled: sums stay in registers")]
 #[inline(always)]
@@ -109,9 +129,7 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
                 let whole = block.len - block.len % STEPS;
                 if block.left_step == 1 {
                     while at < whole {
-                        S::prefetch(ahead);
-                        S::prefetch(ahead.wrapping_add(LINE));
-                        ahead = ahead.wrapping_offset(fetch.step);
+                        ahead = fetch.fetch::<S>(ahead);
                         for step in 0..STEPS {
                             add_step::<S, R, W>(&mut sums, |i| *left[i].add(at + step), right.add(step * S::NR));
                         }
@@ -121,9 +139,7 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
                 } else if (1..R).all(|i| left[i] == left[0].wrapping_add(i)) {
                     let mut first = left[0];
                     while at < whole {
-                        S::prefetch(ahead);
-                        S::prefetch(ahead.wrapping_add(LINE));
-                        ahead = ahead.wrapping_offset(fetch.step);
+                        ahead = fetch.fetch::<S>(ahead);
                         for step in 0..STEPS {
                             add_step::<S, R, W>(&mut sums, |i| *first.add(i), right.add(step * S::NR));
                             first = first.wrapping_offset(block.left_step);

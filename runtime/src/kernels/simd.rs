@@ -26,6 +26,9 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
     /// Columns of a micro-kernel's tile.
     const NR: usize = Self::LANES * Self::WIDTH;
 
+    /// Floats of Winograd's products that a chunk keeps in the second cache, beside what it reads.
+    const PRODUCTS: usize = 56 << 10;
+
     /// Whether the micro-kernel's steps are written out: where a step's sums take little longer than its loop.
     const UNROLLS: bool = true;
 

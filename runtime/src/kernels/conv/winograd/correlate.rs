@@ -21,8 +21,10 @@ use super::tiles::{Grid, Layout, Source};
 use super::transforms::{MOST, Points};
 use super::{COLS, origin, per_group};
 
-/// Most tiles of a chunk.
-const TILES: usize = 24;
+/// Most tiles of a chunk on any CPU.
+const TILES: usize = 96;
+/// Most tiles of a chunk that transforms its own.
+const OWN_TILES: usize = 24;
 /// Most floats of transformed tiles at a time that all chunks share.
 const SHARED: usize = 2 << 20;
 /// Most floats of transformed tiles of a chunk that has its own.
@@ -47,12 +49,17 @@ unsafe impl<P> Sync for Winograd<'_, P> {}
 
 /// Most tiles that are transformed at a time for all chunks.
 fn most_shared<P: Points>(channels: usize) -> usize {
-    (SHARED / (P::ALL * channels) / TILES).max(1) * TILES
+    (SHARED / (P::ALL * channels) / OWN_TILES).max(1) * OWN_TILES
+}
+
+/// Most tiles whose products stay in the second cache.
+fn most_tiles<S: Simd, P: Points>() -> usize {
+    (S::PRODUCTS / (P::ALL * COLS)).min(TILES)
 }
 
 /// Tiles of a chunk that transforms its own, or none if the tiles are shared.
 fn own<P: Points>(g: &Correlation<'_>, all: usize) -> usize {
-    let most = (OWN / (P::ALL * Layout::new(1, g.from.channels).tile)).min(TILES);
+    let most = (OWN / (P::ALL * Layout::new(1, g.from.channels).tile)).min(OWN_TILES);
     if most < FEW || all < CHUNKS * FEW {
         return 0;
     }
@@ -84,7 +91,7 @@ pub(crate) fn needs<P: Points>(g: &Correlation<'_>, _: P, packed: bool) -> Needs
         needs = needs.chunk(Purpose::Weights, group_len::<P>(g));
     }
     if own::<P>(g, all) > 0 {
-        needs = needs.chunk(Purpose::Left, Layout::new(TILES, channels).len::<P>());
+        needs = needs.chunk(Purpose::Left, Layout::new(OWN_TILES, channels).len::<P>());
     }
     needs
 }
@@ -119,7 +126,7 @@ impl<P: Points> Task for Winograd<'_, P> {
         let at_once = most_shared::<P>(g.from.channels);
         let rounds = all.div_ceil(at_once).max(1);
         let at_once = all.div_ceil(rounds);
-        let blocks = at_once.div_ceil(TILES).max(1);
+        let blocks = at_once.div_ceil(most_tiles::<S, P>()).max(1);
         let per_block = at_once.div_ceil(blocks).max(1);
         let group = per_group::<S>();
         let groups = panels.div_ceil(group);
