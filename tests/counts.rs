@@ -91,7 +91,7 @@ fn steps(steps: &[Step]) -> (usize, usize) {
     steps.iter().fold((0, 0), |(calls, loops), step| match step {
         Step::Loop(_) => (calls, loops + 1),
         Step::Scan(scan) => {
-            let parts = [&scan.start, &scan.body, &scan.finish].map(|part| self::steps(part));
+            let parts = [&scan.start, &scan.ahead, &scan.body, &scan.finish].map(|part| self::steps(part));
             parts.iter().fold((calls, loops), |(calls, loops), part| (calls + part.0, loops + part.1))
         }
         Step::MatMul(_) | Step::Conv(_) | Step::Pack(_) | Step::PackMatrix(_) | Step::ScatterAdd(_) => {

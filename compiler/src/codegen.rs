@@ -24,6 +24,7 @@ mod listing;
 mod loops;
 mod nest;
 pub mod object;
+mod scan;
 mod share;
 mod wide;
 

@@ -197,12 +197,17 @@ pub struct ScatterAddCall {
 ///
 /// Before and after it all slices stand as at step `-1` or `length`: `start` runs at the step that would come before the
 /// first, `finish` at the one that would come after the last. No slice that they touch leaves its buffer there.
+///
+/// `ahead` are matrix products that no step of the body has a part in, carried out before it at each step. They may be
+/// carried out for several steps at once, a *round*: rows of all these steps lie behind one another, in what is read and in
+/// slices that take [`Turns::Round`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scan {
     pub length: Dim,
     pub reverse: bool,
     pub slices: Vec<Slice>,
     pub start: Vec<Step>,
+    pub ahead: Vec<Step>,
     pub body: Vec<Step>,
     pub finish: Vec<Step>,
 }
@@ -216,15 +221,28 @@ pub struct Slice {
     pub stride: Dim,
     /// Added to the step.
     pub shift: i64,
-    /// Whether `of` has room for two steps alone, which take turns.
-    pub rolling: bool,
+    pub turns: Turns,
+}
+
+/// Which steps of a scan have a place of their own in a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turns {
+    /// Each.
+    All,
+    /// The buffer has room for two, which take turns.
+    Two,
+    /// Each of a round, if a back end computes [`Scan::ahead`] in rounds; the buffer has room for all.
+    Round,
 }
 
 impl Slice {
     /// Which of the parts of `of` it is at a step.
     pub fn position(&self, step: i64) -> i64 {
         let at = step + self.shift;
-        if self.rolling { at.rem_euclid(2) } else { at }
+        match self.turns {
+            Turns::All | Turns::Round => at,
+            Turns::Two => at.rem_euclid(2),
+        }
     }
 }
 

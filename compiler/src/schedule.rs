@@ -2,9 +2,10 @@
 //!
 //! Only this pass decides those. In order: what is stored (`roots`), memory layout (`order`), which
 //! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
-//! for each root (`emit`). One step of a recurrence is scheduled in the same way (`recurrence`). At last updates of
-//! parameters move to where their gradients are known (`update`).
+//! for each root (`emit`). One step of a recurrence is scheduled in the same way (`recurrence`). Products that it alone
+//! reads are computed ahead of its steps, some at a time (`ahead`). At last updates of parameters move to where their gradients are known (`update`).
 
+mod ahead;
 mod algorithm;
 mod call;
 mod collapse;
@@ -81,6 +82,10 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     for steps in [&mut program.prepare, &mut program.steps] {
         merge::siblings(steps);
     }
+    let trains = roots::trains(graph);
+    let is_parameter =
+        |buffer: Buffer| slots.iter().any(|slot| slot.buffer == buffer && slot.kind == SlotKind::Source(Role::Param));
+    ahead::of_scans(&mut program, |buffer| !trains && is_parameter(buffer));
     let is_kept = |buffer: Buffer| slots.iter().any(|slot| slot.buffer == buffer && slot.kind.is_kept());
     update::early(&mut program, is_kept);
     update::by_rows(&mut program);

@@ -275,7 +275,16 @@ impl Cx<'_> {
     fn add_calls(&mut self, step: &Step, calls: &mut Vec<Call>) {
         match step {
             Step::Loop(_) | Step::Pack(_) | Step::PackMatrix(_) | Step::ScatterAdd(_) => {}
-            Step::Scan(scan) => scan.steps().for_each(|step| self.add_calls(step, calls)),
+            Step::Scan(scan) => {
+                let once = [&scan.start, &scan.body, &scan.finish];
+                once.into_iter().flatten().for_each(|step| self.add_calls(step, calls));
+                // A round has the rows of all steps at most.
+                for step in &scan.ahead {
+                    let Step::MatMul(call) = step else { panic!("products alone are computed ahead: {step}") };
+                    let call = kernel::MatMulCall { m: call.m.times(&scan.length), ..call.clone() };
+                    self.add_calls(&Step::MatMul(call), calls);
+                }
+            }
             Step::MatMul(call) => {
                 let [batch, m, n, k] = [&call.batch, &call.m, &call.n, &call.k].map(|dim| self.symbols.size(dim));
                 let (groups, is_packed) = (call.groups as u64, call.packed.is_some());

@@ -2,7 +2,6 @@
 
 use std::mem::offset_of;
 
-use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{FuncRef, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use cranelift_module::FuncId;
@@ -17,7 +16,7 @@ use crate::index::Id;
 use crate::kernel::cost::work_per_point;
 use crate::kernel::{
     Algorithm, Buffer, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, PackMatrixCall, Program,
-    Scan, ScatterAddCall, Step, View,
+    ScatterAddCall, Step, View,
 };
 use crate::types::{Dim, product};
 
@@ -50,63 +49,13 @@ impl Driver<'_, '_, '_> {
         for step in steps {
             match step {
                 Step::Loop(kernel) => self.kernel(kernel),
-                Step::MatMul(call) => self.matmul(call),
+                Step::MatMul(call) => self.matmul(call, None),
                 Step::Conv(call) => self.conv(call),
                 Step::Pack(call) => self.pack(call),
                 Step::PackMatrix(call) => self.pack_matrix(call),
                 Step::ScatterAdd(call) => self.scatter_add(call),
                 Step::Scan(scan) => self.scan(scan),
             }
-        }
-    }
-
-    /// A loop whose slices' words in the frame are set anew at each step.
-    fn scan(&mut self, scan: &Scan) {
-        let length = self.size(&scan.length);
-        let (before, by) = if scan.reverse { (length, -1) } else { (self.number(-1), 1) };
-        if !scan.start.is_empty() {
-            self.move_slices(scan, before);
-            self.steps(&scan.start);
-        }
-        let [head, body, done] = std::array::from_fn(|_| self.builder.create_block());
-        let step = self.builder.append_block_param(head, types::I64);
-        let first = self.builder.ins().iadd_imm_s(before, by);
-        self.builder.ins().jump(head, &[first.into()]);
-        self.builder.switch_to_block(head);
-        let more = if scan.reverse {
-            self.builder.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, step, 0)
-        } else {
-            self.builder.ins().icmp(IntCC::SignedLessThan, step, length)
-        };
-        self.builder.ins().brif(more, body, &[], done, &[]);
-        self.builder.switch_to_block(body);
-        self.move_slices(scan, step);
-        let outer = self.step.replace(step);
-        self.steps(&scan.body);
-        self.step = outer;
-        let next = self.builder.ins().iadd_imm_s(step, by);
-        self.builder.ins().jump(head, &[next.into()]);
-        self.builder.switch_to_block(done);
-        if !scan.finish.is_empty() {
-            self.move_slices(scan, step);
-            self.steps(&scan.finish);
-        }
-    }
-    fn move_slices(&mut self, scan: &Scan, step: Value) {
-        for slice in &scan.slices {
-            let mut at = self.builder.ins().iadd_imm_s(step, slice.shift);
-            if slice.rolling {
-                at = self.builder.ins().band_imm_s(at, 1);
-            }
-            let stride = self.size(&slice.stride);
-            let offset = self.size(&slice.offset);
-            let elements = self.builder.ins().imul(at, stride);
-            let elements = self.builder.ins().iadd(elements, offset);
-            let bytes = self.builder.ins().imul_imm_s(elements, 4);
-            let base = self.buffer(slice.of);
-            let address = self.builder.ins().iadd(base, bytes);
-            let word = self.emitter.program.buffer_word(slice.buffer);
-            self.builder.ins().store(memory(), address, self.frame, 8 * word as i32);
         }
     }
 
@@ -142,12 +91,17 @@ impl Driver<'_, '_, '_> {
         if facts.vectors_along(axis, &roots, &stores).is_some() { LANES } else { 1 }
     }
 
-    fn matmul(&mut self, call: &MatMulCall) {
+    /// A product, of the rows of so many steps if these are computed at once.
+    pub(super) fn matmul(&mut self, call: &MatMulCall, steps: Option<Value>) {
         let size = size_of::<MatMul>();
         let d = self.descriptor(size);
+        let mut rows = self.size(&call.m);
+        if let Some(steps) = steps {
+            rows = self.builder.ins().imul(rows, steps);
+        }
+        self.put(&d, offset_of!(MatMul, m), rows);
         for (offset, dim) in [
             (offset_of!(MatMul, batch), &call.batch),
-            (offset_of!(MatMul, m), &call.m),
             (offset_of!(MatMul, n), &call.n),
             (offset_of!(MatMul, k), &call.k),
             (offset_of!(MatMul, groups), &Dim::fixed(call.groups)),
@@ -398,10 +352,10 @@ impl Driver<'_, '_, '_> {
     fn local(&mut self, id: FuncId) -> FuncRef {
         self.emitter.module.declare_func_in_func(id, self.builder.func)
     }
-    fn number(&mut self, value: i64) -> Value {
+    pub(super) fn number(&mut self, value: i64) -> Value {
         self.builder.ins().iconst(types::I64, value)
     }
-    fn buffer(&mut self, buffer: Buffer) -> Value {
+    pub(super) fn buffer(&mut self, buffer: Buffer) -> Value {
         self.frame_word(self.emitter.program.buffer_word(buffer))
     }
     fn frame_word(&mut self, word: usize) -> Value {
@@ -412,7 +366,7 @@ impl Driver<'_, '_, '_> {
         let flags = if moves { memory() } else { memory().with_readonly() };
         self.builder.ins().load(types::I64, flags, self.frame, 8 * word as i32)
     }
-    fn size(&mut self, dim: &Dim) -> Value {
+    pub(super) fn size(&mut self, dim: &Dim) -> Value {
         let program: &Program = self.emitter.program;
         let factor = self.number(dim.factor() as i64);
         dim.symbols().iter().fold(factor, |size, symbol| {

@@ -58,6 +58,7 @@ impl Cx {
         let (before, after) = if scan.reverse { (length, -1) } else { (-1, length) };
         self.at(scan, before, &scan.start, memory);
         for step in steps {
+            self.at(scan, step, &scan.ahead, memory);
             self.at(scan, step, &scan.body, memory);
         }
         self.at(scan, after, &scan.finish, memory);

@@ -105,7 +105,7 @@ impl Step {
 impl Scan {
     /// The steps before, in and after the loop.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.start.iter().chain(&self.body).chain(&self.finish)
+        self.start.iter().chain(&self.ahead).chain(&self.body).chain(&self.finish)
     }
 }
 

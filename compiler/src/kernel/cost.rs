@@ -53,8 +53,9 @@ fn scan_operations(scan: &Scan, extents: &Extents) -> (f64, f64) {
         each.fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d))
     };
     let length = scan.length.eval(extents) as f64;
-    let [start, body, finish] = [sum(&scan.start), sum(&scan.body), sum(&scan.finish)];
-    (start.0 + length * body.0 + finish.0, start.1 + length * body.1 + finish.1)
+    let [start, ahead, body, finish] = [&scan.start, &scan.ahead, &scan.body, &scan.finish].map(|steps| sum(steps));
+    let all = |[start, ahead, body, finish]: [f64; 4]| start + length * (ahead + body) + finish;
+    (all([start.0, ahead.0, body.0, finish.0]), all([start.1, ahead.1, body.1, finish.1]))
 }
 
 fn matmul(call: &MatMulCall, extents: &Extents) -> f64 {

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::{
     Address, BinaryFn, Combine, CompareFn, Condition, ConvCall, Expr, Home, Int, IntExpr, Kernel, MatMulCall, Program,
-    Scalar, Slice, Step, UnaryFn, View,
+    Scalar, Slice, Step, Turns, UnaryFn, View,
 };
 use crate::index::IndexVec;
 use crate::types::{Dim, ElementType, Symbol, show_shape};
@@ -65,11 +65,17 @@ impl Display for Step {
                 let order = if scan.reverse { "reverse " } else { "" };
                 writeln!(f, "scan {order}{} {{", scan.length)?;
                 for slice in &scan.slices {
-                    let Slice { buffer, of, offset, stride, shift, rolling } = slice;
-                    let turns = if *rolling { ", taking turns" } else { "" };
+                    let Slice { buffer, of, offset, stride, shift, turns } = slice;
+                    let turns = match turns {
+                        Turns::All => "",
+                        Turns::Two => ", taking turns",
+                        Turns::Round => ", in rounds",
+                    };
                     writeln!(f, "  {buffer} is {of}+{offset} at (step + {shift}) * {stride}{turns}")?;
                 }
-                for (name, steps) in [("start", &scan.start), ("step", &scan.body), ("finish", &scan.finish)] {
+                for (name, steps) in
+                    [("start", &scan.start), ("ahead", &scan.ahead), ("step", &scan.body), ("finish", &scan.finish)]
+                {
                     if !steps.is_empty() {
                         writeln!(f, "  {name}:")?;
                     }

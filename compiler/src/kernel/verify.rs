@@ -76,6 +76,11 @@ impl Program {
                     let home = self.buffers[slice.buffer].home;
                     assert_eq!(home, Home::Slice { of: slice.of }, "{} is no slice of {}", slice.buffer, slice.of);
                 }
+                assert!(scan.ahead.is_empty() || !scan.reverse, "rounds go forward: {step}");
+                for call in &scan.ahead {
+                    let is_product = matches!(call, Step::MatMul(call) if call.batch.is_one() && call.groups == 1);
+                    assert!(is_product, "products alone are computed ahead: {step}");
+                }
                 for inner in scan.steps() {
                     assert!(!matches!(inner, Step::Scan(_)), "a scan within a scan: {step}");
                     self.verify_step(inner);

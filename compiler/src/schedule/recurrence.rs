@@ -12,7 +12,7 @@ use super::storage::{Interface, Target};
 use super::{Manner, call, roots, steps};
 use crate::graph::{Graph, Output, OutputRole, Value};
 use crate::index::{Id, IndexVec};
-use crate::kernel::{Buffer, BufferInfo, Home, Program, Scan, Slice, Step, View};
+use crate::kernel::{Buffer, BufferInfo, Home, Program, Scan, Slice, Step, Turns, View};
 use crate::ops::{self, Op, ScanResult};
 use crate::types::{Dim, TensorType};
 
@@ -163,7 +163,8 @@ impl Cx<'_> {
             let home = Home::Slice { of: of.buffer };
             let info = BufferInfo { name, element: ty.element, len: ty.n_elements(), home };
             let buffer = program.buffers.push(info);
-            slices.push(Slice { buffer, of: of.buffer, offset: of.offset.clone(), stride, shift, rolling });
+            let turns = if rolling { Turns::Two } else { Turns::All };
+            slices.push(Slice { buffer, of: of.buffer, offset: of.offset.clone(), stride, shift, turns });
             buffer
         };
 
@@ -223,7 +224,8 @@ impl Cx<'_> {
         let fixed: Vec<Buffer> = self.fixed(&node.args[scan.states + scan.sequences..]);
         let is_fixed = |buffer: Buffer| fixed.contains(&buffer);
         start.extend(tighten(&mut inner, program, temporary, is_fixed));
-        Step::Scan(Scan { length: scan.steps.clone(), reverse: scan.reverse, slices, start, body: inner, finish })
+        let (length, reverse, ahead) = (scan.steps.clone(), scan.reverse, Vec::new());
+        Step::Scan(Scan { length, reverse, slices, start, ahead, body: inner, finish })
     }
     /// The buffers of those values that never change from call to call.
     fn fixed(&self, values: &[Value]) -> Vec<Buffer> {

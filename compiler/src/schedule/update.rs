@@ -4,7 +4,7 @@ use super::merge::commute;
 use crate::index::IndexVec;
 use crate::kernel::{
     Access, Address, Buffer, BufferInfo, Home, IntExpr, Kernel, MatMulCall, Mode, Program, Scalar, Scan, Slice, Step,
-    Store, View,
+    Store, Turns, View,
 };
 use crate::types::Dim;
 
@@ -136,7 +136,7 @@ fn blocks(program: &mut Program, call: MatMulCall, kernel: Kernel, flat: &[Buffe
     let mut slice = |of: Buffer, offset: Dim, stride: Dim| {
         let info = BufferInfo { home: Home::Slice { of }, ..program.buffers[of].clone() };
         let buffer = program.buffers.push(info);
-        slices.push(Slice { buffer, of, offset, stride, shift: 0, rolling: false });
+        slices.push(Slice { buffer, of, offset, stride, shift: 0, turns: Turns::All });
         buffer
     };
     let block = Dim::fixed(rows * n);
@@ -170,6 +170,7 @@ fn blocks(program: &mut Program, call: MatMulCall, kernel: Kernel, flat: &[Buffe
         reverse: false,
         slices,
         start: Vec::new(),
+        ahead: Vec::new(),
         body,
         finish: Vec::new(),
     })

@@ -1,0 +1,119 @@
+//! The loop of a recurrence: slices that move from step to step, and products that are computed ahead, in rounds.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, Value, types};
+
+use super::driver::Driver;
+use super::lanes::memory;
+use crate::kernel::{Scan, Step, Turns};
+
+/// Elements that the products ahead of a recurrence's steps compute at once: they stay in the second cache until the steps
+/// have read them.
+const ROUND: i64 = 128 << 10;
+impl Driver<'_, '_, '_> {
+    /// A loop whose slices' words in the frame are set anew at each step.
+    pub(super) fn scan(&mut self, scan: &Scan) {
+        let length = self.size(&scan.length);
+        let (before, by) = if scan.reverse { (length, -1) } else { (self.number(-1), 1) };
+        let zero = self.number(0);
+        if !scan.start.is_empty() {
+            self.move_slices(scan, before, zero);
+            self.steps(&scan.start);
+        }
+        let in_round = self.steps_of_a_round(scan, length);
+        let [head, body, done] = std::array::from_fn(|_| self.builder.create_block());
+        let [step, old_base, old_end] = [(); 3].map(|()| self.builder.append_block_param(head, types::I64));
+        let first = self.builder.ins().iadd_imm_s(before, by);
+        self.builder.ins().jump(head, &[first.into(), zero.into(), zero.into()]);
+        self.builder.switch_to_block(head);
+        let more = if scan.reverse {
+            self.builder.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, step, 0)
+        } else {
+            self.builder.ins().icmp(IntCC::SignedLessThan, step, length)
+        };
+        self.builder.ins().brif(more, body, &[], done, &[]);
+        self.builder.switch_to_block(body);
+        let [base, end] = match in_round {
+            Some(in_round) => self.round(scan, [step, length, in_round], [old_base, old_end]),
+            None => [old_base, old_end],
+        };
+        self.move_slices(scan, step, base);
+        let outer = self.step.replace(step);
+        self.steps(&scan.body);
+        self.step = outer;
+        let next = self.builder.ins().iadd_imm_s(step, by);
+        self.builder.ins().jump(head, &[next.into(), base.into(), end.into()]);
+        self.builder.switch_to_block(done);
+        if !scan.finish.is_empty() {
+            self.move_slices(scan, step, zero);
+            self.steps(&scan.finish);
+        }
+    }
+    /// How many steps the products ahead are computed for at once: as many as [`ROUND`] holds, about equally many in all
+    /// rounds.
+    fn steps_of_a_round(&mut self, scan: &Scan, length: Value) -> Option<Value> {
+        if scan.ahead.is_empty() {
+            return None;
+        }
+        let one = self.number(1);
+        // Of all products; where nothing is computed one divides by 1.
+        let mut elements = self.number(0);
+        for step in &scan.ahead {
+            let Step::MatMul(call) = step else { continue };
+            let product = self.size(&call.m.times(&call.n));
+            elements = self.builder.ins().iadd(elements, product);
+        }
+        let ceil = |driver: &mut Self, a: Value, b: Value| {
+            let more = driver.builder.ins().iadd(a, b);
+            let more = driver.builder.ins().isub(more, one);
+            driver.builder.ins().udiv(more, b)
+        };
+        let elements = self.builder.ins().umax(elements, one);
+        let all = self.number(ROUND);
+        let most = self.builder.ins().udiv(all, elements);
+        let most = self.builder.ins().umax(most, one);
+        let rounds = ceil(self, length, most);
+        let rounds = self.builder.ins().umax(rounds, one);
+        Some(ceil(self, length, rounds))
+    }
+    /// Computes the products ahead where a round begins; the first step of the present round, and the one behind its last.
+    /// The last round begins so early that it is as long as all others.
+    fn round(&mut self, scan: &Scan, [step, length, in_round]: [Value; 3], [base, end]: [Value; 2]) -> [Value; 2] {
+        let [begin, go] = std::array::from_fn(|_| self.builder.create_block());
+        let params = [(); 2].map(|()| self.builder.append_block_param(go, types::I64));
+        let begins = self.builder.ins().icmp(IntCC::Equal, step, end);
+        self.builder.ins().brif(begins, begin, &[], go, &[base.into(), end.into()]);
+        self.builder.switch_to_block(begin);
+        let latest = self.builder.ins().isub(length, in_round);
+        let base = self.builder.ins().umin(step, latest);
+        let end = self.builder.ins().iadd(step, in_round);
+        self.move_slices(scan, base, base);
+        for call in &scan.ahead {
+            let Step::MatMul(call) = call else { panic!("products alone are computed ahead: {call}") };
+            self.matmul(call, Some(in_round));
+        }
+        self.builder.ins().jump(go, &[base.into(), end.into()]);
+        self.builder.switch_to_block(go);
+        params
+    }
+    /// Sets the slices' addresses for a step, of a round that began with the step `base`.
+    fn move_slices(&mut self, scan: &Scan, step: Value, base: Value) {
+        for slice in &scan.slices {
+            let mut at = self.builder.ins().iadd_imm_s(step, slice.shift);
+            match slice.turns {
+                Turns::All => {}
+                Turns::Two => at = self.builder.ins().band_imm_s(at, 1),
+                Turns::Round => at = self.builder.ins().isub(at, base),
+            }
+            let stride = self.size(&slice.stride);
+            let offset = self.size(&slice.offset);
+            let elements = self.builder.ins().imul(at, stride);
+            let elements = self.builder.ins().iadd(elements, offset);
+            let bytes = self.builder.ins().imul_imm_s(elements, 4);
+            let base = self.buffer(slice.of);
+            let address = self.builder.ins().iadd(base, bytes);
+            let word = self.emitter.program.buffer_word(slice.buffer);
+            self.builder.ins().store(memory(), address, self.frame, 8 * word as i32);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Products for all steps of a recurrence become products ahead of its steps, for some steps at once.
+//!
+//! What an input adds to a cell's gates does not depend on the state, so that it is one matrix product for all steps
+//! (`simplify::recurrence`, hoist). Its result is the largest array of a recurrence: written as a whole and read back step
+//! by step it goes to memory and back. Computed for a few steps at a time, in memory that is used again, it stays in the
+//! cache between.
+
+use crate::kernel::{
+    Address, Buffer, BufferInfo, Home, IntExpr, Kernel, MatMulCall, Mode, PackMatrixCall, Program, Scalar, Scan, Slice,
+    Step, Store, Turns, View,
+};
+use crate::types::{Dim, ElementType};
+
+/// The most elements of a packed matrix. A larger one would be packed anew for each round.
+const PACKED: usize = 1 << 20;
+
+/// Moves products into the recurrences that alone read them. `is_fixed` says which buffers hold parameters that the entry
+/// never changes.
+pub(super) fn of_scans(program: &mut Program, is_fixed: impl Fn(Buffer) -> bool) {
+    let mut at = 0;
+    while at < program.steps.len() {
+        let Some((with, rows)) = find_scan(program, at) else {
+            at += 1;
+            continue;
+        };
+        if let Step::MatMul(call) = program.steps.remove(at) {
+            attach(program, with - 1, call, &rows, &is_fixed);
+        }
+    }
+}
+
+/// The recurrence that reads the product at `at`, and the rows of one of its steps.
+fn find_scan(program: &Program, at: usize) -> Option<(usize, Dim)> {
+    let Step::MatMul(call) = &program.steps[at] else { return None };
+    let result = call.c.buffer;
+    let (k, n) = (call.k.as_fixed()?, call.n.as_fixed()?);
+    let is_whole = call.c.offset == Dim::fixed(0) && call.c.strides[0] == call.n;
+    let is_plain = call.batch.is_one() && call.groups == 1 && is_whole && (call.packed.is_some() || k * n <= PACKED);
+    if !is_plain || program.buffers[result].home != Home::Workspace {
+        return None;
+    }
+    let touches = |step: &Step| {
+        let mut touches = false;
+        step.for_each_access(&mut |access| touches |= access.buffer == result);
+        touches
+    };
+    let mut users = (0..program.steps.len()).filter(|&other| other != at && touches(&program.steps[other]));
+    let (Some(with), None) = (users.next(), users.next()) else { return None };
+    let Step::Scan(scan) = &program.steps[with] else { return None };
+    let rows = rows_of_a_step(scan, call)?;
+    let epilogue = call.epilogue.as_ref();
+    let is_moved = with > at && !scan.reverse && epilogue.is_none_or(|kernel| reads_own_row_alone(kernel, result));
+    // What the product reads is not written meanwhile.
+    let mut reads = Vec::new();
+    program.steps[at].for_each_access(&mut |access| {
+        if access.mode == Mode::Read && access.buffer != result {
+            reads.push(access.buffer);
+        }
+    });
+    let mut is_changed = false;
+    for step in &program.steps[at + 1..=with] {
+        step.for_each_access(&mut |access| is_changed |= access.mode == Mode::Write && reads.contains(&access.buffer));
+    }
+    (is_moved && !is_changed).then_some((with, rows))
+}
+
+/// The rows of the product that one step reads, if every step reads its own, and all do together.
+fn rows_of_a_step(scan: &Scan, call: &MatMulCall) -> Option<Dim> {
+    let slices: Vec<&Slice> = scan.slices.iter().filter(|slice| slice.of == call.c.buffer).collect();
+    let stride = &slices.first()?.stride;
+    let are_alike = |slice: &&Slice| slice.stride == *stride && slice.shift == 0 && slice.turns == Turns::All;
+    let mut is_written_or_whole = false;
+    for step in scan.steps() {
+        step.for_each_access(&mut |access| {
+            let is_slice = slices.iter().any(|slice| slice.buffer == access.buffer);
+            is_written_or_whole |= access.buffer == call.c.buffer || (is_slice && access.mode == Mode::Write);
+        });
+    }
+    let rows = stride.divided_by(&call.n)?;
+    let fits = scan.length.times(&rows) == call.m && slices.iter().all(are_alike) && !is_written_or_whole;
+    fits.then_some(rows)
+}
+
+/// Whether an epilogue reads nothing that depends on the row but the product itself.
+fn reads_own_row_alone(kernel: &Kernel, result: Buffer) -> bool {
+    let [row, column] = kernel.domain[..] else { return false };
+    let is_column = |at: &Address| {
+        at.terms.iter().all(|(int, _)| match kernel.ints[*int] {
+            IntExpr::Axis(axis) => axis == column,
+            ref other => matches!(other, IntExpr::Const(_)),
+        })
+    };
+    let is_own = |at: &Address| {
+        at.terms
+            .iter()
+            .all(|(int, _)| matches!(kernel.ints[*int], IntExpr::Axis(axis) if axis == row || axis == column))
+    };
+    kernel.stores.iter().all(|store| store.buffer == result && is_own(&store.at))
+        && kernel.exprs.values().all(|scalar| match scalar {
+            Scalar::Load { buffer, at } => {
+                if *buffer == result {
+                    is_own(at)
+                } else {
+                    is_column(at)
+                }
+            }
+            Scalar::Const(_) | Scalar::Convert(_) | Scalar::Unary(..) | Scalar::Binary(..) => true,
+            Scalar::Compare(..) | Scalar::Select(..) => true,
+            Scalar::Position(_) | Scalar::Reduce { .. } | Scalar::Guard { .. } | Scalar::Random { .. } => false,
+        })
+}
+
+/// Gives a recurrence the product, `rows` rows for each step.
+fn attach(program: &mut Program, with: usize, call: MatMulCall, rows: &Dim, is_fixed: &impl Fn(Buffer) -> bool) {
+    let result = call.c.buffer;
+    let per_step = call.n.times(rows);
+    let mut slices = Vec::new();
+    let mut slice = |of: Buffer, offset: Dim, stride: Dim, turns: Turns| {
+        let info = BufferInfo { home: Home::Slice { of }, ..program.buffers[of].clone() };
+        let buffer = program.buffers.push(info);
+        slices.push(Slice { buffer, of, offset, stride, shift: 0, turns });
+        buffer
+    };
+    let a = slice(call.a.buffer, call.a.offset.clone(), call.a.strides[0].times(rows), Turns::All);
+    let c = slice(result, Dim::fixed(0), per_step, Turns::Round);
+    let packing = if call.packed.is_none() { pack(program, &call, is_fixed) } else { None };
+    let packed = call.packed.or(packing.as_ref().map(|(packing, _)| packing.packed));
+    let epilogue = call.epilogue.map(|mut kernel| {
+        let row = kernel.domain[0];
+        kernel.axes[row] = rows.clone();
+        let place = |buffer: Buffer| if buffer == result { c } else { buffer };
+        for (_, scalar) in kernel.exprs.iter_mut() {
+            if let Scalar::Load { buffer, .. } = scalar {
+                *buffer = place(*buffer);
+            }
+        }
+        kernel.stores = kernel.stores.into_iter().map(|store| Store { buffer: place(store.buffer), ..store }).collect();
+        kernel
+    });
+    let product = MatMulCall {
+        m: rows.clone(),
+        a: View::whole(a, call.a.strides),
+        c: View::whole(c, call.c.strides),
+        packed,
+        epilogue,
+        ..call
+    };
+    if let Some((packing, Home::Prepared)) = &packing {
+        program.prepare.push(Step::PackMatrix(packing.clone()));
+    }
+    let Step::Scan(scan) = &mut program.steps[with] else { panic!("a recurrence was found at step {with}") };
+    scan.slices.iter_mut().filter(|slice| slice.of == result).for_each(|slice| slice.turns = Turns::Round);
+    scan.slices.append(&mut slices);
+    scan.ahead.push(Step::MatMul(product));
+    if let Some((packing, Home::Workspace)) = packing {
+        scan.start.push(Step::PackMatrix(packing));
+    }
+}
+
+/// Packs the right operand: once and for all if it never changes, else before the first step.
+fn pack(
+    program: &mut Program,
+    call: &MatMulCall,
+    is_fixed: &impl Fn(Buffer) -> bool,
+) -> Option<(PackMatrixCall, Home)> {
+    let (k, n) = (call.k.as_fixed()?, call.n.as_fixed()?);
+    let of = call.b.buffer;
+    let stays = program.buffers[of].home == Home::Prepared || is_fixed(of);
+    let home = if stays { Home::Prepared } else { Home::Workspace };
+    let name = format!("{} (packed)", program.buffers[of].name);
+    let len = Dim::fixed(netc_runtime::kernels::matmul::packed_len(k, n, 1));
+    let packed = program.buffers.push(BufferInfo { name, element: ElementType::F32, len, home });
+    Some((PackMatrixCall { k, n, groups: 1, b: call.b.clone(), packed }, home))
+}
