@@ -20,6 +20,7 @@ unsafe impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;
     const MR: usize = 6;
+    const MANY_REGISTERS: bool = true;
     // Processors with these instructions have a second cache of at least 1 MiB.
     const PRODUCTS: usize = 128 << 10;
     const WIDTH: usize = 4;

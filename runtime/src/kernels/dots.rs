@@ -9,6 +9,10 @@ use super::simd::{Simd, Task};
 
 /// The most rows of the left operand for which dot products beat packing.
 pub(crate) const ROWS: usize = 8;
+/// Most rows of the left operand that are multiplied at once.
+const STRIP: usize = 4;
+/// Rows of the right operand that all strips of the left one are multiplied with, before the next.
+const BLOCK: usize = 6;
 /// Floats of the right operand that one chunk reads.
 const CHUNK: usize = 1 << 16;
 
@@ -57,16 +61,23 @@ impl Task for Chunk<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Chunk { dots, first, last } = self;
-        let mut row = 0;
-        while row < dots.left.rows {
-            // SAFETY: indices within the operands.
-            unsafe {
-                row += match dots.left.rows - row {
-                    1 => strip::<S, 1, 8>(dots, row, first, last),
-                    2 => strip::<S, 2, 6>(dots, row, first, last),
-                    3 => strip::<S, 3, 4>(dots, row, first, last),
-                    _ => strip::<S, 4, 3>(dots, row, first, last),
-                };
+        // What several strips read is still in the second cache for the next.
+        let block = if dots.left.rows <= STRIP { last - first } else { BLOCK };
+        for first in (first..last).step_by(block.max(1)) {
+            let last = last.min(first + block);
+            let mut row = 0;
+            while row < dots.left.rows {
+                // SAFETY: indices within the operands.
+                unsafe {
+                    row += match dots.left.rows - row {
+                        1 => strip::<S, 1, 8>(dots, row, first, last),
+                        2 => strip::<S, 2, 6>(dots, row, first, last),
+                        3 => strip::<S, 3, 4>(dots, row, first, last),
+                        // Thirty-two registers hold the sums of all rows, so that what is read is read once.
+                        5.. if S::MANY_REGISTERS => strip::<S, ROWS, 3>(dots, row, first, last),
+                        _ => strip::<S, STRIP, 3>(dots, row, first, last),
+                    };
+                }
             }
         }
     }
@@ -95,7 +106,9 @@ unsafe fn tile<S: Simd, const R: usize, const Q: usize>(d: &Dots<'_>, row: usize
     // SAFETY: promised by the caller.
     unsafe {
         let mut sums = [[S::splat(0.0); Q]; R];
-        let left: [*const f32; R] = std::array::from_fn(|i| d.left.at(row + i, 0));
+        // Rows that are not there are the last one once more.
+        let rows = (d.left.rows - row).min(R);
+        let left: [*const f32; R] = std::array::from_fn(|i| d.left.at(row + i.min(rows - 1), 0));
         let right: [*const f32; Q] = std::array::from_fn(|j| d.right.at(col + j, 0));
         let k = d.left.cols;
         let mut p = 0;
@@ -119,7 +132,7 @@ unsafe fn tile<S: Simd, const R: usize, const Q: usize>(d: &Dots<'_>, row: usize
             }
         }
         let c = Output(d.g.c);
-        for (i, sums) in sums.iter().enumerate() {
+        for (i, sums) in sums.iter().enumerate().take(rows) {
             for (j, &sum) in sums.iter().enumerate() {
                 let (i, j) = if d.transposed { (col + j, row + i) } else { (row + i, col + j) };
                 *c.get().offset(i as isize * d.g.c_rs).add(j) = S::sum(sum);
