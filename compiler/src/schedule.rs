@@ -3,7 +3,8 @@
 //! Only this pass decides those. In order: what is stored (`roots`), memory layout (`order`), which
 //! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
 //! for each root (`emit`). One step of a recurrence is scheduled in the same way (`recurrence`). Products that it alone
-//! reads are computed ahead of its steps, some at a time (`ahead`). At last updates of parameters move to where their gradients are known (`update`).
+//! reads are computed ahead of its steps, some at a time (`ahead`), and its states are stored where the caller wants them
+//! (`results`). At last updates of parameters move to where their gradients are known (`update`).
 
 mod ahead;
 mod algorithm;
@@ -15,6 +16,7 @@ mod lowering;
 mod merge;
 mod order;
 mod recurrence;
+mod results;
 mod roots;
 mod step;
 mod storage;
@@ -85,6 +87,7 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     let trains = roots::trains(graph);
     let is_parameter =
         |buffer: Buffer| slots.iter().any(|slot| slot.buffer == buffer && slot.kind == SlotKind::Source(Role::Param));
+    results::of_scans(&mut program);
     ahead::of_scans(&mut program, |buffer| !trains && is_parameter(buffer));
     let is_kept = |buffer: Buffer| slots.iter().any(|slot| slot.buffer == buffer && slot.kind.is_kept());
     update::early(&mut program, is_kept);

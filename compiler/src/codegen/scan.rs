@@ -9,7 +9,7 @@ use crate::kernel::{Scan, Step, Turns};
 
 /// Elements that the products ahead of a recurrence's steps compute at once: they stay in the second cache until the steps
 /// have read them.
-const ROUND: i64 = 128 << 10;
+const ROUND: i64 = 64 << 10;
 impl Driver<'_, '_, '_> {
     /// A loop whose slices' words in the frame are set anew at each step.
     pub(super) fn scan(&mut self, scan: &Scan) {
