@@ -112,6 +112,38 @@ fn a_batch_is_its_members() {
     }
 }
 
+/// What an input adds to the gates of 64 units is computed ahead of the steps: of all steps at once for one member, of two at
+/// a time for 120 members, and the last two of an odd number overlap with those before.
+#[test]
+fn rounds_of_steps_change_no_bit() {
+    let source = "net rounds {
+      input  x[T, 24]
+      target t: token(3)
+      h = x -> lstm(64)
+      y = h -> gru(64, reset = after) -> last -> dense(3)
+      output h
+      output y
+      loss   cross_entropy(y, t)
+    }";
+    let network = netc::check_source("rounds.net", source).unwrap_or_else(|error| panic!("{error}"));
+    let new = |threads| Session::new(network.clone(), &SessionOptions { threads, seed: 3 });
+    let mut session = new(2);
+    for length in [1, 2, 5, 8] {
+        let batch = Batch::new(&session, 120, length);
+        let all = forward(&mut session, &batch, 0, 120);
+        for member in [0, 1, 77, 119] {
+            let alone = forward(&mut session, &batch, member, member + 1);
+            assert!(alone[0] == all[member], "member {member} of length {length}");
+        }
+        let gradients = |session: &mut Session| {
+            let outputs = session.gradients(&batch.all()).unwrap();
+            let bits = outputs.gradients().map(|(_, values)| values.iter().map(|x| x.to_bits()).collect());
+            bits.collect::<Vec<Vec<u32>>>()
+        };
+        assert!(gradients(&mut new(1)) == gradients(&mut new(3)), "gradients of length {length}");
+    }
+}
+
 #[test]
 fn lengths_change_from_call_to_call() {
     let mut changing = session("tests/golden/text/model", 2, 1);
