@@ -4,6 +4,7 @@
 
 mod access;
 pub mod cost;
+mod edit;
 mod print;
 mod verify;
 

@@ -5,9 +5,10 @@
 //! by step it goes to memory and back. Computed for a few steps at a time, in memory that is used again, it stays in the
 //! cache between.
 
+use crate::index::Id;
 use crate::kernel::{
-    Address, Buffer, BufferInfo, Home, IntExpr, Kernel, MatMulCall, Mode, PackMatrixCall, Program, Scalar, Scan, Slice,
-    Step, Store, Turns, View,
+    Address, BinaryFn, Buffer, BufferInfo, Expr, Home, Int, IntExpr, Kernel, MatMulCall, Mode, PackMatrixCall, Program,
+    Scalar, Scan, Slice, Step, Store, Turns, View,
 };
 use crate::types::{Dim, ElementType};
 
@@ -123,9 +124,11 @@ fn attach(program: &mut Program, with: usize, call: MatMulCall, rows: &Dim, is_f
     };
     let a = slice(call.a.buffer, call.a.offset.clone(), call.a.strides[0].times(rows), Turns::All);
     let c = slice(result, Dim::fixed(0), per_step, Turns::Round);
+    let Step::Scan(scan) = &program.steps[with] else { panic!("a recurrence was found at step {with}") };
+    let bias = bias_of(&call).filter(|_| reads_columns(scan, result, &call.n));
     let packing = if call.packed.is_none() { pack(program, &call, is_fixed) } else { None };
     let packed = call.packed.or(packing.as_ref().map(|(packing, _)| packing.packed));
-    let epilogue = call.epilogue.map(|mut kernel| {
+    let epilogue = call.epilogue.filter(|_| bias.is_none()).map(|mut kernel| {
         let row = kernel.domain[0];
         kernel.axes[row] = rows.clone();
         let place = |buffer: Buffer| if buffer == result { c } else { buffer };
@@ -137,6 +140,7 @@ fn attach(program: &mut Program, with: usize, call: MatMulCall, rows: &Dim, is_f
         kernel.stores = kernel.stores.into_iter().map(|store| Store { buffer: place(store.buffer), ..store }).collect();
         kernel
     });
+    let width = call.n.clone();
     let product = MatMulCall {
         m: rows.clone(),
         a: View::whole(a, call.a.strides),
@@ -150,10 +154,94 @@ fn attach(program: &mut Program, with: usize, call: MatMulCall, rows: &Dim, is_f
     }
     let Step::Scan(scan) = &mut program.steps[with] else { panic!("a recurrence was found at step {with}") };
     scan.slices.iter_mut().filter(|slice| slice.of == result).for_each(|slice| slice.turns = Turns::Round);
+    let readers = scan.slices.iter().filter(|slice| slice.of == result).map(|slice| slice.buffer);
+    let readers: Vec<Buffer> = readers.collect();
+    if let Some(bias) = bias {
+        scan.body.iter_mut().filter_map(kernel_of).for_each(|kernel| add_bias(kernel, &readers, &width, &bias));
+    }
     scan.slices.append(&mut slices);
     scan.ahead.push(Step::MatMul(product));
     if let Some((packing, Home::Workspace)) = packing {
         scan.start.push(Step::PackMatrix(packing));
+    }
+}
+
+/// What is added to each row of a product, if its epilogue does nothing else: whoever reads the product can add it, and the
+/// product need not be read and written once more for it.
+fn bias_of(call: &MatMulCall) -> Option<View> {
+    let kernel = call.epilogue.as_ref()?;
+    let [store] = kernel.stores.as_slice() else { return None };
+    let Scalar::Binary(BinaryFn::Add, a, b) = kernel.exprs[store.value] else { return None };
+    let load = |expr: Expr| match &kernel.exprs[expr] {
+        Scalar::Load { buffer, at } => Some((*buffer, at)),
+        _ => None,
+    };
+    let (own, (buffer, at)) = (load(a)?, load(b)?);
+    let along_columns = |(int, stride): &(Int, Dim)| {
+        matches!(kernel.ints[*int], IntExpr::Axis(axis) if axis == kernel.domain[1]) && stride.is_one()
+    };
+    let is_bias = own.0 == call.c.buffer && buffer != call.c.buffer && at.terms.len() == 1;
+    let is_bias = is_bias && at.terms.iter().all(along_columns) && at.offset.as_fixed().is_some();
+    is_bias.then(|| View { buffer, offset: at.offset.clone(), strides: vec![Dim::ONE] })
+}
+
+/// Whether all that reads a result of rows of `width` elements are kernels of the body, in addresses that tell rows from
+/// columns.
+fn reads_columns(scan: &Scan, result: Buffer, width: &Dim) -> bool {
+    let readers: Vec<Buffer> =
+        scan.slices.iter().filter(|slice| slice.of == result).map(|slice| slice.buffer).collect();
+    let in_row = |n: &Dim| n.as_fixed().zip(width.as_fixed()).is_some_and(|(n, width)| n < width);
+    let is_plain =
+        |at: &Address| in_row(&at.offset) && at.terms.iter().all(|(_, stride)| stride == width || in_row(stride));
+    let reads = |step: &Step| {
+        let mut n = 0;
+        step.for_each_access(&mut |access| n += usize::from(readers.contains(&access.buffer)));
+        n
+    };
+    let plain_loads = |step: &Step| {
+        let mut step = step.clone();
+        kernel_of(&mut step).map_or(0, |kernel| {
+            let is_read = |scalar: &&Scalar| {
+                matches!(scalar, Scalar::Load { buffer, at } if readers.contains(buffer) && is_plain(at))
+            };
+            kernel.exprs.values().filter(is_read).count()
+        })
+    };
+    let outside = scan.start.iter().chain(&scan.ahead).chain(&scan.finish).map(reads).sum::<usize>();
+    outside == 0 && scan.body.iter().all(|step| reads(step) == plain_loads(step))
+}
+
+/// The kernel of a step: its own, or its epilogue.
+fn kernel_of(step: &mut Step) -> Option<&mut Kernel> {
+    match step {
+        Step::Loop(kernel) => Some(kernel),
+        Step::MatMul(call) => call.epilogue.as_mut(),
+        Step::Conv(call) => call.epilogue.as_mut(),
+        Step::Pack(_) | Step::PackMatrix(_) | Step::ScatterAdd(_) | Step::Scan(_) => None,
+    }
+}
+
+/// Adds to whatever is read of rows of `width` elements what the bias has at its column.
+fn add_bias(kernel: &mut Kernel, readers: &[Buffer], width: &Dim, bias: &View) {
+    // x == x + bias, of which both loads come first.
+    let is_read = |scalar: &Scalar| matches!(scalar, Scalar::Load { buffer, .. } if readers.contains(buffer));
+    let loads: Vec<(Expr, Scalar)> = kernel
+        .exprs
+        .iter()
+        .filter(|(_, scalar)| is_read(scalar))
+        .map(|(expr, scalar)| (expr, scalar.clone()))
+        .collect();
+    let mut first = Vec::new();
+    for (_, scalar) in &loads {
+        let Scalar::Load { at, .. } = scalar else { unreachable!("only loads were taken") };
+        let terms = at.terms.iter().filter(|(_, stride)| stride != width).cloned().collect();
+        let offset = Dim::fixed(at.offset.factor() + bias.offset.factor());
+        first.extend([scalar.clone(), Scalar::Load { buffer: bias.buffer, at: Address { offset, terms } }]);
+    }
+    let (n, start) = (first.len(), kernel.insert_first(first).index());
+    for (number, (expr, _)) in loads.iter().enumerate() {
+        let [x, bias] = [0, 1].map(|second| Expr::new(start + 2 * number + second));
+        kernel.exprs[Expr::new(expr.index() + n)] = Scalar::Binary(BinaryFn::Add, x, bias);
     }
 }
 
