@@ -10,6 +10,10 @@ use crate::kernel::{Scan, Step, Turns};
 /// Elements that the products ahead of a recurrence's steps compute at once: they stay in the second cache until the steps
 /// have read them.
 const ROUND: i64 = 64 << 10;
+/// More weights than these would leave the second cache from round to round, and few rows do not repay reading them again:
+/// then one round has all steps.
+const WEIGHTS: usize = 160 << 10;
+
 impl Driver<'_, '_, '_> {
     /// A loop whose slices' words in the frame are set anew at each step.
     pub(super) fn scan(&mut self, scan: &Scan) {
@@ -54,6 +58,13 @@ impl Driver<'_, '_, '_> {
     fn steps_of_a_round(&mut self, scan: &Scan, length: Value) -> Option<Value> {
         if scan.ahead.is_empty() {
             return None;
+        }
+        let weights = scan.ahead.iter().map(|step| match step {
+            Step::MatMul(call) => call.k.times(&call.n).as_fixed().unwrap_or(usize::MAX),
+            _ => 0,
+        });
+        if weights.fold(0, usize::saturating_add) > WEIGHTS {
+            return Some(length);
         }
         let one = self.number(1);
         // Of all products; where nothing is computed one divides by 1.
