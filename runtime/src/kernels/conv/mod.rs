@@ -10,6 +10,7 @@ mod cases;
 mod depthwise;
 mod geometry;
 mod implicit;
+mod interleaved;
 #[cfg(test)]
 mod tests;
 mod weight_grad;
@@ -23,6 +24,7 @@ use crate::threads::Team;
 use super::cpu::{self, Cpu};
 use super::simd::{LONGEST, WIDEST};
 use geometry::{Correlation, Phase, Tap, Way};
+use interleaved::Windows;
 
 /// An implicit matrix product.
 pub const DIRECT: i64 = 0;
@@ -71,7 +73,9 @@ pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool) -> Needs {
         if g.is_depthwise() {
             return needs.max(depthwise::needs(&g));
         }
-        if d.oc > 0 && g.from.channels * g.taps > 0 {
+        if let Some(windows) = Windows::new(&g) {
+            needs = needs.max(interleaved::weight_grad_needs(&g, &windows));
+        } else if d.oc > 0 && g.from.channels * g.taps > 0 {
             let widest = g.to.width;
             let narrow = if widths { 1..widest.min(weight_grad::KC) } else { 0..0 };
             let widths = narrow.chain([widest]);
@@ -93,7 +97,10 @@ pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool) -> Needs {
     needs.max(match algorithm(d, &g) {
         WINOGRAD => winograd::needs(&g, winograd::Four, packed),
         WINOGRAD_2X2 => winograd::needs(&g, winograd::Two, packed),
-        _ => implicit::needs(&g),
+        _ => match Windows::new(&g) {
+            Some(windows) => interleaved::needs(&g, &windows),
+            None => implicit::needs(&g),
+        },
     })
 }
 
@@ -186,7 +193,10 @@ unsafe fn correlate(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv, direction:
         WINOGRAD_2X2 => {
             cpu::run_on(cpu, winograd::Winograd { team, frame, g, packed, epilogue, points: winograd::Two });
         }
-        _ => cpu::run_on(cpu, implicit::Implicit { team, frame, g, packed, epilogue }),
+        _ => match Windows::new(g) {
+            Some(windows) => cpu::run_on(cpu, interleaved::Forward { team, frame, g, windows, packed, epilogue }),
+            None => cpu::run_on(cpu, implicit::Implicit { team, frame, g, packed, epilogue }),
+        },
     }
 }
 
@@ -207,6 +217,8 @@ unsafe fn weight_grad_on(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv) {
         cpu::run_on(cpu, depthwise::WeightGrad { team, frame, d, g: &g });
     } else if d.algorithm != DIRECT && winograd::applies(&g) && winograd::weight_grad_pays(&g) {
         cpu::run_on(cpu, winograd::WeightGrad { team, frame, d, g: &g });
+    } else if let Some(windows) = Windows::new(&g) {
+        cpu::run_on(cpu, interleaved::WeightGrad { team, frame, d, g: &g, windows });
     } else {
         cpu::run_on(cpu, weight_grad::WeightGrad { team, frame, d, g: &g });
     }

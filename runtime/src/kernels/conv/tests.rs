@@ -170,6 +170,45 @@ fn blocks_and_their_ends() {
 }
 
 #[test]
+fn few_channels() {
+    for c in [1, 2, 3, 4, 6] {
+        for channels_first in [false, true] {
+            for (kernel, stride, pad) in [
+                ([3, 3], [1, 1], [1, 1]),
+                ([7, 7], [2, 2], [3, 3]),
+                ([5, 3], [3, 2], [0, 2]),
+                ([2, 4], [1, 3], [4, 0]),
+                ([1, 5], [1, 1], [0, 9]),
+            ] {
+                for oc in [1, 6, 64, 70] {
+                    check(Case { n: 3, size: [9, 11], c, oc, kernel, stride, pad, channels_first, ..CASE });
+                }
+            }
+        }
+    }
+}
+
+/// Blocks of several rows, parts of rows, several windows of an image, and more windows than parts of a sum.
+#[test]
+fn windows_and_their_ends() {
+    let case = Case { n: 1, c: 3, oc: 64, channels_first: true, ..CASE };
+    check(Case { n: 2, size: [35, 12], ..case });
+    check(Case { size: [9, 131], oc: 32, ..case });
+    check(Case { size: [18, 270], kernel: [5, 5], stride: [2, 2], pad: [2, 2], oc: 16, ..case });
+    check(Case { size: [3, 1100], c: 1, oc: 5, ..case });
+    check(Case { size: [1, 1700], c: 2, oc: 9, kernel: [1, 4], stride: [1, 3], pad: [0, 2], ..case });
+    check(Case { n: 9, size: [30, 5], c: 1, oc: 17, ..case });
+    // Smaller than the kernel, and with more padding than image.
+    check(Case { n: 2, size: [2, 1], kernel: [5, 5], pad: [3, 4], oc: 8, ..case });
+    check(Case { n: 0, ..case });
+    // Rows of the kernel that are apart are as good as neighbors; columns that are apart are not.
+    check(Case { size: [15, 9], dilation: [3, 1], ..case });
+    check(Case { size: [15, 9], dilation: [1, 3], ..case });
+    // Pixels that no tap reads.
+    check(Case { size: [15, 9], kernel: [2, 2], stride: [3, 3], pad: [0, 0], ..case });
+}
+
+#[test]
 fn winograd() {
     for algorithm in [WINOGRAD, WINOGRAD_2X2] {
         let case = Case { algorithm, ..CASE };
