@@ -10,6 +10,7 @@ use netc_runtime::Pool;
 use netc_runtime::abi::{Conv, netc_conv2d, netc_conv2d_data_grad, netc_conv2d_pack, netc_conv2d_weight_grad};
 use netc_runtime::kernels::conv::{DATA_GRAD, DIRECT, FORWARD, WEIGHT_GRAD, WINOGRAD, WINOGRAD_2X2, packed_len};
 use netc_runtime::kernels::limits::{multiply_adds, thread_seconds};
+use netc_runtime::pages::advise;
 
 /// Name, channels, side of the map, channels of the result, side of the kernel, stride.
 const LAYERS: [(&str, [i64; 5]); 21] = [
@@ -67,10 +68,8 @@ fn measure(line: &str, n: i64, [c, side, oc, kernel, stride]: [i64; 5], directio
     let out = (side - 1) / stride + 1;
     // The picture of the first layer is a caller's: its channels are not adjacent.
     let (x_h, x_w, x_c) = if c == 3 { (side, 1, side * side) } else { (side * c, c, 1) };
-    let numbers = |len: i64| -> Vec<f32> { (0..len).map(|i| (i * 7919 % 1009) as f32 / 1009.0 - 0.5).collect() };
-    let mut x = numbers(n * c * side * side);
-    let mut y = numbers(n * oc * out * out);
-    let mut weight = numbers(oc * c * kernel * kernel);
+    let [mut x, mut y, mut weight] =
+        [n * c * side * side, n * oc * out * out, oc * c * kernel * kernel].map(|len| Numbers::new(len as usize));
     let mut d = Conv {
         n,
         h: side,
@@ -88,23 +87,24 @@ fn measure(line: &str, n: i64, [c, side, oc, kernel, stride]: [i64; 5], directio
         dilation_h: 1,
         dilation_w: 1,
         groups: 1,
-        x: x.as_mut_ptr(),
+        x: x.get().as_mut_ptr(),
         x_n: c * side * side,
         x_h,
         x_w,
         x_c,
-        y: y.as_mut_ptr(),
+        y: y.get().as_mut_ptr(),
         y_n: out * out * oc,
         y_h: out * oc,
         y_w: oc,
-        weight: weight.as_mut_ptr(),
+        weight: weight.get().as_mut_ptr(),
         packed: std::ptr::null(),
         algorithm,
         epilogue: None,
     };
     let pool = Pool::new(1);
     let frame = [(&raw const pool) as u64];
-    let mut packed = vec![0.0; if direction == WEIGHT_GRAD { 0 } else { packed_len(&d, direction) }];
+    let mut packed = Numbers::new(if direction == WEIGHT_GRAD { 0 } else { packed_len(&d, direction) });
+    let packed = packed.get();
     // Longer than the caches: between two calls, a network reads other layers' memory.
     let others = vec![1.0_f32; 12 << 20];
     // SAFETY: the descriptor is that of the vectors, and the frame holds a pool.
@@ -134,6 +134,23 @@ fn measure(line: &str, n: i64, [c, side, oc, kernel, stride]: [i64; 5], directio
     }
     let rate = operations / least / 1e9;
     println!("{line:54} {:>9.3} {rate:>9.1} {:>7.2}", least * 1e3, rate / peak);
+}
+
+/// Memory as compiled networks have it: in large pages, from the start of a line of the caches on.
+struct Numbers(Vec<f32>);
+
+impl Numbers {
+    fn new(len: usize) -> Numbers {
+        let mut numbers: Vec<f32> = Vec::with_capacity(len + 16);
+        advise(numbers.as_ptr().cast(), (len + 16) * size_of::<f32>());
+        numbers.extend((0..len + 16).map(|i| (i * 7919 % 1009) as f32 / 1009.0 - 0.5));
+        Numbers(numbers)
+    }
+
+    fn get(&mut self) -> &mut [f32] {
+        let first = self.0.as_ptr().align_offset(64);
+        &mut self.0[first..]
+    }
 }
 
 /// GFLOP/s of independent multiply-adds, in some tenths of a millisecond.
