@@ -42,6 +42,8 @@ pub(crate) struct Block {
 
 /// Steps of the K loop that are written out.
 const STEPS: usize = 4;
+/// Steps of the K loop in which few results are ready when the next tile wants to store its own.
+const SHORT: usize = 64;
 /// Floats of a line of the caches.
 const LINE: usize = 16;
 
@@ -108,8 +110,13 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
     // SAFETY: the block's pointers are valid for its sizes.
     unsafe {
         let column = block.result_offset + panel * S::NR;
+        // The next tile's results: of short sums whole rows, which would else wait for memory more than they compute.
+        let lines = if block.segments * block.len < SHORT { (W * S::LANES).div_ceil(LINE) } else { 1 };
         for i in 0..R {
-            S::prefetch((*block.result.add((row + R + i).min(block.rows - 1))).wrapping_add(column));
+            let next = (*block.result.add((row + R + i).min(block.rows - 1))).wrapping_add(column);
+            for line in 0..lines {
+                S::prefetch(next.wrapping_add(line * LINE));
+            }
         }
         let mut sums = [[S::splat(0.0); W]; R];
         let shrink = |floats: isize| {
@@ -143,6 +150,18 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
                         for step in 0..STEPS {
                             add_step::<S, R, W>(&mut sums, |i| *first.add(i), right.add(step * S::NR));
                             first = first.wrapping_offset(block.left_step);
+                        }
+                        right = right.wrapping_add(STEPS * S::NR);
+                        at += STEPS;
+                    }
+                } else if block.right_panel != 0 {
+                    // Rows that are apart: for the sake of what is fetched.
+                    let mut offset = 0_isize;
+                    while at < whole {
+                        ahead = fetch.fetch::<S>(ahead);
+                        for step in 0..STEPS {
+                            add_step::<S, R, W>(&mut sums, |i| *left[i].offset(offset), right.add(step * S::NR));
+                            offset += block.left_step;
                         }
                         right = right.wrapping_add(STEPS * S::NR);
                         at += STEPS;

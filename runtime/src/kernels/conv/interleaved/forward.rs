@@ -72,10 +72,13 @@ impl Task for Chunk<'_> {
 
         let table = table.as_mut_ptr().cast::<*const f32>();
         for kernel_row in 0..windows.kernel[0] {
-            for pixel in 0..pixels {
-                let at = windows.offset(g, pixel / cols, pixel % cols) + kernel_row * windows.kernel_row();
-                // SAFETY: within the table.
-                unsafe { *table.add(kernel_row * pixels + pixel) = copy.wrapping_add(at) };
+            for row in 0..rows {
+                let from = windows.offset(g, row, 0) + windows.offset_of_tap(g, kernel_row * windows.kernel[1]);
+                for col in 0..cols {
+                    let from = copy.wrapping_add(from + windows.offset(g, 0, col));
+                    // SAFETY: within the table.
+                    unsafe { *table.add(kernel_row * pixels + row * cols + col) = from };
+                }
             }
         }
         // SAFETY: the scratch memory has room for the window.

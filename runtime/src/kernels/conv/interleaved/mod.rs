@@ -101,9 +101,10 @@ impl Windows {
         row * g.scale[0] * self.row_len + col * g.scale[1] * g.from.channels
     }
 
-    /// Floats of a copied window from what a row of the kernel reads to what the next one reads.
-    fn kernel_row(&self) -> usize {
-        self.dilation * self.row_len
+    /// And from there to what another tap reads.
+    fn offset_of_tap(&self, g: &Correlation<'_>, tap: usize) -> usize {
+        let (row, col) = (tap / self.kernel[1], tap % self.kernel[1]);
+        row * self.dilation * self.row_len + col * g.from.channels
     }
 
     /// Copies what the pixels of a window read, zeros outside of the image.

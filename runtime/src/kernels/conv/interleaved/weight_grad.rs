@@ -11,12 +11,14 @@ use super::super::super::micro::{self, Block};
 use super::super::super::pack::{self, Matrix};
 use super::super::super::simd::{LONGEST, Simd, Task};
 use super::super::geometry::Correlation;
-use super::{ROWS, Window, Windows};
+use super::{Window, Windows};
 
 /// Most pixels of a block of the K loop: so that those of `y` stay in the first cache.
 const KC: usize = 128;
 /// As many parts keep several threads evenly busy.
 const PARTS: usize = 24;
+/// As many multiply-adds repay a part's sums.
+const GRAIN: usize = 1 << 19;
 /// The most floats of all partial sums.
 const PARTIAL: usize = 16 << 20;
 /// Channels of `y` whose sums are added up together.
@@ -40,20 +42,21 @@ fn sums_len(g: &Correlation<'_>) -> usize {
 
 /// Most parts that the windows of this many images and fewer are divided into.
 fn most_parts(g: &Correlation<'_>, windows: &Windows) -> usize {
-    let most = PARTIAL / sums_len(g).max(1);
+    let len = sums_len(g).max(1);
+    let pixels = g.images.saturating_mul(g.to.height).saturating_mul(g.to.width);
+    let most = (PARTIAL / len).min(pixels.saturating_mul(len) / GRAIN);
     PARTS.min(windows.count(g)).min(most).max(1)
 }
 
 /// What [`WeightGrad`] takes for these sizes and smaller ones.
 pub(crate) fn needs(g: &Correlation<'_>, windows: &Windows) -> Needs {
-    let run = windows.kernel[1] * g.from.channels;
     let pixels = KC.min(g.to.height.saturating_mul(g.to.width));
     Needs::default()
         .caller(Purpose::Partial, sums_len(g).saturating_mul(most_parts(g, windows)))
         .chunk(Purpose::Left, windows.most_floats(g))
         .chunk(Purpose::Right, pixels * g.to.channels.next_multiple_of(LONGEST))
-        .chunk(Purpose::Table, floats_of::<*const f32>(ROWS * run))
-        .chunk(Purpose::Result, floats_of::<*mut f32>(run))
+        .chunk(Purpose::Table, floats_of::<*const f32>(windows.most[0] * g.depth()))
+        .chunk(Purpose::Result, floats_of::<*mut f32>(g.depth()))
 }
 
 impl Task for WeightGrad<'_> {
@@ -116,7 +119,7 @@ struct Part<'a> {
     all: &'a WeightGrad<'a>,
     scratch: &'a Scratch,
     windows: [usize; 2],
-    /// Row after row of the kernel, column after column, channel after channel of `x`: the sums of all channels of `y`.
+    /// For each tap, and each channel of `x` within it, those of all channels of `y`.
     sums: *mut f32,
 }
 
@@ -126,20 +129,31 @@ impl Task for Part<'_> {
         let WeightGrad { g, windows, .. } = *self.all;
         // SAFETY: the sums of this part.
         unsafe { std::slice::from_raw_parts_mut(self.sums, sums_len(g)).fill(0.0) };
-        let run = windows.kernel[1] * g.from.channels;
+        let depth = g.depth();
         let mut copy = self.scratch.lend(Purpose::Left, windows.most_floats(g));
 
         let copy = copy.as_mut_ptr();
-        let left = (0..ROWS * run).map(|i| copy.wrapping_add(windows.offset(g, i / run, 0) + i % run).cast_const());
-        let left = self.scratch.lend_items(Purpose::Table, left);
-        let results = (0..run).map(|i| self.sums.wrapping_add(i * g.to.channels));
+        let mut left = self.scratch.lend(Purpose::Table, floats_of::<*const f32>(windows.most[0] * depth));
+
+        let left = left.as_mut_ptr().cast::<*const f32>();
+        for row in 0..windows.most[0] {
+            for tap in 0..g.taps {
+                let from = copy.wrapping_add(windows.offset(g, row, 0) + windows.offset_of_tap(g, tap));
+                for channel in 0..g.from.channels {
+                    // SAFETY: within the table.
+                    unsafe {
+                        *left.add(row * depth + tap * g.from.channels + channel) = from.wrapping_add(channel);
+                    };
+                }
+            }
+        }
+        let results = (0..depth).map(|i| self.sums.wrapping_add(i * g.to.channels));
         let results = self.scratch.lend_items(Purpose::Result, results);
         let pixels = KC.min(windows.most[0] * windows.most[1]);
         let room = pixels * g.to.channels.next_multiple_of(S::LANES);
         let mut packed = self.scratch.lend(Purpose::Right, if is_in_place::<S>(g) { 0 } else { room });
 
-        let work =
-            Work { part: &self, run, left: left.as_ptr(), results: results.as_ptr(), packed: packed.as_mut_ptr() };
+        let work = Work { part: &self, left, results: results.as_ptr(), packed: packed.as_mut_ptr() };
         for index in self.windows[0]..self.windows[1] {
             let window = windows.window(g, index);
             // Parts of a row, or several rows.
@@ -166,10 +180,11 @@ fn is_in_place<S: Simd>(g: &Correlation<'_>) -> bool {
 
 struct Work<'a> {
     part: &'a Part<'a>,
-    /// Floats that a row of the kernel reads.
-    run: usize,
+    /// For each row of pixels of a block, what each tap and channel reads for the first one of a window.
     left: *const *const f32,
+    /// The sums of each tap and channel.
     results: *const *mut f32,
+    /// Room for the pixels of a block.
     packed: *mut f32,
 }
 
@@ -196,35 +211,33 @@ impl Work<'_> {
                 }
             }
         }
-        for kernel_row in 0..windows.kernel[0] {
-            let nr = S::NR as isize;
-            let (right_step, right_segment, right_panel) = match (in_place, kernel_row) {
-                // The only panel: what the tiles fetch in advance are the pixels that follow.
-                (true, 0) => (g.to.col, g.to.row, (rows * cols) as isize * g.to.col),
-                (true, _) => (g.to.col, g.to.row, 0),
-                (false, _) => (nr, cols as isize * nr, panel_len as isize),
-            };
-            let block = Block {
-                segments: rows,
-                len: cols,
-                left: self.left,
-                left_rows: self.run,
-                left_offset: windows.offset(g, at[0], at[1]) + kernel_row * windows.kernel_row(),
-                left_step: (g.scale[1] * g.from.channels) as isize,
-                right: if in_place { y } else { self.packed },
-                right_step,
-                right_segment,
-                right_panel,
-                right_first: 0,
-                is_tight: !in_place,
-                result: self.results,
-                result_offset: kernel_row * self.run * g.to.channels,
-                rows: self.run,
-                cols: g.to.channels,
-                accumulate: true,
-            };
-            // SAFETY: promised by the caller.
-            unsafe { micro::panels::<S>(&block, 0, panels) };
-        }
+        let nr = S::NR as isize;
+        let (right_step, right_segment, right_panel) = if in_place {
+            // The only panel: what the tiles fetch in advance are the pixels that follow.
+            (g.to.col, g.to.row, (rows * cols) as isize * g.to.col)
+        } else {
+            (nr, cols as isize * nr, panel_len as isize)
+        };
+        let block = Block {
+            segments: rows,
+            len: cols,
+            left: self.left,
+            left_rows: g.depth(),
+            left_offset: windows.offset(g, at[0], at[1]),
+            left_step: (g.scale[1] * g.from.channels) as isize,
+            right: if in_place { y } else { self.packed },
+            right_step,
+            right_segment,
+            right_panel,
+            right_first: 0,
+            is_tight: !in_place,
+            result: self.results,
+            result_offset: 0,
+            rows: g.depth(),
+            cols: g.to.channels,
+            accumulate: true,
+        };
+        // SAFETY: promised by the caller.
+        unsafe { micro::panels::<S>(&block, 0, panels) };
     }
 }
