@@ -13,7 +13,7 @@ use netc_runtime::kernels::limits::{multiply_adds, thread_seconds};
 use netc_runtime::pages::advise;
 
 /// Name, channels, side of the map, channels of the result, side of the kernel, stride.
-const LAYERS: [(&str, [i64; 5]); 21] = [
+const LAYERS: [(&str, [i64; 5]); 23] = [
     ("vgg 1.1", [3, 224, 64, 3, 1]),
     ("vgg 1.2", [64, 224, 64, 3, 1]),
     ("vgg 2.1", [64, 112, 128, 3, 1]),
@@ -34,7 +34,9 @@ const LAYERS: [(&str, [i64; 5]); 21] = [
     ("resnet 5a", [256, 14, 512, 3, 2]),
     ("resnet 5s", [256, 14, 512, 1, 2]),
     ("resnet 5", [512, 7, 512, 3, 1]),
-    ("lenet", [6, 14, 16, 5, 1]),
+    ("lenet 1", [1, 28, 6, 5, 1]),
+    ("lenet 2", [6, 14, 16, 5, 1]),
+    ("wide 1", [3, 112, 128, 3, 2]),
 ];
 
 fn main() {
@@ -45,7 +47,7 @@ fn main() {
             for direction in [FORWARD, DATA_GRAD, WEIGHT_GRAD] {
                 for algorithm in [DIRECT, WINOGRAD, WINOGRAD_2X2] {
                     let plain = sizes[3] == 3 && sizes[4] == 1 && sizes[0] > 3;
-                    let first = sizes[0] == 3 && direction == DATA_GRAD;
+                    let first = sizes[0] <= 3 && direction == DATA_GRAD;
                     // The weight gradient has one Winograd algorithm, and large maps have no use for small tiles.
                     let small = direction != WEIGHT_GRAD && sizes[1] <= 28;
                     if (algorithm != DIRECT && !plain) || (algorithm == WINOGRAD_2X2 && !small) || first {

@@ -1,8 +1,9 @@
 //! Convolutions: forward, data gradient, weight gradient.
 //!
 //! All three are matrix products whose left or right operand is made of patches of an image. The patches are
-//! never written to memory as a whole: micro-kernels read pixels in place through a table of pointers, and only
-//! where channels are too few or not adjacent, a block of patches is copied at a time.
+//! never written to memory as a whole: micro-kernels read pixels in place through a table of pointers. Where channels are
+//! few, that place is a copy of some rows of the image with its channels side by side; only where channels are not adjacent
+//! and the kernel is unusual, a block of patches is copied at a time.
 #![expect(unsafe_code, reason = "raw images of generated code")]
 
 #[cfg(test)]

@@ -180,7 +180,7 @@ fn few_channels() {
                 ([2, 4], [1, 3], [4, 0]),
                 ([1, 5], [1, 1], [0, 9]),
             ] {
-                for oc in [1, 6, 64, 70] {
+                for oc in [1, 6, 64, 70, 80] {
                     check(Case { n: 3, size: [9, 11], c, oc, kernel, stride, pad, channels_first, ..CASE });
                 }
             }
@@ -206,6 +206,25 @@ fn windows_and_their_ends() {
     check(Case { size: [15, 9], dilation: [1, 3], ..case });
     // Pixels that no tap reads.
     check(Case { size: [15, 9], kernel: [2, 2], stride: [3, 3], pad: [0, 0], ..case });
+}
+
+/// Each image gives the bits that it gives alone.
+#[test]
+fn an_image_does_not_depend_on_its_batch() {
+    for size in [[9, 11], [20, 300]] {
+        let case = Case { n: 3, size, c: 3, oc: 20, channels_first: true, ..CASE };
+        let d = Conv { epilogue: None, ..case.descriptor() };
+        let [x_n, y_n] = [d.x_n as usize, d.y_n as usize];
+        let [x, y, w] = [random(3 * x_n, 0), random(3 * y_n, 1), random((d.oc * d.c * 9) as usize, 2)];
+        for cpu in cpus() {
+            let together = run(cpu, 1, What::Forward, true, &d, [&x, &y, &w]);
+            for image in 0..3 {
+                let [mine, of_y] = [image * x_n..(image + 1) * x_n, image * y_n..(image + 1) * y_n];
+                let alone = run(cpu, 1, What::Forward, true, &Conv { n: 1, ..d }, [&x[mine], &y[of_y.clone()], &w]);
+                assert_eq!(alone, together[of_y], "image {image} {cpu:?} {case:?}");
+            }
+        }
+    }
 }
 
 #[test]

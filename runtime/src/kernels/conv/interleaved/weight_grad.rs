@@ -9,7 +9,7 @@ use crate::threads::Team;
 use super::super::super::gemm::Output;
 use super::super::super::micro::{self, Block};
 use super::super::super::pack::{self, Matrix};
-use super::super::super::simd::{LONGEST, Simd, Task};
+use super::super::super::simd::{LONGEST, Simd, Task, WIDEST};
 use super::super::geometry::Correlation;
 use super::{Window, Windows};
 
@@ -173,9 +173,9 @@ impl Task for Part<'_> {
     }
 }
 
-/// Whether `y` is read where it is: one panel of whole vectors.
+/// Whether `y` is read where it is: whole vectors, and of each pixel so many neighbors that a copy is no faster to read.
 fn is_in_place<S: Simd>(g: &Correlation<'_>) -> bool {
-    g.to.channels <= S::NR && g.to.channels.is_multiple_of(S::LANES)
+    g.to.channels.is_multiple_of(S::LANES) && (g.to.channels <= S::NR || S::NR >= WIDEST)
 }
 
 struct Work<'a> {
@@ -212,11 +212,11 @@ impl Work<'_> {
             }
         }
         let nr = S::NR as isize;
-        let (right_step, right_segment, right_panel) = if in_place {
-            // The only panel: what the tiles fetch in advance are the pixels that follow.
-            (g.to.col, g.to.row, (rows * cols) as isize * g.to.col)
-        } else {
-            (nr, cols as isize * nr, panel_len as isize)
+        let (right_step, right_segment, right_panel) = match (in_place, panels) {
+            // What the tiles of the only panel fetch in advance are the pixels that follow.
+            (true, 1) => (g.to.col, g.to.row, (rows * cols) as isize * g.to.col),
+            (true, _) => (g.to.col, g.to.row, nr),
+            (false, _) => (nr, cols as isize * nr, panel_len as isize),
         };
         let block = Block {
             segments: rows,
