@@ -71,16 +71,8 @@ impl Task for Chunk<'_> {
         let mut table = self.scratch.lend(Purpose::Table, floats_of::<*const f32>(windows.kernel[0] * MC));
 
         let table = table.as_mut_ptr().cast::<*const f32>();
-        for kernel_row in 0..windows.kernel[0] {
-            for row in 0..rows {
-                let from = windows.offset(g, row, 0) + windows.offset_of_tap(g, kernel_row * windows.kernel[1]);
-                for col in 0..cols {
-                    let from = copy.wrapping_add(from + windows.offset(g, 0, col));
-                    // SAFETY: within the table.
-                    unsafe { *table.add(kernel_row * pixels + row * cols + col) = from };
-                }
-            }
-        }
+        // SAFETY: the scratch memory has room for the table.
+        unsafe { fill_table(g, &windows, copy, [rows, cols], table) };
         // SAFETY: the scratch memory has room for the window.
         unsafe { windows.copy(g, &window, copy) };
         for row in (0..window.sizes[0]).step_by(rows) {
@@ -88,6 +80,29 @@ impl Task for Chunk<'_> {
                 let sizes = [rows.min(window.sizes[0] - row), cols.min(window.sizes[1] - col)];
                 // SAFETY: promised by the maker of the chunk.
                 unsafe { self.block::<S>(&window, table, pixels, [row, col], sizes) };
+            }
+        }
+    }
+}
+
+/// Fills the table of what each row of the kernel reads in a copied window, for each pixel of a block.
+#[inline(never)]
+unsafe fn fill_table(
+    g: &Correlation<'_>,
+    windows: &Windows,
+    copy: *const f32,
+    [rows, cols]: [usize; 2],
+    mut table: *mut *const f32,
+) {
+    for kernel_row in 0..windows.kernel[0] {
+        for row in 0..rows {
+            let from = windows.offset(g, row, 0) + windows.offset_of_tap(g, kernel_row * windows.kernel[1]);
+            for col in 0..cols {
+                // SAFETY: within the table.
+                unsafe {
+                    *table = copy.wrapping_add(from + windows.offset(g, 0, col));
+                    table = table.add(1);
+                }
             }
         }
     }

@@ -136,17 +136,8 @@ impl Task for Part<'_> {
         let mut left = self.scratch.lend(Purpose::Table, floats_of::<*const f32>(windows.most[0] * depth));
 
         let left = left.as_mut_ptr().cast::<*const f32>();
-        for row in 0..windows.most[0] {
-            for tap in 0..g.taps {
-                let from = copy.wrapping_add(windows.offset(g, row, 0) + windows.offset_of_tap(g, tap));
-                for channel in 0..g.from.channels {
-                    // SAFETY: within the table.
-                    unsafe {
-                        *left.add(row * depth + tap * g.from.channels + channel) = from.wrapping_add(channel);
-                    };
-                }
-            }
-        }
+        // SAFETY: the scratch memory has room for the table.
+        unsafe { fill_table(g, &windows, copy, left) };
         let results = (0..depth).map(|i| self.sums.wrapping_add(i * g.to.channels));
         let results = self.scratch.lend_items(Purpose::Result, results);
         let pixels = KC.min(windows.most[0] * windows.most[1]);
@@ -167,6 +158,23 @@ impl Task for Part<'_> {
                         let sizes = [rows.min(window.sizes[0] - row), cols.min(window.sizes[1] - col)];
                         work.block::<S>(&window, [row, col], sizes);
                     }
+                }
+            }
+        }
+    }
+}
+
+/// Fills the table of what each tap and channel reads in a copied window, for each of its rows of pixels.
+#[inline(never)]
+unsafe fn fill_table(g: &Correlation<'_>, windows: &Windows, copy: *const f32, mut table: *mut *const f32) {
+    for row in 0..windows.most[0] {
+        for tap in 0..g.taps {
+            let from = copy.wrapping_add(windows.offset(g, row, 0) + windows.offset_of_tap(g, tap));
+            for channel in 0..g.from.channels {
+                // SAFETY: within the table.
+                unsafe {
+                    *table = from.wrapping_add(channel);
+                    table = table.add(1);
                 }
             }
         }
