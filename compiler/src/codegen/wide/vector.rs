@@ -388,7 +388,7 @@ mod tests {
             asm.compare_lanes(compare, Mask::Bits(Kreg(3)), z(17), reg(2), Some(17));
         });
         check(&[0x62, 0xf1, 0x74, 0x40, 0xc2, 0xca, 0x11, 0x62, 0xa3, 0x65, 0xc1, 0x25, 0xdb, 0xff], &|asm| {
-            asm.compare_lanes(compare, Mask::Lanes(z(19)), z(17), reg(2), Some(17))
+            asm.compare_lanes(compare, Mask::Lanes(z(19)), z(17), reg(2), Some(17));
         });
         check(&[0x62, 0xf2, 0x5d, 0x42, 0x65, 0x4c, 0x24, 1], &|asm| {
             asm.blend(z(1), Mask::Bits(Kreg(2)), at(RSP, None, 64), z(20));
