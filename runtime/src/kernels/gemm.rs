@@ -133,9 +133,10 @@ unsafe fn product<S: Simd>(g: &Gemm<'_>) {
         }
         return;
     }
-    let mut left = g.team.scratch.lend(Purpose::Left, if is_adjacent { pack::adjacent_len::<S>(&g.a) } else { 0 });
-    let left = is_adjacent.then(|| {
-        let left = Output(left.as_mut_ptr());
+    // Lent only where it is used: a chunk on this thread lends the same purpose, and would find nothing.
+    let mut room = is_adjacent.then(|| g.team.scratch.lend(Purpose::Left, pack::adjacent_len::<S>(&g.a)));
+    let left = room.as_mut().map(|room| {
+        let left = Output(room.as_mut_ptr());
         g.team.run(k.div_ceil(STEPS), |_, chunk| {
             let (first, last) = (chunk * STEPS, k.min((chunk + 1) * STEPS));
             // SAFETY: each chunk has its own columns.
@@ -344,7 +345,8 @@ impl Task for Chunk<'_> {
         let blocks = (last_step - first_step).div_ceil(KC).max(1);
         let kc = (last_step - first_step).div_ceil(blocks).next_multiple_of(8);
         // A copy pays when it is read several times.
-        let is_wide = (self.panels[1] - self.panels[0]) * S::NR >= 64;
+        let n_panels = self.panels[1] - self.panels[0];
+        let is_wide = n_panels > 1 && n_panels * S::NR >= 64;
         let copy = self.left.is_none() && (is_wide || (g.a.col_stride != 1 && rows > 1));
         let len = if copy { pack::left_len::<S>(rows, kc) } else { 0 };
         let right_len = if self.local { (self.panels[1] - self.panels[0]) * kc * S::NR } else { 0 };
