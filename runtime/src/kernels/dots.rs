@@ -70,6 +70,7 @@ impl Task for Chunk<'_> {
                 // SAFETY: indices within the operands.
                 unsafe {
                     row += match dots.left.rows - row {
+                        1..STRIP if S::COMPACT => strip::<S, 1, 8>(dots, row, first, last),
                         1 => strip::<S, 1, 8>(dots, row, first, last),
                         2 => strip::<S, 2, 6>(dots, row, first, last),
                         3 => strip::<S, 3, 4>(dots, row, first, last),

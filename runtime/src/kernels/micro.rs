@@ -94,6 +94,23 @@ unsafe fn add_step<S: Simd, const R: usize, const W: usize>(
     }
 }
 
+/// Whether there is a tile of so many rows and vectors. A last, narrow panel is rare: a few heights do for it, and the library
+/// is small.
+const fn has_tile<S: Simd>(rows: usize, vectors: usize) -> bool {
+    if vectors == S::WIDTH && !S::COMPACT { rows <= S::MR } else { rows == narrow_height::<S>(rows) }
+}
+
+/// The height of the next tile of a narrow panel, when so many rows are left.
+const fn narrow_height<S: Simd>(left: usize) -> usize {
+    if left >= S::MR {
+        S::MR
+    } else if left >= S::MR / 2 && !S::COMPACT {
+        S::MR / 2
+    } else {
+        1
+    }
+}
+
 /// A tile of `R` rows and `W` vectors, of which `cols` columns are kept.
 #[expect(clippy::needless_range_loop, reason = "indices that are constants once unrolled: sums stay in registers")]
 #[inline(always)]
@@ -104,7 +121,7 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
     cols: usize,
     fetch: Ahead,
 ) {
-    if R > S::MR || W > S::WIDTH {
+    if W > S::WIDTH || !has_tile::<S>(R, W) {
         return;
     }
     // SAFETY: the block's pointers are valid for its sizes.
@@ -182,7 +199,8 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
             rows = rows.add(block.left_rows);
         }
         let to = |i: usize| (*block.result.add(row + i)).add(column);
-        if cols == S::NR {
+        // A narrow tile is never whole: its width says so when it is compiled.
+        if W == S::WIDTH && cols == S::NR {
             for i in 0..R {
                 let to = to(i);
                 for j in 0..W {
@@ -236,7 +254,7 @@ impl Task for StoreNarrow<'_> {
 /// Each element is the same sum, in the same order, as in a [`tile`] of one panel.
 #[inline(always)]
 unsafe fn tiles<S: Simd, const R: usize, const W: usize, const P: usize>(block: &Block, panel: usize) {
-    if W != S::WIDTH {
+    if W != S::WIDTH || S::COMPACT {
         return;
     }
     // SAFETY: the block's pointers are valid for its sizes.
@@ -283,7 +301,7 @@ unsafe fn tiles<S: Simd, const R: usize, const W: usize, const P: usize>(block: 
 #[inline(always)]
 unsafe fn several_panels<S: Simd>(block: &Block, panel: usize, last: usize) -> usize {
     let whole = last.min(block.cols / S::NR);
-    let left = whole.saturating_sub(panel);
+    let left = if S::COMPACT { 0 } else { whole.saturating_sub(panel) };
     macro_rules! choose {
         ($rows:literal, $panels:literal) => {{
             // SAFETY: promised by the caller.
@@ -356,14 +374,16 @@ impl Task for Panels<'_> {
                 continue;
             }
             let cols = S::NR.min(block.cols - panel * S::NR);
-            let mut row = 0;
-            for tile in 0..tiles {
+            let (mut row, mut tile) = (0, 0);
+            while row < block.rows {
+                let left = block.rows - row;
                 // Tiles of nearly equal heights: a last one of a single row would wait for its own sums.
-                let rows = (block.rows - row).div_ceil(tiles - tile);
+                let is_wide = cols.div_ceil(S::LANES) == S::WIDTH && !S::COMPACT;
+                let rows = if is_wide { left.div_ceil(tiles - tile) } else { narrow_height::<S>(left) };
                 // Each tile fetches its share of a packed panel.
                 let mut fetch = Ahead { first: 0, step: 0 };
                 if block.right_step == S::NR as isize {
-                    let share = S::NR * block.len * tile / tiles;
+                    let share = S::NR * block.len * tile.min(tiles) / tiles;
                     fetch = Ahead {
                         first: block.right_panel + share as isize,
                         step: (STEPS * S::NR).div_ceil(tiles) as isize,
@@ -379,6 +399,7 @@ impl Task for Panels<'_> {
                     }
                 }
                 row += rows;
+                tile += 1;
             }
             panel += 1;
         }

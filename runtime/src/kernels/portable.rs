@@ -17,6 +17,7 @@ unsafe impl Simd for Portable {
     const LANES: usize = 4;
     const MR: usize = 6;
     const UNROLLS: bool = false;
+    const COMPACT: bool = true;
     const WIDTH: usize = 2;
 
     unsafe fn vectorize<T: Task>(task: T) {

@@ -26,6 +26,8 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
     /// Columns of a micro-kernel's tile.
     const NR: usize = Self::LANES * Self::WIDTH;
 
+    /// Whether few shapes of tiles do: for what seldom runs.
+    const COMPACT: bool = false;
     /// Whether there are thirty-two registers, and not sixteen.
     const MANY_REGISTERS: bool = false;
     /// Floats of Winograd's products that a chunk keeps in the second cache, beside what it reads.

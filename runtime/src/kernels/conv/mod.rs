@@ -74,7 +74,7 @@ pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool) -> Needs {
         if g.is_depthwise() {
             return needs.max(depthwise::needs(&g));
         }
-        if let Some(windows) = Windows::new(&g) {
+        if let Some(windows) = Windows::on(cpu, &g) {
             needs = needs.max(interleaved::weight_grad_needs(&g, &windows));
         } else if d.oc > 0 && g.from.channels * g.taps > 0 {
             let widest = g.to.width;
@@ -98,7 +98,7 @@ pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool) -> Needs {
     needs.max(match algorithm(d, &g) {
         WINOGRAD => winograd::needs(&g, winograd::Four, packed),
         WINOGRAD_2X2 => winograd::needs(&g, winograd::Two, packed),
-        _ => match Windows::new(&g) {
+        _ => match Windows::on(cpu, &g) {
             Some(windows) => interleaved::needs(&g, &windows),
             None => implicit::needs(&g),
         },
@@ -194,7 +194,7 @@ unsafe fn correlate(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv, direction:
         WINOGRAD_2X2 => {
             cpu::run_on(cpu, winograd::Winograd { team, frame, g, packed, epilogue, points: winograd::Two });
         }
-        _ => match Windows::new(g) {
+        _ => match Windows::on(cpu, g) {
             Some(windows) => cpu::run_on(cpu, interleaved::Forward { team, frame, g, windows, packed, epilogue }),
             None => cpu::run_on(cpu, implicit::Implicit { team, frame, g, packed, epilogue }),
         },
@@ -218,7 +218,7 @@ unsafe fn weight_grad_on(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv) {
         cpu::run_on(cpu, depthwise::WeightGrad { team, frame, d, g: &g });
     } else if d.algorithm != DIRECT && winograd::applies(&g) && winograd::weight_grad_pays(&g) {
         cpu::run_on(cpu, winograd::WeightGrad { team, frame, d, g: &g });
-    } else if let Some(windows) = Windows::new(&g) {
+    } else if let Some(windows) = Windows::on(cpu, &g) {
         cpu::run_on(cpu, interleaved::WeightGrad { team, frame, d, g: &g, windows });
     } else {
         cpu::run_on(cpu, weight_grad::WeightGrad { team, frame, d, g: &g });

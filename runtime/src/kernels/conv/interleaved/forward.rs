@@ -38,6 +38,9 @@ pub(crate) fn needs(g: &Correlation<'_>, windows: &Windows) -> Needs {
 impl Task for Forward<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        if S::COMPACT {
+            unreachable!("portable code has no such windows");
+        }
         if self.g.to.channels == 0 {
             return;
         }

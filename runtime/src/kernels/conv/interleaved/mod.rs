@@ -5,6 +5,7 @@
 mod forward;
 mod weight_grad;
 
+use crate::kernels::cpu::Cpu;
 use crate::scratch::Needs;
 
 use super::geometry::{Correlation, Image};
@@ -45,7 +46,11 @@ struct Window {
 impl Windows {
     /// For a geometry that this way of computing suits: few channels in one group, and a kernel whose rows are neighbors.
     /// Which ones these are does not depend on the sizes of images.
-    pub(crate) fn new(g: &Correlation<'_>) -> Option<Windows> {
+    pub(crate) fn on(cpu: Cpu, g: &Correlation<'_>) -> Option<Windows> {
+        // Portable code is small rather than fast.
+        if cpu == Cpu::Portable { None } else { Windows::new(g) }
+    }
+    fn new(g: &Correlation<'_>) -> Option<Windows> {
         let [phase] = g.phases else { return None };
         let [first, ..] = phase.taps else { return None };
         let width = phase.taps.iter().take_while(|tap| tap.offset[0] == first.offset[0]).count();

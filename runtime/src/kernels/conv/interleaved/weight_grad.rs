@@ -62,6 +62,9 @@ pub(crate) fn needs(g: &Correlation<'_>, windows: &Windows) -> Needs {
 impl Task for WeightGrad<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        if S::COMPACT {
+            unreachable!("portable code has no such windows");
+        }
         let (g, windows) = (self.g, self.windows);
         let (count, len) = (windows.count(g), sums_len(g));
         if len == 0 {
