@@ -70,12 +70,12 @@ impl Task for Chunk<'_> {
                 // SAFETY: indices within the operands.
                 unsafe {
                     row += match dots.left.rows - row {
-                        1..STRIP if S::COMPACT => strip::<S, 1, 8>(dots, row, first, last),
+                        few if few < STRIP && S::COMPACT => strip::<S, 1, 8>(dots, row, first, last),
                         1 => strip::<S, 1, 8>(dots, row, first, last),
                         2 => strip::<S, 2, 6>(dots, row, first, last),
                         3 => strip::<S, 3, 4>(dots, row, first, last),
                         // Thirty-two registers hold the sums of all rows, so that what is read is read once.
-                        5.. if S::MANY_REGISTERS => strip::<S, ROWS, 3>(dots, row, first, last),
+                        more if more > STRIP && S::MANY_REGISTERS => strip::<S, ROWS, 3>(dots, row, first, last),
                         _ => strip::<S, STRIP, 3>(dots, row, first, last),
                     };
                 }
