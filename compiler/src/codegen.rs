@@ -22,6 +22,7 @@ pub mod jit;
 mod lanes;
 mod listing;
 mod loops;
+mod members;
 mod nest;
 pub mod object;
 mod scan;

@@ -5,6 +5,7 @@
 mod access;
 pub mod cost;
 mod edit;
+mod members;
 mod print;
 mod verify;
 
@@ -211,6 +212,19 @@ pub struct Scan {
     pub ahead: Vec<Step>,
     pub body: Vec<Step>,
     pub finish: Vec<Step>,
+    /// Whether `ahead` and `body` may be carried out for some members of a batch by themselves, over all steps.
+    pub members: Option<Members>,
+}
+
+/// Members of a batch that the steps of a scan treat alike, each with elements of its own.
+///
+/// What is done for `n` members from the number `first` on is what is done for all, with `n` in the place of `size`, and
+/// with each of these buffers, slices among them, moved by `first` strides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Members {
+    pub size: Symbol,
+    /// From a member to the next. Buffers that are not listed are only read.
+    pub strides: Vec<(Buffer, Dim)>,
 }
 
 /// A buffer of [`Home::Slice`]: at step `t` it begins at element `offset + (t + shift) * stride` of `of`.

@@ -4,10 +4,11 @@
 //! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
 //! for each root (`emit`). One step of a recurrence is scheduled in the same way (`recurrence`). Products that it alone
 //! reads are computed ahead of its steps, some at a time (`ahead`), and its states are stored where the caller wants them
-//! (`results`). At last updates of parameters move to where their gradients are known (`update`).
+//! (`results`). Where members of the batch have nothing to do with each other in it, threads share it by members (`apart`). At last updates of parameters move to where their gradients are known (`update`).
 
 mod ahead;
 mod algorithm;
+mod apart;
 mod call;
 mod collapse;
 mod emit;
@@ -92,6 +93,7 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     let is_kept = |buffer: Buffer| slots.iter().any(|slot| slot.buffer == buffer && slot.kind.is_kept());
     update::early(&mut program, is_kept);
     update::by_rows(&mut program);
+    apart::of_scans(&mut program);
     emit::declare_symbols(&mut program);
     if cfg!(debug_assertions) {
         program.verify();

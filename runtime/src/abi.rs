@@ -5,10 +5,15 @@
 #![expect(unsafe_code, reason = "generated code hands over raw pointers")]
 
 use crate::kernels::{conv, matmul, scatter};
+use crate::scratch::Scratch;
 use crate::threads::{Pool, Team};
 
 /// A loop nest compiled for this network: work on `begin..end` of its outermost range.
 pub type KernelFn = unsafe extern "C" fn(frame: *const u64, begin: i64, end: i64);
+
+/// A part of a network that is carried out for members `begin..end` of a batch alone, by whom `team` says: the first word of
+/// the frames that it makes.
+pub type ShareFn = unsafe extern "C" fn(frame: *const u64, team: u64, begin: i64, end: i64);
 
 /// What a network does to the elements of a product: applied in place to rows `row..row + rows` and columns
 /// `col..col + cols` of the output, once for each element, as soon as a tile is complete and still in the cache,
@@ -22,7 +27,10 @@ pub type EpilogueFn = unsafe extern "C" fn(frame: *const u64, row: i64, rows: i6
 ///
 /// The epilogue's rows and columns are those of `c`. When `groups` is more than 1, the columns are as many runs of
 /// `n / groups` columns, and the epilogue's columns are those of one run: it is called on rows and columns that are
-/// complete in all runs. Products of a batch have neither groups nor an epilogue, nor is their `b` packed.
+/// complete in all runs. Products of a batch have neither groups nor an epilogue.
+///
+/// If `b` is packed, a batch is one product of `batch * m` rows, all with this `b`: `a` has them in runs of `m`, from a run
+/// to the next `a_bs`, and `c` one after the other. Its rows are the epilogue's.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct MatMul {
@@ -143,10 +151,18 @@ impl Frame {
     }
 
     /// # Safety
-    /// Word 0 of the frame is the address of a [`Pool`], and the frame is alive for `'a`; called on the pool's thread.
+    /// Word 0 of the frame is the address of a [`Pool`], or what [`netc_share`] gave; the frame is alive for `'a`, and this is
+    /// called on the pool's thread, or that of the share.
     unsafe fn team<'a>(self) -> Team<'a> {
         // SAFETY: promised by the caller.
-        unsafe { &*(*self.0 as *const Pool) }.team()
+        let word = unsafe { *self.0 };
+        if word & ALONE == 0 {
+            // SAFETY: as above.
+            unsafe { &*(word as *const Pool) }.team()
+        } else {
+            // SAFETY: as above.
+            Team::alone(unsafe { &*((word - ALONE) as *const Scratch) })
+        }
     }
 
     /// Calls the epilogue on a block of the output.
@@ -190,6 +206,11 @@ impl Frame {
     }
 }
 
+/// Added to the address of a thread's scratch memory where this stands in the place of the pool's: whoever works with the
+/// frame does so alone.
+const ALONE: u64 = 1;
+const _: () = assert!(align_of::<Pool>() > 1 && align_of::<Scratch>() > 1);
+
 macro_rules! symbols {
     ($($(#[$doc:meta])* fn $name:ident($frame:ident $(, $argument:ident: $type:ty)*) $body:block)*) => {
         $($(#[$doc])*
@@ -219,6 +240,27 @@ symbols! {
             let begin = chunk as i64 * grain;
             // SAFETY: the compiler made the kernel for this frame, and its chunks are independent.
             unsafe { kernel(frame, begin, (begin + grain).min(total)) };
+        });
+    }
+
+    /// Calls `work` for `0..total` in equal shares, one for each thread of the pool, if each has `least` or more; else once
+    /// for all, with the pool itself. It says who works on a share.
+    fn netc_share(frame, work: ShareFn, total: i64, least: i64) {
+        let frame = Frame(frame);
+        // SAFETY: promised by the caller.
+        let team = unsafe { frame.team() };
+        let threads = team.threads() as i64;
+        if threads == 1 || total / threads < least.max(1) {
+            let Frame(words) = frame;
+            // SAFETY: the compiler made the function for this frame.
+            unsafe { work(words, *words, 0, total) };
+            return;
+        }
+        team.run(threads as usize, |scratch, share| {
+            let Frame(words) = { frame };
+            let [begin, end] = [share as i64, share as i64 + 1].map(|share| share * total / threads);
+            // SAFETY: as above, and its shares are independent.
+            unsafe { work(words, (&raw const *scratch) as u64 + ALONE, begin, end) };
         });
     }
 
@@ -296,6 +338,36 @@ mod tests {
         }
     }
 
+    /// Counts its members, and that nobody works on a share but the thread that has it.
+    unsafe extern "C" fn share(frame: *const u64, team: u64, begin: i64, end: i64) {
+        // SAFETY: the test's frame, and one that begins with the word of the share.
+        unsafe {
+            let inner = [team, *frame.add(1)];
+            let is_whole = (begin, end) == (0, 100) && team == *frame;
+            assert!(is_whole || Frame::new(inner.as_ptr()).team().threads() == 1);
+            netc_parallel_for(inner.as_ptr(), count, end - begin, 3);
+            count(inner.as_ptr(), begin, end);
+        }
+    }
+
+    #[test]
+    fn members_are_shared_once() {
+        for threads in [1, 2, 3, 7] {
+            let pool = Pool::new(threads);
+            for least in [1, 33, 101] {
+                let shares = if threads > 1 && 100 / threads < least as usize { 1 } else { threads };
+                let counts = [const { AtomicU32::new(0) }; 100];
+                let frame = [(&raw const pool) as u64, (&raw const counts) as u64];
+                // SAFETY: the frame is what `share` expects.
+                unsafe { netc_share(frame.as_ptr(), share, 100, least) };
+                let total: u32 = counts.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+                assert_eq!(total, 200);
+                // The first members are counted by each share's loop, too.
+                assert_eq!(counts[0].load(Ordering::Relaxed) as usize, 1 + shares);
+            }
+        }
+    }
+
     #[test]
     fn rows_are_added_in_order_and_indices_are_clamped() {
         let (rows, cols, table_rows) = (5, 130, 4);
@@ -328,7 +400,7 @@ mod tests {
     #[test]
     fn symbols_have_their_linked_names() {
         let symbols = symbols();
-        assert_eq!(symbols.len(), 8);
+        assert_eq!(symbols.len(), 9);
         assert!(symbols.iter().all(|(name, address)| name.starts_with("netc_") && !address.is_null()));
     }
 }

@@ -276,13 +276,20 @@ impl Cx<'_> {
         match step {
             Step::Loop(_) | Step::Pack(_) | Step::PackMatrix(_) | Step::ScatterAdd(_) => {}
             Step::Scan(scan) => {
-                let once = [&scan.start, &scan.body, &scan.finish];
-                once.into_iter().flatten().for_each(|step| self.add_calls(step, calls));
+                scan.start.iter().chain(&scan.finish).for_each(|step| self.add_calls(step, calls));
+                let first = calls.len();
+                scan.body.iter().for_each(|step| self.add_calls(step, calls));
                 // A round has the rows of all steps at most.
                 for step in &scan.ahead {
                     let Step::MatMul(call) = step else { panic!("products alone are computed ahead: {step}") };
                     let call = kernel::MatMulCall { m: call.m.times(&scan.length), ..call.clone() };
                     self.add_calls(&Step::MatMul(call), calls);
+                }
+                // A thread may make such a call within a chunk, as it may those of a batch.
+                for call in calls[first..].iter_mut().filter(|_| scan.members.is_some()) {
+                    if let Call::MatMul { batch, .. } = call {
+                        *batch = self.symbols.size(&Dim::fixed(2));
+                    }
                 }
             }
             Step::MatMul(call) => {

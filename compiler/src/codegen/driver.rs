@@ -11,6 +11,7 @@ use netc_runtime::kernels::conv;
 use super::emit::Emitter;
 use super::facts::Facts;
 use super::lanes::memory;
+use super::members::Share;
 use super::nest::Call;
 use crate::index::Id;
 use crate::kernel::cost::work_per_point;
@@ -37,6 +38,8 @@ pub(super) struct Driver<'e, 'a, 'f> {
     pub(super) step: Option<Value>,
     /// Room for the frame of one kernel; calls follow one another, so that all use the same.
     pub(super) local_frame: Option<StackSlot>,
+    /// Whose members the code is for, if not those of the whole batch.
+    pub(super) share: Option<Share>,
 }
 
 /// A descriptor under construction on the stack.
@@ -91,17 +94,19 @@ impl Driver<'_, '_, '_> {
         if facts.vectors_along(axis, &roots, &stores).is_some() { LANES } else { 1 }
     }
 
-    /// A product, of the rows of so many steps if these are computed at once.
-    pub(super) fn matmul(&mut self, call: &MatMulCall, steps: Option<Value>) {
+    /// A product; or one of the rows of so many steps, of which each begins so far from the last.
+    pub(super) fn matmul(&mut self, call: &MatMulCall, steps: Option<[Value; 2]>) {
         let size = size_of::<MatMul>();
         let d = self.descriptor(size);
-        let mut rows = self.size(&call.m);
-        if let Some(steps) = steps {
-            rows = self.builder.ins().imul(rows, steps);
+        match steps {
+            Some([steps, stride]) => {
+                self.put(&d, offset_of!(MatMul, batch), steps);
+                self.put(&d, offset_of!(MatMul, a_bs), stride);
+            }
+            None => self.put_size(&d, offset_of!(MatMul, batch), &call.batch),
         }
-        self.put(&d, offset_of!(MatMul, m), rows);
         for (offset, dim) in [
-            (offset_of!(MatMul, batch), &call.batch),
+            (offset_of!(MatMul, m), &call.m),
             (offset_of!(MatMul, n), &call.n),
             (offset_of!(MatMul, k), &call.k),
             (offset_of!(MatMul, groups), &Dim::fixed(call.groups)),
@@ -344,12 +349,12 @@ impl Driver<'_, '_, '_> {
 
     // Values.
 
-    fn call(&mut self, name: &str, frame: Value, arguments: &[Value]) {
+    pub(super) fn call(&mut self, name: &str, frame: Value, arguments: &[Value]) {
         let params = vec![types::I64; 1 + arguments.len()];
         let function = self.emitter.import(name, &params, self.builder.func);
         self.builder.ins().call(function, &[&[frame], arguments].concat());
     }
-    fn local(&mut self, id: FuncId) -> FuncRef {
+    pub(super) fn local(&mut self, id: FuncId) -> FuncRef {
         self.emitter.module.declare_func_in_func(id, self.builder.func)
     }
     pub(super) fn number(&mut self, value: i64) -> Value {
@@ -363,7 +368,8 @@ impl Driver<'_, '_, '_> {
         let n_fixed = 1 + program.symbols.len();
         let moves =
             word.checked_sub(n_fixed).is_some_and(|at| matches!(program.buffers[Id::new(at)].home, Home::Slice { .. }));
-        let flags = if moves { memory() } else { memory().with_readonly() };
+        // A share's frame is written where its code begins.
+        let flags = if moves || self.share.is_some() { memory() } else { memory().with_readonly() };
         self.builder.ins().load(types::I64, flags, self.frame, 8 * word as i32)
     }
     pub(super) fn size(&mut self, dim: &Dim) -> Value {

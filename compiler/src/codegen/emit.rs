@@ -3,7 +3,7 @@
 use std::fmt;
 
 use cranelift_codegen::Context;
-use cranelift_codegen::ir::{AbiParam, FuncRef, Function, Signature, Type, UserFuncName, types};
+use cranelift_codegen::ir::{AbiParam, FuncRef, Function, Signature, Type, UserFuncName, Value, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{FuncId, Linkage, Module};
 
@@ -11,7 +11,7 @@ use super::driver::Driver;
 use super::nest::{Call, emit_kernel};
 use super::share::{Shape, shape};
 use super::wide::{self, WideCode, Width};
-use crate::kernel::{Buffer, Kernel, Program, Step};
+use crate::kernel::{Buffer, Kernel, Members, Program, Scan, Step};
 
 /// The two functions of a program, each of one argument, the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,24 @@ impl Emitter<'_> {
     /// The function that carries out a list of steps.
     fn driver(&mut self, role: &str, steps: &[Step]) -> FuncId {
         let name = format!("{}_{role}", self.name);
-        let signature = self.signature(&[types::I64]);
+        self.drive(name, role, 1, |driver, _| driver.steps(steps))
+    }
+
+    /// The function that carries out a recurrence's loop for some members of the batch.
+    pub(super) fn share(&mut self, role: &str, scan: &Scan, members: &Members) -> FuncId {
+        let name = format!("{}_{role}_{}_share", self.name, self.definitions.len());
+        self.drive(name, role, 4, |driver, arguments| driver.share(scan, members, arguments))
+    }
+
+    /// A function of so many words, of which the first is a frame; `fill` emits its body.
+    fn drive(
+        &mut self,
+        name: String,
+        role: &str,
+        n_words: usize,
+        fill: impl FnOnce(&mut Driver<'_, '_, '_>, &[Value]),
+    ) -> FuncId {
+        let signature = self.signature(&vec![types::I64; n_words]);
         let id = self.declare(&name, Linkage::Local, &signature);
         let mut function = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
         let mut context = FunctionBuilderContext::new();
@@ -111,9 +128,10 @@ impl Emitter<'_> {
         let entry = builder.create_block();
         builder.append_block_params_for_function_params(entry);
         builder.switch_to_block(entry);
-        let frame = builder.block_params(entry)[0];
-        let mut driver = Driver { emitter: self, builder, frame, role, step: None, local_frame: None };
-        driver.steps(steps);
+        let words = builder.block_params(entry).to_vec();
+        let mut driver =
+            Driver { emitter: self, builder, frame: words[0], role, step: None, local_frame: None, share: None };
+        fill(&mut driver, &words);
         let Driver { mut builder, .. } = driver;
         cranelift_codegen::ir::InstBuilder::return_(builder.ins(), &[]);
         builder.seal_all_blocks();

@@ -18,12 +18,27 @@ impl Driver<'_, '_, '_> {
     /// A loop whose slices' words in the frame are set anew at each step.
     pub(super) fn scan(&mut self, scan: &Scan) {
         let length = self.size(&scan.length);
-        let (before, by) = if scan.reverse { (length, -1) } else { (self.number(-1), 1) };
+        let ends = [self.number(-1), length];
+        let [before, after] = if scan.reverse { [ends[1], ends[0]] } else { ends };
         let zero = self.number(0);
         if !scan.start.is_empty() {
             self.move_slices(scan, before, zero);
             self.steps(&scan.start);
         }
+        match &scan.members {
+            Some(members) => self.share_out(scan, members),
+            None => self.all_steps(scan),
+        }
+        if !scan.finish.is_empty() {
+            self.move_slices(scan, after, zero);
+            self.steps(&scan.finish);
+        }
+    }
+    /// The loop itself.
+    pub(super) fn all_steps(&mut self, scan: &Scan) {
+        let length = self.size(&scan.length);
+        let (before, by) = if scan.reverse { (length, -1) } else { (self.number(-1), 1) };
+        let zero = self.number(0);
         let in_round = self.steps_of_a_round(scan, length);
         let [head, body, done] = std::array::from_fn(|_| self.builder.create_block());
         let [step, old_base, old_end] = [(); 3].map(|()| self.builder.append_block_param(head, types::I64));
@@ -48,10 +63,6 @@ impl Driver<'_, '_, '_> {
         let next = self.builder.ins().iadd_imm_s(step, by);
         self.builder.ins().jump(head, &[next.into(), base.into(), end.into()]);
         self.builder.switch_to_block(done);
-        if !scan.finish.is_empty() {
-            self.move_slices(scan, step, zero);
-            self.steps(&scan.finish);
-        }
     }
     /// How many steps the products ahead are computed for at once: as many as [`ROUND`] holds, about equally many in all
     /// rounds.
@@ -101,7 +112,10 @@ impl Driver<'_, '_, '_> {
         self.move_slices(scan, base, base);
         for call in &scan.ahead {
             let Step::MatMul(call) = call else { panic!("products alone are computed ahead: {call}") };
-            self.matmul(call, Some(in_round));
+            let slice = scan.slices.iter().find(|slice| slice.buffer == call.a.buffer);
+            let stride = &slice.expect("what a product ahead reads moves from step to step").stride;
+            let stride = self.size_of_all(stride);
+            self.matmul(call, Some([in_round, stride]));
         }
         self.builder.ins().jump(go, &[base.into(), end.into()]);
         self.builder.switch_to_block(go);
@@ -116,12 +130,17 @@ impl Driver<'_, '_, '_> {
                 Turns::Two => at = self.builder.ins().band_imm_s(at, 1),
                 Turns::Round => at = self.builder.ins().isub(at, base),
             }
-            let stride = self.size(&slice.stride);
-            let offset = self.size(&slice.offset);
+            // The rows of a round lie behind one another, whoever's they are.
+            let is_round = slice.turns == Turns::Round;
+            let stride = if is_round { self.size(&slice.stride) } else { self.size_of_all(&slice.stride) };
+            let offset = self.size_of_all(&slice.offset);
             let elements = self.builder.ins().imul(at, stride);
-            let elements = self.builder.ins().iadd(elements, offset);
+            let mut elements = self.builder.ins().iadd(elements, offset);
+            if let Some(first) = self.first_of_share(scan, slice) {
+                elements = self.builder.ins().iadd(elements, first);
+            }
             let bytes = self.builder.ins().imul_imm_s(elements, 4);
-            let base = self.buffer(slice.of);
+            let base = self.whole_buffer(slice.of);
             let address = self.builder.ins().iadd(base, bytes);
             let word = self.emitter.program.buffer_word(slice.buffer);
             self.builder.ins().store(memory(), address, self.frame, 8 * word as i32);

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Address, BinaryFn, Combine, CompareFn, Condition, ConvCall, Expr, Home, Int, IntExpr, Kernel, MatMulCall, Program,
+    Address, BinaryFn, Combine, CompareFn, Condition, ConvCall, Expr, Home, Int, IntExpr, Kernel, MatMulCall, Members, Program,
     Scalar, Slice, Step, Turns, UnaryFn, View,
 };
 use crate::index::IndexVec;
@@ -72,6 +72,10 @@ impl Display for Step {
                         Turns::Round => ", in rounds",
                     };
                     writeln!(f, "  {buffer} is {of}+{offset} at (step + {shift}) * {stride}{turns}")?;
+                }
+                if let Some(Members { size, strides }) = &scan.members {
+                    let strides: Vec<String> = strides.iter().map(|(of, stride)| format!("{of}+{stride}")).collect();
+                    writeln!(f, "  members of {size} apart: {}", strides.join(", "))?;
                 }
                 for (name, steps) in
                     [("start", &scan.start), ("ahead", &scan.ahead), ("step", &scan.body), ("finish", &scan.finish)]

@@ -81,6 +81,8 @@ impl Program {
                     let is_product = matches!(call, Step::MatMul(call) if call.batch.is_one() && call.groups == 1);
                     assert!(is_product, "products alone are computed ahead: {step}");
                 }
+                let are_apart = scan.members.is_none() || scan.members == scan.members_apart();
+                assert!(are_apart, "members have to do with each other: {step}");
                 for inner in scan.steps() {
                     assert!(!matches!(inner, Step::Scan(_)), "a scan within a scan: {step}");
                     self.verify_step(inner);

@@ -224,8 +224,9 @@ impl Cx<'_> {
         let fixed: Vec<Buffer> = self.fixed(&node.args[scan.states + scan.sequences..]);
         let is_fixed = |buffer: Buffer| fixed.contains(&buffer);
         start.extend(tighten(&mut inner, program, temporary, is_fixed));
-        let (length, reverse, ahead) = (scan.steps.clone(), scan.reverse, Vec::new());
-        Step::Scan(Scan { length, reverse, slices, start, ahead, body: inner, finish })
+        let (length, reverse) = (scan.steps.clone(), scan.reverse);
+        let (ahead, members) = (Vec::new(), None);
+        Step::Scan(Scan { length, reverse, slices, start, ahead, body: inner, finish, members })
     }
     /// The buffers of those values that never change from call to call.
     fn fixed(&self, values: &[Value]) -> Vec<Buffer> {

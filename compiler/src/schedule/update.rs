@@ -173,5 +173,6 @@ fn blocks(program: &mut Program, call: MatMulCall, kernel: Kernel, flat: &[Buffe
         ahead: Vec::new(),
         body,
         finish: Vec::new(),
+        members: None,
     })
 }

@@ -18,7 +18,7 @@ pub fn packed_len(k: usize, n: usize, groups: usize) -> usize {
 /// What a product takes at most on any CPU, for sizes up to these and any strides; `packed` if its `b` is packed.
 pub(crate) fn needs(batch: usize, [m, n, k]: [usize; 3], groups: usize, packed: bool) -> Needs {
     let one = if packed {
-        packed::needs(m, k)
+        packed::needs(m.saturating_mul(batch), k)
     } else if groups > 1 {
         packed::needs(m, k).caller(Purpose::Shared, packed_len(k, n, groups))
     } else {
@@ -56,6 +56,11 @@ pub(crate) unsafe fn matmul_on(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMu
             // SAFETY: promised by the caller.
             unsafe { one(cpu, team, frame, d) };
         }
+        return;
+    }
+    if !d.packed.is_null() {
+        // SAFETY: promised by the caller.
+        unsafe { in_runs(cpu, team, frame, d) };
         return;
     }
     let all = Batch { cpu, frame, d };
@@ -118,6 +123,17 @@ fn operands<'a>(team: Team<'a>, frame: Frame, d: &MatMul) -> Gemm<'a> {
     }
 }
 
+/// A product with a packed right operand, of rows in runs.
+unsafe fn in_runs(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
+    let [len, stride] = [d.m, d.a_bs].map(|x| x as isize);
+    let m = d.m.saturating_mul(d.batch);
+    let g = operands(team, frame, &MatMul { m, ..*d });
+    if m > 0 && d.n > 0 {
+        let runs = packed::Runs { len: len as usize, stride };
+        cpu::run_on(cpu, packed::Packed { g, groups: d.groups.max(1) as usize, packed: d.packed, runs });
+    }
+}
+
 /// One product of the batch.
 unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
     let g = operands(team, frame, d);
@@ -128,7 +144,7 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
     }
     let groups = d.groups.max(1) as usize;
     if !d.packed.is_null() {
-        cpu::run_on(cpu, packed::Packed { g, groups, packed: d.packed });
+        cpu::run_on(cpu, packed::Packed { g, groups, packed: d.packed, runs: packed::Runs::one(m) });
     } else if m <= dots::ROWS && b.row_stride == 1 && a.col_stride == 1 && k >= 32 {
         let few = dots::Dots { g, groups, left: a, right: b.transposed(), transposed: false };
         cpu::run_on(cpu, few);
@@ -140,7 +156,7 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
     } else if groups > 1 {
         let mut packed = team.scratch.lend(Purpose::Shared, packed_len(k, n, groups));
         cpu::run_on(cpu, packed::Pack { g, groups, packed: packed.as_mut_ptr() });
-        cpu::run_on(cpu, packed::Packed { g, groups, packed: packed.as_ptr() });
+        cpu::run_on(cpu, packed::Packed { g, groups, packed: packed.as_ptr(), runs: packed::Runs::one(m) });
     } else {
         cpu::run_on(cpu, g);
     }
@@ -300,6 +316,41 @@ mod tests {
                 for first in (0..m - rows).step_by(rows) {
                     let part = product(rows, &a[first * k..][..rows * k]);
                     assert_eq!(part, whole[first * n..][..rows * n], "{rows} rows from {first} on {cpu:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_in_runs_are_as_behind_one_another() {
+        for (runs, sizes @ [m, n, k], groups) in
+            [(3, [5, 96, 40], 1), (40, [7, 70, 33], 2), (2, [64, 40, 512], 1), (9, [1, 48, 600], 3), (0, [2, 3, 4], 1)]
+        {
+            let b = random(k * n, 1);
+            // Rows far apart, of which those of all runs lie between each other; and columns apart.
+            for [a_bs, a_rs, a_cs] in [[k, runs * k, 1], [512, 1024, 1], [1, runs.max(1), runs * m + 3]] {
+                let a = random(runs * a_bs + m * a_rs + k * a_cs, 0);
+                for (cpu, threads) in cpus().into_iter().flat_map(|cpu| [(cpu, 1), (cpu, 3)]) {
+                    let mut pool = Pool::new(threads);
+                    let [mut all, mut each] = [(); 2].map(|()| vec![7.0; runs * m * n]);
+                    let marked = Marked::new(&pool, all.as_mut_ptr(), n, 0, 0).grouped(groups, n / groups);
+                    let d = descriptor(sizes, [a_rs, a_cs, n, 1, n], &a, &b, &mut all);
+                    let mut packed = vec![f32::NAN; packed_len(k, n, groups)];
+                    let mut d = MatMul { groups: groups as i64, epilogue: MARK, ..d };
+                    // SAFETY: the descriptors are those of the vectors.
+                    unsafe { pack_on(cpu, pool.team(), marked.frame(), &d, packed.as_mut_ptr()) };
+                    d.packed = packed.as_ptr();
+                    let batch = MatMul { batch: runs as i64, a_bs: a_bs as i64, ..d };
+                    // SAFETY: as above.
+                    unsafe { matmul_on(cpu, pool.team(), marked.frame(), &batch) };
+                    for run in 0..runs {
+                        let c = each[run * m * n..].as_mut_ptr();
+                        let marked = Marked::new(&pool, c, n, 0, 0).grouped(groups, n / groups);
+                        // SAFETY: as above.
+                        unsafe { matmul_on(cpu, pool.team(), marked.frame(), &MatMul { a: d.a.add(run * a_bs), c, ..d }) };
+                    }
+                    assert_within(&mut pool, &needs(runs.max(1), sizes, groups, true), "runs");
+                    assert_eq!(all, each, "{runs} of {sizes:?}, {a_rs} and {a_cs}, on {cpu:?}");
                 }
             }
         }

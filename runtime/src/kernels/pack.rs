@@ -84,27 +84,53 @@ pub(crate) fn panel_width<S: Simd>(cols: usize, panel: usize) -> usize {
 /// `to` has room for [`left_len`] floats and `table` for the block's rows; called with the instructions of `S` enabled.
 #[inline(always)]
 pub(crate) unsafe fn left<S: Simd>(a: &Matrix, to: *mut f32, table: &mut [*const f32]) -> isize {
+    let table = &mut table[..a.rows];
     // SAFETY: indices within the matrix, and the caller's room.
     unsafe {
         if a.row_stride == 1 && a.col_stride != 1 {
-            adjacent::<S>(a, 0, a.cols, to);
-            adjacent_table::<S>(a, to, 0, &mut table[..a.rows]);
-            return S::MR as isize;
+            return left_adjacent::<S>(a, to, table);
         }
-        let stride = padded(a.cols);
-        for (row, entry) in table[..a.rows].iter_mut().enumerate() {
-            let to = to.add(row * stride);
-            *entry = to;
-            if a.col_stride == 1 {
-                std::ptr::copy_nonoverlapping(a.at(row, 0), to, a.cols);
+        for (row, entry) in table.iter_mut().enumerate() {
+            *entry = a.at(row, 0);
+        }
+        left_rows(table, a.cols, a.col_stride, to)
+    }
+}
+
+/// As [`left`], of a block whose rows are adjacent.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(crate) unsafe fn left_adjacent<S: Simd>(a: &Matrix, to: *mut f32, table: &mut [*const f32]) -> isize {
+    // SAFETY: promised by the caller.
+    unsafe { adjacent::<S>(a, 0, a.cols, to) };
+    adjacent_table::<S>(a, to, 0, &mut table[..a.rows]);
+    S::MR as isize
+}
+
+/// Packs rows of `cols` elements, `col_stride` floats apart, that begin where the table says; it then says where they are
+/// now. Returns the step from a column to the next.
+///
+/// # Safety
+/// The rows are valid, and `to` has room for [`left_len`] floats.
+#[inline(always)]
+pub(crate) unsafe fn left_rows(table: &mut [*const f32], cols: usize, col_stride: isize, to: *mut f32) -> isize {
+    for (row, entry) in table.iter_mut().enumerate() {
+        let (from, to) = (*entry, to.wrapping_add(row * padded(cols)));
+        *entry = to;
+        // SAFETY: promised by the caller.
+        unsafe {
+            if col_stride == 1 {
+                std::ptr::copy_nonoverlapping(from, to, cols);
             } else {
-                for col in 0..a.cols {
-                    *to.add(col) = *a.at(row, col);
+                for col in 0..cols {
+                    *to.add(col) = *from.offset(col as isize * col_stride);
                 }
             }
         }
-        1
     }
+    1
 }
 
 /// Packs columns `first..last` of a left operand whose rows are adjacent: groups of MR rows, one group after the other.

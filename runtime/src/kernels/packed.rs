@@ -97,11 +97,34 @@ impl Task for Pack<'_> {
     }
 }
 
+/// Where the rows of a left operand lie: runs of `len` rows, from each to the next `stride` floats.
+#[derive(Clone, Copy)]
+pub(crate) struct Runs {
+    pub(crate) len: usize,
+    pub(crate) stride: isize,
+}
+
+impl Runs {
+    /// All rows in one.
+    pub(crate) fn one(rows: usize) -> Runs {
+        Runs { len: rows, stride: 0 }
+    }
+}
+
 /// The product `g`, of which `packed` holds the right operand.
 pub(crate) struct Packed<'a> {
     pub(crate) g: Gemm<'a>,
     pub(crate) groups: usize,
     pub(crate) packed: *const f32,
+    pub(crate) runs: Runs,
+}
+
+impl Packed<'_> {
+    /// The address of an element of the left operand.
+    fn left(&self, row: usize, col: usize) -> *const f32 {
+        let Runs { len, stride } = self.runs;
+        self.g.a.at(row % len, col).wrapping_offset((row / len) as isize * stride)
+    }
 }
 
 // SAFETY: chunks read shared operands and write to disjoint blocks of the result.
@@ -142,7 +165,8 @@ struct Chunk<'a> {
 impl Task for Chunk<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Chunk { all: Packed { g, packed, .. }, scratch, layout, rows: [first_row, last_row], panels } = self;
+        let Chunk { all, scratch, layout, rows: [first_row, last_row], panels } = self;
+        let Packed { g, packed, .. } = all;
         let rows = last_row - first_row;
         let mut table = [std::ptr::null(); MC + 16];
         let mut results = [std::ptr::null_mut(); MC + 16];
@@ -155,15 +179,21 @@ impl Task for Chunk<'_> {
 
         let mut point = |table: &mut [*const f32; MC + 16], block: usize| {
             let [step, end] = layout.steps(block);
-            let a = Matrix { data: g.a.at(first_row, step), rows, cols: end - step, ..g.a };
-            if copy {
-                // SAFETY: the scratch memory has room for the block.
-                return unsafe { pack::left::<S>(&a, left.as_mut_ptr(), table) };
-            }
             for (i, entry) in table[..rows].iter_mut().enumerate() {
-                *entry = a.at(i, 0);
+                *entry = all.left(first_row + i, step);
             }
-            a.col_stride
+            if !copy {
+                return g.a.col_stride;
+            }
+            // SAFETY: the scratch memory has room for the block.
+            unsafe {
+                if g.a.row_stride == 1 && g.a.col_stride != 1 && rows <= all.runs.len - first_row % all.runs.len {
+                    let a = Matrix { data: table[0], rows, cols: end - step, ..g.a };
+                    pack::left_adjacent::<S>(&a, left.as_mut_ptr(), table)
+                } else {
+                    pack::left_rows(&mut table[..rows], end - step, g.a.col_stride, left.as_mut_ptr())
+                }
+            }
         };
         let wide = (EPILOGUE_COLS[usize::from(layout.groups > 1 && rows > FEW)] / S::NR).max(1);
         let parts = (panels[1] - panels[0]).div_ceil(wide);

@@ -1,0 +1,202 @@
+//! Whether the members of a batch have nothing to do with each other in the steps of a recurrence.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Access, Address, Axis, Buffer, Condition, Int, IntExpr, Kernel, MatMulCall, Members, Mode, Scalar, Scan, Slice,
+    Step, Turns, View,
+};
+use crate::index::IndexVec;
+use crate::types::{Dim, Symbol};
+
+/// How a step uses a buffer.
+struct Use {
+    access: Access,
+    /// From a member to the next; none if all use the same.
+    stride: Option<Dim>,
+    /// How far behind a member's first element another of its own lies at most, if that is known.
+    rest: Option<usize>,
+}
+
+impl Scan {
+    /// Where the members of a batch lie, if each is computed from its own elements alone in all that is done at each step.
+    pub fn members_apart(&self) -> Option<Members> {
+        let size = self.body.iter().find_map(|step| match step {
+            Step::MatMul(call) if call.m.factor() == 1 => match call.m.symbols() {
+                [symbol] => Some(symbol.clone()),
+                _ => None,
+            },
+            _ => None,
+        })?;
+        let all = Dim::from(size.clone());
+        let mut uses = Vec::new();
+        for step in self.ahead.iter().chain(&self.body) {
+            match step {
+                Step::Loop(kernel) => kernel_uses(kernel, &size, &mut uses)?,
+                Step::MatMul(call) => product_uses(call, &size, &mut uses)?,
+                Step::Conv(_) | Step::Pack(_) | Step::PackMatrix(_) | Step::ScatterAdd(_) | Step::Scan(_) => {
+                    return None;
+                }
+            }
+        }
+        if is_of(&self.length, &size) {
+            return None;
+        }
+        let mut strides = BTreeMap::new();
+        for Use { access, stride, .. } in &uses {
+            if strides.insert(access.buffer, stride.clone()).is_some_and(|known| known != *stride) {
+                return None;
+            }
+        }
+        let slice = |buffer: Buffer| self.slices.iter().find(|slice| slice.buffer == buffer);
+        let root = |buffer: Buffer| slice(buffer).map_or(buffer, |slice| slice.of);
+        let mut roots: BTreeMap<Buffer, Vec<&Use>> = BTreeMap::new();
+        uses.iter().for_each(|a| roots.entry(root(a.access.buffer)).or_default().push(a));
+        let is_apart = |uses: &Vec<&Use>| {
+            let has = |mode: Mode| uses.iter().any(|a| a.access.mode == mode);
+            if !has(Mode::Write) {
+                return true;
+            }
+            let Some(stride) = &uses[0].stride else { return false };
+            let are_alike = uses.iter().all(|a| a.stride.as_ref() == Some(stride));
+            // What a member reads, it alone has written.
+            let is_own = |a: &&Use| {
+                let slice = slice(a.access.buffer);
+                let first = slice.map_or(Some(0), |slice| slice.offset.as_fixed());
+                let is_row = slice.is_none_or(|slice| slice.stride == stride.times(&all));
+                let end = a.rest.zip(first).map(|(rest, first)| rest.saturating_add(first));
+                is_row && end.zip(stride.as_fixed()).is_some_and(|(end, stride)| end < stride)
+            };
+            are_alike && (!has(Mode::Read) || uses.iter().all(is_own))
+        };
+        let is_round_whole = |slice: &Slice| {
+            let stride = strides.get(&slice.buffer).cloned().flatten();
+            slice.turns != Turns::Round || stride.is_some_and(|stride| slice.stride == stride.times(&all))
+        };
+        if !roots.values().all(is_apart) || !self.slices.iter().all(is_round_whole) {
+            return None;
+        }
+        let strides = strides.into_iter().filter_map(|(buffer, stride)| Some((buffer, stride?))).collect();
+        Some(Members { size, strides })
+    }
+}
+
+/// Whether a size depends on another.
+fn is_of(dim: &Dim, size: &Symbol) -> bool {
+    dim.symbols().iter().any(|symbol| match symbol {
+        Symbol::Derived(derived) => is_of(&derived.of, size),
+        symbol => symbol == size,
+    })
+}
+
+fn product_uses(call: &MatMulCall, size: &Symbol, uses: &mut Vec<Use>) -> Option<()> {
+    // Sums over packed weights do not depend on how many rows there are.
+    let is_plain = call.m == Dim::from(size.clone()) && call.batch.is_one() && call.packed.is_some();
+    if !is_plain || is_of(&call.n, size) || is_of(&call.k, size) {
+        return None;
+    }
+    let mut operand = |view: &View, cols: &Dim, mode: Mode| {
+        let [row, col] = view.strides.as_slice() else { return None };
+        if [row, col, &view.offset].into_iter().any(|dim| is_of(dim, size)) {
+            return None;
+        }
+        let reach = cols.as_fixed().zip(col.as_fixed()).map(|(n, stride)| n.saturating_sub(1).saturating_mul(stride));
+        let rest = reach.zip(view.offset.as_fixed()).map(|(reach, offset)| reach.saturating_add(offset));
+        uses.push(Use { access: Access { buffer: view.buffer, mode }, stride: Some(row.clone()), rest });
+        Some(())
+    };
+    operand(&call.a, &call.k, Mode::Read)?;
+    operand(&call.c, &call.n, Mode::Write)?;
+    for buffer in call.packed.into_iter().chain([call.b.buffer]) {
+        uses.push(Use { access: Access { buffer, mode: Mode::Read }, stride: None, rest: None });
+    }
+    call.epilogue.as_ref().map_or(Some(()), |kernel| kernel_uses(kernel, size, uses))
+}
+
+fn kernel_uses(kernel: &Kernel, size: &Symbol, uses: &mut Vec<Use>) -> Option<()> {
+    let along: Vec<Axis> =
+        kernel.axes.iter().filter(|(_, extent)| is_of(extent, size)).map(|(axis, _)| axis).collect();
+    let &[axis] = along.as_slice() else { return None };
+    let along = Along { axis, each: kernel.axes[axis].divided_by(&Dim::from(size.clone()))?.as_fixed()? };
+    if !kernel.domain.contains(&axis) || !treats_alike(kernel, axis, size) {
+        return None;
+    }
+    let mut push = |buffer: Buffer, at: &Address, mode: Mode| {
+        let (stride, rest) = along.place(kernel, at, size)?;
+        uses.push(Use { access: Access { buffer, mode }, stride, rest });
+        Some(())
+    };
+    for scalar in kernel.exprs.values() {
+        if let Scalar::Load { buffer, at } = scalar {
+            push(*buffer, at, Mode::Read)?;
+        }
+    }
+    kernel.stores.iter().try_for_each(|store| push(store.buffer, &store.at, Mode::Write))
+}
+
+/// Whether a kernel does the same for each step of an axis, but with other elements, and mentions a size nowhere else.
+fn treats_alike(kernel: &Kernel, axis: Axis, size: &Symbol) -> bool {
+    let mut tells: IndexVec<Int, bool> = IndexVec::new();
+    for int in kernel.ints.values() {
+        let is_sized = match int {
+            IntExpr::Size(dim) | IntExpr::MulSize(_, dim) | IntExpr::DivSize(_, dim) | IntExpr::RemSize(_, dim) => {
+                is_of(dim, size)
+            }
+            _ => false,
+        };
+        let tells_more = int.operands().into_iter().any(|operand| tells[operand]);
+        if is_sized || tells_more {
+            return false;
+        }
+        tells.push(*int == IntExpr::Axis(axis));
+    }
+    kernel.exprs.values().all(|scalar| match scalar {
+        Scalar::Position(int) | Scalar::Random { index: int, .. } => !tells[*int],
+        Scalar::Guard { conditions, .. } => conditions.iter().all(|condition| match condition {
+            Condition::InRange(int, limit) => !tells[*int] && !is_of(limit, size),
+            Condition::Multiple(int, _) => !tells[*int],
+        }),
+        Scalar::Reduce { axis: over, .. } => *over != axis,
+        Scalar::Const(_)
+        | Scalar::Load { .. }
+        | Scalar::Convert(_)
+        | Scalar::Unary(..)
+        | Scalar::Binary(..)
+        | Scalar::Compare(..)
+        | Scalar::Select(..) => true,
+    })
+}
+
+/// An axis that goes over members, `each` steps for one.
+struct Along {
+    axis: Axis,
+    each: usize,
+}
+
+impl Along {
+    /// From a member's element to the next one's, and [`Use::rest`].
+    fn place(&self, kernel: &Kernel, at: &Address, size: &Symbol) -> Option<(Option<Dim>, Option<usize>)> {
+        let mut member: Option<Dim> = None;
+        let mut rest = at.offset.as_fixed();
+        if is_of(&at.offset, size) {
+            return None;
+        }
+        for (int, stride) in &at.terms {
+            if is_of(stride, size) {
+                return None;
+            }
+            let steps = match kernel.ints[*int] {
+                IntExpr::Axis(axis) if axis == self.axis => {
+                    let whole = stride.times(&Dim::fixed(self.each));
+                    member = Some(member.map_or(Some(whole.clone()), |known| known.plus(&whole))?);
+                    Some(self.each)
+                }
+                IntExpr::Axis(axis) => kernel.axes[axis].as_fixed(),
+                _ => None,
+            };
+            let reach = steps.zip(stride.as_fixed()).map(|(n, stride)| n.saturating_sub(1).saturating_mul(stride));
+            rest = rest.zip(reach).map(|(rest, reach)| rest.saturating_add(reach));
+        }
+        Some((member, rest))
+    }
+}
