@@ -70,6 +70,39 @@ impl Step {
         }
     }
 
+    /// Whether the step reads or writes a buffer.
+    pub fn touches(&self, buffer: Buffer) -> bool {
+        self.has_access(|access| access.buffer == buffer)
+    }
+    /// Whether the step writes a buffer.
+    pub fn writes(&self, buffer: Buffer) -> bool {
+        self.has_access(|access| access == Access { buffer, mode: Mode::Write })
+    }
+    fn has_access(&self, is_it: impl Fn(Access) -> bool) -> bool {
+        let mut has = false;
+        self.for_each_access(&mut |access| has |= is_it(access));
+        has
+    }
+
+    /// The step's kernel: its own, or its epilogue.
+    pub fn kernel(&self) -> Option<&Kernel> {
+        match self {
+            Step::Loop(kernel) => Some(kernel),
+            Step::MatMul(call) => call.epilogue.as_ref(),
+            Step::Conv(call) => call.epilogue.as_ref(),
+            Step::Pack(_) | Step::PackMatrix(_) | Step::ScatterAdd(_) | Step::Scan(_) => None,
+        }
+    }
+    /// As [`Step::kernel`].
+    pub fn kernel_mut(&mut self) -> Option<&mut Kernel> {
+        match self {
+            Step::Loop(kernel) => Some(kernel),
+            Step::MatMul(call) => call.epilogue.as_mut(),
+            Step::Conv(call) => call.epilogue.as_mut(),
+            Step::Pack(_) | Step::PackMatrix(_) | Step::ScatterAdd(_) | Step::Scan(_) => None,
+        }
+    }
+
     /// Calls `visit` with every size that the step mentions.
     pub fn for_each_dim(&self, visit: &mut impl FnMut(&Dim)) {
         match self {

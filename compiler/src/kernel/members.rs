@@ -114,8 +114,7 @@ fn product_uses(call: &MatMulCall, size: &Symbol, uses: &mut Vec<Use>) -> Option
 }
 
 fn kernel_uses(kernel: &Kernel, size: &Symbol, uses: &mut Vec<Use>) -> Option<()> {
-    let along: Vec<Axis> =
-        kernel.axes.iter().filter(|(_, extent)| is_of(extent, size)).map(|(axis, _)| axis).collect();
+    let along: Vec<Axis> = kernel.axes.iter().filter(|(_, extent)| is_of(extent, size)).map(|(axis, _)| axis).collect();
     let &[axis] = along.as_slice() else { return None };
     let along = Along { axis, each: kernel.axes[axis].divided_by(&Dim::from(size.clone()))?.as_fixed()? };
     if !kernel.domain.contains(&axis) || !treats_alike(kernel, axis, size) {

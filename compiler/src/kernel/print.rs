@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Address, BinaryFn, Combine, CompareFn, Condition, ConvCall, Expr, Home, Int, IntExpr, Kernel, MatMulCall, Members, Program,
-    Scalar, Slice, Step, Turns, UnaryFn, View,
+    Address, BinaryFn, Combine, CompareFn, Condition, ConvCall, Expr, Home, Int, IntExpr, Kernel, MatMulCall, Members,
+    Program, Scalar, Slice, Step, Turns, UnaryFn, View,
 };
 use crate::index::IndexVec;
 use crate::types::{Dim, ElementType, Symbol, show_shape};

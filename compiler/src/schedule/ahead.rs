@@ -24,10 +24,57 @@ pub(super) fn of_scans(program: &mut Program, is_fixed: impl Fn(Buffer) -> bool)
             at += 1;
             continue;
         };
-        if let Step::MatMul(call) = program.steps.remove(at) {
-            attach(program, with - 1, call, &rows, &is_fixed);
-        }
+        let source = find_source(program, at, with, &rows);
+        let Step::MatMul(call) = program.steps.remove(at) else { panic!("a product was found at step {at}") };
+        let mut with = with - 1;
+        let source = source.map(|(copy, source)| {
+            program.steps.remove(copy);
+            (at, with) = (at - 1, with - 1);
+            source
+        });
+        let source = source.unwrap_or_else(|| Source { view: call.a.clone(), step: call.a.strides[0].times(&rows) });
+        attach(program, with, call, source, &rows, &is_fixed);
     }
+}
+
+/// What a product reads: the rows of one step, and how far from them the next step's are.
+struct Source {
+    view: View,
+    step: Dim,
+}
+
+/// What the left operand of the product at `at` is copied from, in the order of the steps, and by which step of the program;
+/// if nobody else reads the copy, and rows can as well be read where they are.
+fn find_source(program: &Program, at: usize, with: usize, rows: &Dim) -> Option<(usize, Source)> {
+    let Step::MatMul(call) = &program.steps[at] else { return None };
+    let copied = call.a.buffer;
+    let users: Vec<usize> = (0..program.steps.len()).filter(|&step| program.steps[step].touches(copied)).collect();
+    let &[copy, user] = users.as_slice() else { return None };
+    let Step::Loop(kernel) = &program.steps[copy] else { return None };
+    let ([store], &[row, column]) = (kernel.stores.as_slice(), kernel.domain.as_slice()) else { return None };
+    let Scalar::Load { buffer, at: from } = &kernel.exprs[store.value] else { return None };
+    let is_read_later = user == at && copy < at && program.buffers[copied].home == Home::Workspace;
+    let is_changed = program.steps[copy + 1..=with].iter().any(|step| step.writes(*buffer));
+    if !is_read_later || is_changed || kernel.axes[column] != call.k || kernel.axes[row] != call.m {
+        return None;
+    }
+    let stride = |at: &Address, is_it: &dyn Fn(&IntExpr) -> bool| {
+        let [(_, stride)] = at.terms.iter().filter(|(int, _)| is_it(&kernel.ints[*int])).collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        Some(stride.clone())
+    };
+    let is_row = |int: &IntExpr| *int == IntExpr::Axis(row);
+    let is_column = |int: &IntExpr| *int == IntExpr::Axis(column);
+    let to = [stride(&store.at, &is_row)?, stride(&store.at, &is_column)?];
+    let is_in_order = to[..] == call.a.strides && store.at.offset == call.a.offset && store.at.terms.len() == 2;
+    let of_rows = |int: &Int| is_row(&kernel.ints[*int]);
+    let is_step = |int: &IntExpr| matches!(int, IntExpr::DivSize(int, size) if of_rows(int) && size == rows);
+    let is_member = |int: &IntExpr| matches!(int, IntExpr::RemSize(int, size) if of_rows(int) && size == rows);
+    let strides = vec![stride(from, &is_member)?, stride(from, &is_column)?];
+    let view = View { buffer: *buffer, offset: from.offset.clone(), strides };
+    let step = stride(from, &is_step)?;
+    (is_in_order && from.terms.len() == 3 && view.strides[1].is_one()).then_some((copy, Source { view, step }))
 }
 
 /// The recurrence that reads the product at `at`, and the rows of one of its steps.
@@ -40,12 +87,7 @@ fn find_scan(program: &Program, at: usize) -> Option<(usize, Dim)> {
     if !is_plain || program.buffers[result].home != Home::Workspace {
         return None;
     }
-    let touches = |step: &Step| {
-        let mut touches = false;
-        step.for_each_access(&mut |access| touches |= access.buffer == result);
-        touches
-    };
-    let mut users = (0..program.steps.len()).filter(|&other| other != at && touches(&program.steps[other]));
+    let mut users = (0..program.steps.len()).filter(|&other| other != at && program.steps[other].touches(result));
     let (Some(with), None) = (users.next(), users.next()) else { return None };
     let Step::Scan(scan) = &program.steps[with] else { return None };
     let rows = rows_of_a_step(scan, call)?;
@@ -111,8 +153,15 @@ fn reads_own_row_alone(kernel: &Kernel, result: Buffer) -> bool {
         })
 }
 
-/// Gives a recurrence the product, `rows` rows for each step.
-fn attach(program: &mut Program, with: usize, call: MatMulCall, rows: &Dim, is_fixed: &impl Fn(Buffer) -> bool) {
+/// Gives a recurrence the product, `rows` rows of the source for each step.
+fn attach(
+    program: &mut Program,
+    with: usize,
+    call: MatMulCall,
+    source: Source,
+    rows: &Dim,
+    is_fixed: &impl Fn(Buffer) -> bool,
+) {
     let result = call.c.buffer;
     let per_step = call.n.times(rows);
     let mut slices = Vec::new();
@@ -122,7 +171,8 @@ fn attach(program: &mut Program, with: usize, call: MatMulCall, rows: &Dim, is_f
         slices.push(Slice { buffer, of, offset, stride, shift: 0, turns });
         buffer
     };
-    let a = slice(call.a.buffer, call.a.offset.clone(), call.a.strides[0].times(rows), Turns::All);
+    let Source { view, step } = source;
+    let a = slice(view.buffer, view.offset, step, Turns::All);
     let c = slice(result, Dim::fixed(0), per_step, Turns::Round);
     let Step::Scan(scan) = &program.steps[with] else { panic!("a recurrence was found at step {with}") };
     let bias = bias_of(&call).filter(|_| reads_columns(scan, result, &call.n));
@@ -143,7 +193,7 @@ fn attach(program: &mut Program, with: usize, call: MatMulCall, rows: &Dim, is_f
     let width = call.n.clone();
     let product = MatMulCall {
         m: rows.clone(),
-        a: View::whole(a, call.a.strides),
+        a: View::whole(a, view.strides),
         c: View::whole(c, call.c.strides),
         packed,
         epilogue,
@@ -157,7 +207,7 @@ fn attach(program: &mut Program, with: usize, call: MatMulCall, rows: &Dim, is_f
     let readers = scan.slices.iter().filter(|slice| slice.of == result).map(|slice| slice.buffer);
     let readers: Vec<Buffer> = readers.collect();
     if let Some(bias) = bias {
-        scan.body.iter_mut().filter_map(kernel_of).for_each(|kernel| add_bias(kernel, &readers, &width, &bias));
+        scan.body.iter_mut().filter_map(Step::kernel_mut).for_each(|kernel| add_bias(kernel, &readers, &width, &bias));
     }
     scan.slices.append(&mut slices);
     scan.ahead.push(Step::MatMul(product));
@@ -199,8 +249,7 @@ fn reads_columns(scan: &Scan, result: Buffer, width: &Dim) -> bool {
         n
     };
     let plain_loads = |step: &Step| {
-        let mut step = step.clone();
-        kernel_of(&mut step).map_or(0, |kernel| {
+        step.kernel().map_or(0, |kernel| {
             let is_read = |scalar: &&Scalar| {
                 matches!(scalar, Scalar::Load { buffer, at } if readers.contains(buffer) && is_plain(at))
             };
@@ -209,16 +258,6 @@ fn reads_columns(scan: &Scan, result: Buffer, width: &Dim) -> bool {
     };
     let outside = scan.start.iter().chain(&scan.ahead).chain(&scan.finish).map(reads).sum::<usize>();
     outside == 0 && scan.body.iter().all(|step| reads(step) == plain_loads(step))
-}
-
-/// The kernel of a step: its own, or its epilogue.
-fn kernel_of(step: &mut Step) -> Option<&mut Kernel> {
-    match step {
-        Step::Loop(kernel) => Some(kernel),
-        Step::MatMul(call) => call.epilogue.as_mut(),
-        Step::Conv(call) => call.epilogue.as_mut(),
-        Step::Pack(_) | Step::PackMatrix(_) | Step::ScatterAdd(_) | Step::Scan(_) => None,
-    }
 }
 
 /// Adds to whatever is read of rows of `width` elements what the bias has at its column.

@@ -5,8 +5,7 @@
 //! both places while it is in a register, and the recurrence's own takes turns in room for two.
 
 use crate::kernel::{
-    Address, Axis, Buffer, BufferInfo, Home, Int, IntExpr, Kernel, Mode, Program, Scalar, Scan, Slice, Step, Store,
-    Turns,
+    Address, Axis, Buffer, BufferInfo, Home, Int, IntExpr, Kernel, Program, Scalar, Scan, Slice, Step, Store, Turns,
 };
 use crate::types::Dim;
 
@@ -46,7 +45,7 @@ fn find(program: &Program, at: usize) -> Option<Copy> {
     let [store] = copy.stores.as_slice() else { return None };
     let Scalar::Load { buffer: state, at: from } = &copy.exprs[store.value] else { return None };
     let (state, to) = (*state, store.buffer);
-    let users = |of: Buffer| (0..program.steps.len()).filter(move |&other| touches(&program.steps[other], of));
+    let users = |of: Buffer| (0..program.steps.len()).filter(move |&other| program.steps[other].touches(of));
     let [scan_at, last] = users(state).collect::<Vec<_>>()[..] else { return None };
     let Step::Scan(scan) = &program.steps[scan_at] else { return None };
     let is_between = users(to).any(|other| (scan_at..at).contains(&other));
@@ -68,7 +67,7 @@ fn find(program: &Program, at: usize) -> Option<Copy> {
 
     // Each of the others is an axis of the kernel that stores the state.
     let (place, kernel) = scan.body.iter().enumerate().find_map(|(place, step)| {
-        let kernel = stores_of(step)?;
+        let kernel = step.kernel()?;
         kernel.stores.iter().any(|store| store.buffer == after.buffer).then_some((place, kernel))
     })?;
     let [stored] = kernel.stores.iter().filter(|store| store.buffer == after.buffer).collect::<Vec<_>>()[..] else {
@@ -94,8 +93,8 @@ fn only_states(scan: &Scan, state: Buffer) -> Option<&Slice> {
     let slices: Vec<&Slice> = scan.slices.iter().filter(|slice| slice.of == state).collect();
     let [a, b] = slices[..] else { return None };
     let is_plain = |slice: &Slice| slice.turns == Turns::All && slice.offset == Dim::fixed(0);
-    let is_direct = scan.steps().any(|step| touches(step, state));
-    let is_written = |slice: &Slice| scan.body.iter().any(|step| writes(step, slice.buffer));
+    let is_direct = scan.steps().any(|step| step.touches(state));
+    let is_written = |slice: &Slice| scan.body.iter().any(|step| step.writes(slice.buffer));
     if !is_plain(a) || !is_plain(b) || a.stride != b.stride || (a.shift - b.shift).abs() != 1 || is_direct {
         return None;
     }
@@ -114,39 +113,11 @@ fn carry_out(program: &mut Program, copy: Copy) {
     let Step::Scan(scan) = &mut program.steps[scan] else { panic!("a recurrence was found at step {scan}") };
     scan.slices.iter_mut().filter(|slice| slice.of == state).for_each(|slice| slice.turns = Turns::Two);
     scan.slices.push(Slice { buffer: result, of: to, offset, stride, shift: 0, turns: Turns::All });
-    let kernel = match &mut scan.body[place] {
-        Step::Loop(kernel) => Some(kernel),
-        Step::MatMul(call) => call.epilogue.as_mut(),
-        Step::Conv(call) => call.epilogue.as_mut(),
-        Step::Pack(_) | Step::PackMatrix(_) | Step::ScatterAdd(_) | Step::Scan(_) => None,
-    };
-    let kernel = kernel.expect("the kernel that stores the state was found here");
+    let kernel = scan.body[place].kernel_mut().expect("the kernel that stores the state was found here");
     let stored = kernel.stores.iter().find(|store| store.buffer == after).expect("the state is stored");
     let at = Address { offset: Dim::fixed(0), terms };
     let store = Store { buffer: result, at, value: stored.value };
     kernel.stores.push(store);
-}
-
-fn touches(step: &Step, buffer: Buffer) -> bool {
-    let mut touches = false;
-    step.for_each_access(&mut |access| touches |= access.buffer == buffer);
-    touches
-}
-
-fn writes(step: &Step, buffer: Buffer) -> bool {
-    let mut writes = false;
-    step.for_each_access(&mut |access| writes |= access.buffer == buffer && access.mode == Mode::Write);
-    writes
-}
-
-/// The kernel of a step: its own, or its epilogue.
-fn stores_of(step: &Step) -> Option<&Kernel> {
-    match step {
-        Step::Loop(kernel) => Some(kernel),
-        Step::MatMul(call) => call.epilogue.as_ref(),
-        Step::Conv(call) => call.epilogue.as_ref(),
-        Step::Pack(_) | Step::PackMatrix(_) | Step::ScatterAdd(_) | Step::Scan(_) => None,
-    }
 }
 
 /// An address as strides along axes of the domain.

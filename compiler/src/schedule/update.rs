@@ -74,12 +74,7 @@ fn rows_of(program: &mut Program, at: usize) -> Option<(usize, Step)> {
     if rows * n < BLOCK / 8 {
         return None;
     }
-    let touches = |step: &Step| {
-        let mut touches = false;
-        step.for_each_access(&mut |access| touches |= access.buffer == gradient);
-        touches
-    };
-    let mut users = (0..program.steps.len()).filter(|&other| other != at && touches(&program.steps[other]));
+    let mut users = (0..program.steps.len()).filter(|&other| other != at && program.steps[other].touches(gradient));
     let (update, None) = (users.next()?, users.next()) else { return None };
     let between = program.steps.get(at + 1..update)?;
     if !between.iter().all(|step| commute(step, &program.steps[at])) {

@@ -347,7 +347,9 @@ mod tests {
                         let c = each[run * m * n..].as_mut_ptr();
                         let marked = Marked::new(&pool, c, n, 0, 0).grouped(groups, n / groups);
                         // SAFETY: as above.
-                        unsafe { matmul_on(cpu, pool.team(), marked.frame(), &MatMul { a: d.a.add(run * a_bs), c, ..d }) };
+                        unsafe {
+                            matmul_on(cpu, pool.team(), marked.frame(), &MatMul { a: d.a.add(run * a_bs), c, ..d })
+                        };
                     }
                     assert_within(&mut pool, &needs(runs.max(1), sizes, groups, true), "runs");
                     assert_eq!(all, each, "{runs} of {sizes:?}, {a_rs} and {a_cs}, on {cpu:?}");
