@@ -105,6 +105,8 @@ pub struct MatMulCall {
     /// What [`PackMatrixCall`] made of `b` for the same sizes and groups.
     pub packed: Option<Buffer>,
     pub groups: usize,
+    /// Adds to what `c` holds: `c += a @ b`, of a packed `b`.
+    pub accumulate: bool,
     pub epilogue: Option<Kernel>,
 }
 

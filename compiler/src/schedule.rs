@@ -4,7 +4,7 @@
 //! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
 //! for each root (`emit`). One step of a recurrence is scheduled in the same way (`recurrence`). Products that it alone
 //! reads are computed ahead of its steps, some at a time (`ahead`), and its states are stored where the caller wants them
-//! (`results`). Where members of the batch have nothing to do with each other in it, threads share it by members (`apart`). At last updates of parameters move to where their gradients are known (`update`).
+//! (`results`); what is only added to a product ahead is added by the step's product (`onto`). Where members of the batch have nothing to do with each other in it, threads share it by members (`apart`). At last updates of parameters move to where their gradients are known (`update`).
 
 mod ahead;
 mod algorithm;
@@ -15,6 +15,7 @@ mod emit;
 mod fusion;
 mod lowering;
 mod merge;
+mod onto;
 mod order;
 mod recurrence;
 mod results;
@@ -91,6 +92,7 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     results::of_scans(&mut program);
     ahead::of_scans(&mut program, |buffer| !trains && is_parameter(buffer));
     let is_kept = |buffer: Buffer| slots.iter().any(|slot| slot.buffer == buffer && slot.kind.is_kept());
+    onto::of_scans(&mut program);
     update::early(&mut program, is_kept);
     update::by_rows(&mut program);
     apart::of_scans(&mut program);

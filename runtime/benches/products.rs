@@ -63,6 +63,7 @@ fn matrix_product(m: i64, n: i64, k: i64, a: *const f32, b: *const f32, c: *mut 
         b_bs,
         c_bs,
         turned: 0,
+        accumulate: 0,
         epilogue,
     }
 }

@@ -62,6 +62,8 @@ pub struct MatMul {
     /// Not 0 to walk a packed `b` from its last columns to its first: as each of many products with one `b` ends where the
     /// next begins, part of `b` stays in the cache. Results are the same.
     pub turned: i64,
+    /// Not 0 to add the product to what `c` holds, if `b` is packed.
+    pub accumulate: i64,
     pub epilogue: Option<EpilogueFn>,
 }
 

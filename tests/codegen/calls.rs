@@ -40,6 +40,7 @@ fn products_with_epilogues() {
             c: View::whole(c, vec![fixed(n), ONE]),
             packed: None,
             groups: 1,
+            accumulate: false,
             epilogue: Some(bias_relu(c, bias, &batch_size, n)),
         }));
         for m in [0, 1, 2, 17] {
@@ -89,6 +90,7 @@ fn recurrent(run: usize, k: usize, is_packed: bool) -> Program {
         c: View::whole(c, vec![fixed(n), ONE]),
         packed,
         groups,
+        accumulate: false,
         epilogue: Some(epilogue),
     }));
     p.program
@@ -146,6 +148,7 @@ fn batches_of_products() {
         c: View::whole(c, vec![length.times(&fixed(rows)), length, ONE]),
         packed: None,
         groups: 1,
+            accumulate: false,
         epilogue: None,
     }));
     for (n, t) in [(0, 3), (1, 7), (4, 1), (9, 20)] {

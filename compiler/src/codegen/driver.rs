@@ -26,7 +26,7 @@ const CHUNK: usize = 32_768;
 /// A kernel with less work is not worth waking a thread for.
 const SERIAL: usize = 16_384;
 /// Chunks of a range that lanes lie along hold so many points: four vectors of the widest kind.
-const LANES: usize = 32;
+const LANES: usize = 64;
 
 pub(super) struct Driver<'e, 'a, 'f> {
     pub(super) emitter: &'e mut Emitter<'a>,
@@ -138,6 +138,8 @@ impl Driver<'_, '_, '_> {
         if let Some(packed) = call.packed {
             let address = self.buffer(packed);
             self.put(&d, offset_of!(MatMul, packed), address);
+            let accumulate = self.number(i64::from(call.accumulate));
+            self.put(&d, offset_of!(MatMul, accumulate), accumulate);
             if let Some(step) = self.step {
                 let turned = self.builder.ins().band_imm_s(step, 1);
                 self.put(&d, offset_of!(MatMul, turned), turned);

@@ -93,8 +93,9 @@ impl Cx {
             let skip = usize::from(call.batch.is_one());
             let a = |p| self.read(memory, &call.a, &[of, i, p][skip..]);
             let b = |p| self.read(memory, &call.b, &[of, p, j][skip..]);
-            let sum = (0..k).map(|p| a(p) * b(p)).sum();
-            self.write(memory, &call.c, &[of, i, j][skip..], sum);
+            let sum: f64 = (0..k).map(|p| a(p) * b(p)).sum();
+            let before = if call.accumulate { self.read(memory, &call.c, &[of, i, j][skip..]) } else { 0.0 };
+            self.write(memory, &call.c, &[of, i, j][skip..], before + sum);
         }
         call.epilogue.iter().for_each(|kernel| self.kernel(kernel, memory));
     }

@@ -25,7 +25,10 @@ impl Step {
             Step::MatMul(call) => {
                 read(call.a.buffer);
                 read(call.b.buffer);
-                call.packed.into_iter().for_each(read);
+                call.packed.into_iter().for_each(&mut read);
+                if call.accumulate {
+                    read(call.c.buffer);
+                }
                 visit(Access { buffer: call.c.buffer, mode: Mode::Write });
                 if let Some(epilogue) = &call.epilogue {
                     epilogue.for_each_access(visit);

@@ -97,8 +97,8 @@ impl Display for Step {
 
 impl Display for MatMulCall {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let MatMulCall { batch, m, n, k, a, b, c, packed, groups, epilogue } = self;
-        write!(f, "{c} = matmul ")?;
+        let MatMulCall { batch, m, n, k, a, b, c, packed, groups, accumulate, epilogue } = self;
+        write!(f, "{c} {} matmul ", if *accumulate { "+=" } else { "=" })?;
         if !batch.is_one() {
             write!(f, "{batch} of ")?;
         }

@@ -42,6 +42,7 @@ impl Program {
                 let is_dense = call.c.strides.last().is_some_and(Dim::is_one);
                 assert!(is_dense || call.n.is_one(), "columns of the result are contiguous: {step}");
                 let is_plain = call.packed.is_none() && call.groups == 1 && call.epilogue.is_none();
+                assert!(call.packed.is_some() || !call.accumulate, "only products of packed weights are added: {step}");
                 assert!(!is_batch || is_plain, "a batch of products is nothing else: {step}");
                 self.verify_runs(step, call);
                 self.verify_epilogue(step, call.epilogue.as_ref());

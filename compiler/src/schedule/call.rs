@@ -89,7 +89,7 @@ pub(super) fn call(
             }
             let packed =
                 is_fixed_parameter(graph, node.args[1]).then(|| pack_matrix(program, &batch, &k, &n, &b)).flatten();
-            Step::MatMul(MatMulCall { batch, m, n, k, a, b, c, packed, groups: 1, epilogue })
+            Step::MatMul(MatMulCall { batch, m, n, k, a, b, c, packed, groups: 1, accumulate: false, epilogue })
         }
         Op::Convolution(convolution) => {
             let direction = convolution.direction;

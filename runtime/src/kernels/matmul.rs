@@ -119,7 +119,7 @@ fn operands<'a>(team: Team<'a>, frame: Frame, d: &MatMul) -> Gemm<'a> {
         c_rs: d.c_rs as isize,
         epilogue: d.epilogue,
         turned: d.turned != 0,
-        accumulate: false,
+        accumulate: d.accumulate != 0,
     }
 }
 
@@ -173,7 +173,7 @@ mod tests {
         let [m, n, k] = sizes.map(|x| x as i64);
         let [a_rs, a_cs, b_rs, b_cs, c_rs] = strides.map(|x| x as i64);
         let (a, b, c, packed) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), std::ptr::null());
-        let (groups, batch, [a_bs, b_bs, c_bs], turned, epilogue) = (1, 1, [0; 3], 0, None);
+        let (groups, batch, [a_bs, b_bs, c_bs], turned, accumulate, epilogue) = (1, 1, [0; 3], 0, 0, None);
         MatMul {
             m,
             n,
@@ -193,6 +193,7 @@ mod tests {
             b_bs,
             c_bs,
             turned,
+            accumulate,
             epilogue,
         }
     }

@@ -222,7 +222,7 @@ impl Task for Chunk<'_> {
                     result_offset: group * layout.run,
                     rows,
                     cols: layout.run,
-                    accumulate: index > 0,
+                    accumulate: g.accumulate || index > 0,
                 };
                 // SAFETY: pointers are valid for the sizes.
                 unsafe { micro::panels::<S>(&block, panel, until) };

@@ -184,6 +184,7 @@ unsafe fn forward(frame: *mut u64, is_masked: bool) {
             b_bs: 0,
             c_bs: 0,
             turned: 0,
+            accumulate: 0,
             epilogue: None,
         };
         abi::netc_matmul(frame, &raw const d);
