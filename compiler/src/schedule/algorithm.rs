@@ -130,7 +130,7 @@ const CHANNELS: usize = 16;
 /// What an element of the transforms costs, in multiply-adds of a full vector unit.
 const TRANSFORM: usize = 5;
 /// What reading a weight from memory costs, in the same unit.
-const WEIGHT: usize = 20;
+const WEIGHT: usize = 30;
 /// What a named size of a map is taken for.
 const SIDE: usize = 56;
 /// What a named batch is taken for where parameters stay.

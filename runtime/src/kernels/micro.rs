@@ -25,6 +25,8 @@ pub(crate) struct Block {
     pub(crate) right_segment: isize,
     /// From a panel to the next.
     pub(crate) right_panel: isize,
+    /// From the last panel to what will be read next, which its tiles fetch.
+    pub(crate) right_next: isize,
     /// From a panel's start to its first row.
     pub(crate) right_first: isize,
     /// Whether an incomplete panel has rows of as many whole vectors as its columns need: the three distances before, all
@@ -384,8 +386,9 @@ impl Task for Panels<'_> {
                 let mut fetch = Ahead { first: 0, step: 0 };
                 if block.right_step == S::NR as isize {
                     let share = S::NR * block.len * tile.min(tiles) / tiles;
+                    let next = if panel + 1 == self.last { block.right_next } else { block.right_panel };
                     fetch = Ahead {
-                        first: block.right_panel + share as isize,
+                        first: next + share as isize,
                         step: (STEPS * S::NR).div_ceil(tiles) as isize,
                     };
                 }

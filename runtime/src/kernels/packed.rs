@@ -202,9 +202,14 @@ impl Task for Chunk<'_> {
             let panel = panels[0] + wide * if g.turned { parts - 1 - index } else { index };
             [panel, panels[1].min(panel + wide)]
         };
-        let multiply = |table: &[*const f32; MC + 16], left_step: isize, index: usize, [panel, until]: [usize; 2]| {
-            let [step, end] = layout.steps(index);
+        let multiply = |table: &[*const f32; MC + 16], left_step: isize, index: usize, at: usize| {
+            let ([step, end], [panel, until]) = (layout.steps(index), part(at));
             for group in 0..layout.groups {
+                // The next group's panels, or the next part's.
+                let next = match group + 1 {
+                    next if next < layout.groups => layout.at::<S>(index, next, panel),
+                    _ => layout.at::<S>(index, 0, part((at + 1).min(parts - 1))[0]),
+                };
                 let block = Block {
                     segments: 1,
                     len: end - step,
@@ -216,6 +221,7 @@ impl Task for Chunk<'_> {
                     right_step: S::NR as isize,
                     right_segment: 0,
                     right_panel: ((end - step) * S::NR) as isize,
+                    right_next: next as isize - layout.at::<S>(index, group, until - 1) as isize,
                     right_first: 0,
                     is_tight: true,
                     result: results.as_ptr(),
@@ -243,7 +249,7 @@ impl Task for Chunk<'_> {
             for at in 0..parts {
                 for index in 0..layout.blocks {
                     let left_step = point(&mut table, index);
-                    multiply(&table, left_step, index, part(at));
+                    multiply(&table, left_step, index, at);
                 }
                 finish(at);
             }
@@ -252,7 +258,7 @@ impl Task for Chunk<'_> {
         for index in 0..layout.blocks {
             let left_step = point(&mut table, index);
             for at in 0..parts {
-                multiply(&table, left_step, index, part(at));
+                multiply(&table, left_step, index, at);
                 if index + 1 == layout.blocks {
                     finish(at);
                 }

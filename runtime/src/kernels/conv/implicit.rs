@@ -173,6 +173,7 @@ impl Chunk<'_> {
             right_step: S::NR as isize,
             right_segment: 0,
             right_panel: panel_len as isize,
+            right_next: panel_len as isize,
             right_first: (phase.first_tap * g.from.channels * S::NR) as isize,
             is_tight: true,
             result: results.as_ptr(),
@@ -184,7 +185,7 @@ impl Chunk<'_> {
         let place = Place { chunk: self, pixels, finish };
         if depth == 0 {
             // SAFETY: without segments, only the results are touched.
-            unsafe { place.panels::<S>(&block, true) };
+            unsafe { place.panels::<S>(&block, self.panels, true) };
         } else if is_in_place(g) {
             // SAFETY: promised by the caller.
             unsafe { place.in_place::<S>(phase, block) };
@@ -202,10 +203,10 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// All panels of the chunk for one block of the K loop.
+    /// Panels of the chunk for one block of the K loop.
     #[inline(always)]
-    unsafe fn panels<S: Simd>(&self, block: &Block, last: bool) {
-        let Chunk { all, panels: [first, end], pixels, .. } = *self.chunk;
+    unsafe fn panels<S: Simd>(&self, block: &Block, [first, end]: [usize; 2], last: bool) {
+        let Chunk { all, pixels, .. } = *self.chunk;
         if !(last && self.finish && all.epilogue.is_some()) {
             // SAFETY: promised by the caller.
             unsafe { micro::panels::<S>(block, first, end) };
@@ -255,21 +256,35 @@ impl Place<'_> {
         let taps = phase.taps.len().div_ceil(blocks);
         let parts = channels.div_ceil(KC);
         let len = channels.div_ceil(parts);
-        for tap in (0..phase.taps.len()).step_by(taps) {
-            for first in (0..channels).step_by(len) {
-                let block = Block {
-                    segments: taps.min(phase.taps.len() - tap),
-                    len: len.min(channels - first),
-                    left: table.wrapping_add(tap * rows),
-                    left_offset: first,
-                    right_first: block.right_first + ((tap * channels + first) * S::NR) as isize,
-                    right_segment: (channels * S::NR) as isize,
-                    accumulate: tap + first > 0,
-                    ..block
-                };
-                let last = tap + taps >= phase.taps.len() && first + len >= channels;
-                // SAFETY: the table is complete, and zeros stand for pixels outside.
-                unsafe { self.panels::<S>(&block, last) };
+        // A panel is read from its start to its end: what is to come may be read from memory.
+        let [first_panel, end] = self.chunk.panels;
+        let step = (EPILOGUE_COLS / S::NR).max(1);
+        for panel in (first_panel..end).step_by(step) {
+            let panels = [panel, end.min(panel + step)];
+            for tap in (0..phase.taps.len()).step_by(taps) {
+                for first in (0..channels).step_by(len) {
+                    let begin = tap * channels + first;
+                    let until = tap * channels + if first + len < channels { first + len } else { taps * channels };
+                    let last = until >= phase.taps.len() * channels;
+                    let right_next = if last {
+                        block.right_panel - (begin * S::NR) as isize
+                    } else {
+                        ((until - begin) * S::NR) as isize - (panels[1] - panels[0] - 1) as isize * block.right_panel
+                    };
+                    let block = Block {
+                        segments: taps.min(phase.taps.len() - tap),
+                        len: len.min(channels - first),
+                        left: table.wrapping_add(tap * rows),
+                        left_offset: first,
+                        right_first: block.right_first + (begin * S::NR) as isize,
+                        right_segment: (channels * S::NR) as isize,
+                        right_next,
+                        accumulate: begin > 0,
+                        ..block
+                    };
+                    // SAFETY: the table is complete, and zeros stand for pixels outside.
+                    unsafe { self.panels::<S>(&block, panels, last) };
+                }
             }
         }
     }
@@ -298,7 +313,7 @@ impl Place<'_> {
                     accumulate: first > 0,
                     ..block
                 };
-                self.panels::<S>(&block, first + len >= depth);
+                self.panels::<S>(&block, self.chunk.panels, first + len >= depth);
             }
         }
     }
