@@ -46,7 +46,7 @@ fn runtime(out: &Path) -> Vec<u8> {
     // With everything in one unit, what nobody calls is gone, of the standard library too.
     for option in [
         "opt-level=2",
-        "llvm-args=-inline-threshold=40",
+        "llvm-args=-inline-threshold=10",
         "lto=fat",
         "codegen-units=1",
         "panic=abort",

@@ -148,7 +148,7 @@ fn batches_of_products() {
         c: View::whole(c, vec![length.times(&fixed(rows)), length, ONE]),
         packed: None,
         groups: 1,
-            accumulate: false,
+        accumulate: false,
         epilogue: None,
     }));
     for (n, t) in [(0, 3), (1, 7), (4, 1), (9, 20)] {

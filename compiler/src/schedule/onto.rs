@@ -79,9 +79,10 @@ fn sums(kernel: &Kernel, result: Buffer, ahead: Buffer) -> Option<Sums> {
         all.push([sum, other, own]);
         in_sums.extend([own, x]);
     }
-    let loads = kernel.exprs.iter().filter(|(_, scalar)| {
-        matches!(scalar, Scalar::Load { buffer, .. } if *buffer == result || *buffer == ahead)
-    });
+    let loads = kernel
+        .exprs
+        .iter()
+        .filter(|(_, scalar)| matches!(scalar, Scalar::Load { buffer, .. } if *buffer == result || *buffer == ahead));
     let is_stored = kernel.stores.iter().any(|store| store.buffer == result || store.buffer == ahead);
     let is_complete = !is_stored && !all.is_empty() && loads.count() == in_sums.len();
     Some(Sums { all, is_complete })

@@ -7,6 +7,7 @@ use crate::abi::{EpilogueFn, Frame};
 use crate::scratch::{Needs, Purpose, Scratch};
 use crate::threads::Team;
 
+use super::long;
 use super::micro::{self, Block};
 use super::pack::{self, Matrix};
 use super::simd::{Simd, TALLEST, Task, WIDEST};
@@ -24,8 +25,6 @@ const PACKED: usize = 4 << 20;
 const EPILOGUE_COLS: usize = 64;
 /// Steps of the K loop that one chunk packs, if rows of the operand are long.
 const STEPS: usize = 32;
-/// Steps of the K loop whose left operand is packed at once, when its rows are adjacent.
-const SLAB: usize = KC;
 /// As many chunks keep several threads evenly busy.
 const CHUNKS: usize = 12;
 
@@ -98,9 +97,9 @@ pub(crate) fn needs(m: usize, n: usize, k: usize) -> Needs {
     Needs::default()
         .caller(Purpose::Shared, shared)
         .caller(Purpose::Partial, partial)
-        .caller(Purpose::Left, if m > MC { pack::most_adjacent(m, k.min(SLAB)) } else { 0 })
         .chunk(Purpose::Left, pack::most_left(m.min(MC + TALLEST), kc))
         .chunk(Purpose::Right, cols.min(512) * kc)
+        .max(if m > MC { long::needs(m, n, k) } else { Needs::default() })
 }
 
 impl Task for Gemm<'_> {
@@ -117,33 +116,14 @@ unsafe fn product<S: Simd>(g: &Gemm<'_>) {
     let division = Division::new::<S>(g.a.rows, g.b.cols.div_ceil(S::NR), k);
     if division.parts > 1 || division.row_blocks == 1 {
         // SAFETY: promised by the caller.
-        unsafe { columns::<S>(g, 0, None) };
+        unsafe { columns::<S>(g, 0) };
         return;
     }
-    // A column of adjacent rows is read once, from its start to its end, and not in short pieces far apart.
-    let is_adjacent = g.a.row_stride == 1 && g.a.col_stride != 1;
-    if is_adjacent && k > SLAB {
-        for first in (0..k).step_by(SLAB) {
-            let steps = SLAB.min(k - first);
-            let a = Matrix { data: g.a.at(0, first), cols: steps, ..g.a };
-            let b = Matrix { data: g.b.at(first, 0), rows: steps, ..g.b };
-            let epilogue = g.epilogue.filter(|_| first + steps == k);
-            // SAFETY: promised by the caller.
-            unsafe { product::<S>(&Gemm { a, b, epilogue, accumulate: g.accumulate || first > 0, ..*g }) };
-        }
+    if g.a.row_stride == 1 && g.a.col_stride != 1 && k > long::FEW && !S::COMPACT {
+        // SAFETY: promised by the caller.
+        unsafe { long::product::<S>(g) };
         return;
     }
-    // Lent only where it is used: a chunk on this thread lends the same purpose, and would find nothing.
-    let mut room = is_adjacent.then(|| g.team.scratch.lend(Purpose::Left, pack::adjacent_len::<S>(&g.a)));
-    let left = room.as_mut().map(|room| {
-        let left = Output(room.as_mut_ptr());
-        g.team.run(k.div_ceil(STEPS), |_, chunk| {
-            let (first, last) = (chunk * STEPS, k.min((chunk + 1) * STEPS));
-            // SAFETY: each chunk has its own columns.
-            unsafe { S::vectorize(PackLeft { a: &g.a, first, last, to: left.get() }) };
-        });
-        left
-    });
     let width = (PACKED / k.max(1)).next_multiple_of(S::NR).max(4 * S::NR);
     let mut col = 0;
     while col < g.b.cols {
@@ -151,13 +131,13 @@ unsafe fn product<S: Simd>(g: &Gemm<'_>) {
         let b = Matrix { data: g.b.at(0, col), cols, ..g.b };
         let part = Gemm { b, c: g.c.wrapping_add(col), ..*g };
         // SAFETY: promised by the caller.
-        unsafe { columns::<S>(&part, col, left) };
+        unsafe { columns::<S>(&part, col) };
         col += cols;
     }
 }
 
-/// The product, with `first_col` columns to its left in the whole; `left` is the left operand, if it is packed already.
-unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize, left: Option<Output>) {
+/// The product, with `first_col` columns to its left in the whole.
+unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize) {
     let [m, n, k] = [g.a.rows, g.b.cols, g.b.rows];
     let panels = n.div_ceil(S::NR);
     // Few rows do not repay a copy of the right operand: only a last, incomplete panel is packed.
@@ -214,7 +194,6 @@ unsafe fn columns<S: Simd>(g: &Gemm<'_>, first_col: usize, left: Option<Output>)
             rows: [row, m.min(row + division.mc)],
             panels: [group * division.group, panels.min((group + 1) * division.group)],
             steps: [part * division.part, k.min((part + 1) * division.part)],
-            left,
             right,
             last,
             local,
@@ -298,22 +277,6 @@ impl Task for PackPanel<'_> {
     }
 }
 
-/// Packs columns `first..last` of a left operand whose rows are adjacent.
-struct PackLeft<'a> {
-    a: &'a Matrix,
-    first: usize,
-    last: usize,
-    to: *mut f32,
-}
-
-impl Task for PackLeft<'_> {
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: promised by the maker.
-        unsafe { pack::adjacent::<S>(self.a, self.first, self.last, self.to) };
-    }
-}
-
 struct Chunk<'a> {
     g: &'a Gemm<'a>,
     scratch: &'a Scratch,
@@ -321,8 +284,6 @@ struct Chunk<'a> {
     rows: [usize; 2],
     panels: [usize; 2],
     steps: [usize; 2],
-    /// All of the left operand, packed by [`pack::adjacent`].
-    left: Option<Output>,
     right: Right,
     last: Right,
     /// The first panel that is read from `last`.
@@ -347,7 +308,7 @@ impl Task for Chunk<'_> {
         // A copy pays when it is read several times.
         let n_panels = self.panels[1] - self.panels[0];
         let is_wide = n_panels > 1 && n_panels * S::NR >= 64;
-        let copy = self.left.is_none() && (is_wide || (g.a.col_stride != 1 && rows > 1));
+        let copy = is_wide || (g.a.col_stride != 1 && rows > 1);
         let len = if copy { pack::left_len::<S>(rows, kc) } else { 0 };
         let right_len = if self.local { (self.panels[1] - self.panels[0]) * kc * S::NR } else { 0 };
         let mut packed = self.scratch.lend(Purpose::Left, len);
@@ -359,10 +320,7 @@ impl Task for Chunk<'_> {
             let a = Matrix { data: g.a.at(first_row, step), rows, cols: len, ..g.a };
             // SAFETY: the scratch memory has room for the block, and pointers are valid for the sizes.
             unsafe {
-                let left_step = if let Some(left) = self.left {
-                    pack::adjacent_table::<S>(&g.a, left.get().add(step * S::MR), first_row, &mut table[..rows]);
-                    S::MR as isize
-                } else if copy {
+                let left_step = if copy {
                     pack::left::<S>(&a, packed.as_mut_ptr(), &mut table)
                 } else {
                     for (i, entry) in table[..rows].iter_mut().enumerate() {

@@ -210,10 +210,16 @@ mod tests {
 
     /// A product with every choice of transposes, one and two threads, packed and not, on every instruction set.
     fn check(m: usize, n: usize, k: usize, groups: usize) {
+        let all = [0, 1, 2, 3].into_iter().flat_map(|t| [(t, false), (t, true)]);
+        check_with(m, n, k, groups, &all.collect::<Vec<_>>());
+    }
+
+    /// As [`check`], with some transposes alone.
+    fn check_with(m: usize, n: usize, k: usize, groups: usize, ways: &[(usize, bool)]) {
         let (a, b) = (random(m * k, 0), random(k * n, 1));
         let sizes = [m, n, k];
         let c_rs = n + 3;
-        for (transposes, is_packed) in [0, 1, 2, 3].into_iter().flat_map(|t| [(t, false), (t, true)]) {
+        for &(transposes, is_packed) in ways {
             let strides = strides(transposes, sizes, c_rs);
             let [a_rs, a_cs, b_rs, b_cs, _] = strides;
             let mut truth = vec![f64::from(7.0_f32); m * c_rs];
@@ -270,8 +276,14 @@ mod tests {
         }
         // Rows so far apart that they are copied.
         check(20, 40, 512, 1);
-        // Several slabs of adjacent rows of the left operand.
-        check(250, 90, 700, 1);
+    }
+
+    /// Adjacent rows of the left operand: either operand on the left, in several slabs, blocks of rows and of columns.
+    #[test]
+    fn long_sums_of_adjacent_rows() {
+        for (m, n, k) in [(250, 90, 2300), (135, 300, 700), (2085, 37, 520), (150, 2085, 514), (560, 530, 515)] {
+            check_with(m, n, k, 1, &[(1, false), (3, false)]);
+        }
     }
 
     #[test]

@@ -387,10 +387,7 @@ impl Task for Panels<'_> {
                 if block.right_step == S::NR as isize {
                     let share = S::NR * block.len * tile.min(tiles) / tiles;
                     let next = if panel + 1 == self.last { block.right_next } else { block.right_panel };
-                    fetch = Ahead {
-                        first: next + share as isize,
-                        step: (STEPS * S::NR).div_ceil(tiles) as isize,
-                    };
+                    fetch = Ahead { first: next + share as isize, step: (STEPS * S::NR).div_ceil(tiles) as isize };
                 }
                 // SAFETY: promised by the caller of `panels`.
                 unsafe {

@@ -9,6 +9,7 @@ pub mod cpu;
 mod dots;
 mod gemm;
 pub mod limits;
+mod long;
 pub mod matmul;
 mod micro;
 #[cfg(target_arch = "aarch64")]

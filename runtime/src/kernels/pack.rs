@@ -105,7 +105,9 @@ pub(crate) unsafe fn left<S: Simd>(a: &Matrix, to: *mut f32, table: &mut [*const
 pub(crate) unsafe fn left_adjacent<S: Simd>(a: &Matrix, to: *mut f32, table: &mut [*const f32]) -> isize {
     // SAFETY: promised by the caller.
     unsafe { adjacent::<S>(a, 0, a.cols, to) };
-    adjacent_table::<S>(a, to, 0, &mut table[..a.rows]);
+    for (row, entry) in table[..a.rows].iter_mut().enumerate() {
+        *entry = adjacent_row::<S>(a, to, row);
+    }
     S::MR as isize
 }
 
@@ -174,12 +176,9 @@ pub(crate) fn most_adjacent(rows: usize, cols: usize) -> usize {
     rows.saturating_add(TALLEST).saturating_mul(cols.saturating_add(8))
 }
 
-/// Where the rows from `first_row` on begin in what [`adjacent`] packed to `packed`.
-pub(crate) fn adjacent_table<S: Simd>(a: &Matrix, packed: *const f32, first_row: usize, table: &mut [*const f32]) {
-    let apart = padded(S::MR * a.cols);
-    for (row, entry) in (first_row..).zip(table) {
-        *entry = packed.wrapping_add(row / S::MR * apart + row % S::MR);
-    }
+/// Where a row begins in what [`adjacent`] packed to `packed`.
+pub(crate) fn adjacent_row<S: Simd>(a: &Matrix, packed: *const f32, row: usize) -> *const f32 {
+    packed.wrapping_add(row / S::MR * padded(S::MR * a.cols) + row % S::MR)
 }
 
 /// Whether rows are so far apart that they exclude each other from the first cache.
