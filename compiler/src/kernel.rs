@@ -111,13 +111,44 @@ pub struct MatMulCall {
 }
 
 /// Packs the right operand of a matrix product, `[k, n]`, into [`netc_runtime::kernels::matmul::packed_len`] floats.
+///
+/// The operand is in one piece, or in several of one size, one behind the other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PackMatrixCall {
     pub k: usize,
     pub n: usize,
     pub groups: usize,
-    pub b: View,
+    pub pieces: Vec<View>,
+    pub along: Along,
     pub packed: Buffer,
+}
+
+/// Of what pieces of a matrix hold some: its rows, or its columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Along {
+    Rows,
+    Columns,
+}
+
+impl PackMatrixCall {
+    /// Packs an operand that is in one piece.
+    pub fn whole([k, n]: [usize; 2], groups: usize, b: View, packed: Buffer) -> Self {
+        PackMatrixCall { k, n, groups, pieces: vec![b], along: Along::Columns, packed }
+    }
+    /// The rows and columns of a piece.
+    pub fn size(&self) -> [usize; 2] {
+        match self.along {
+            Along::Rows => [self.k / self.pieces.len(), self.n],
+            Along::Columns => [self.k, self.n / self.pieces.len()],
+        }
+    }
+    /// The first row and column of a piece.
+    pub fn first(&self, piece: usize) -> [usize; 2] {
+        match self.along {
+            Along::Rows => [piece * self.k / self.pieces.len(), 0],
+            Along::Columns => [0, piece * self.n / self.pieces.len()],
+        }
+    }
 }
 
 /// A convolution in one of its three directions. Strides of `x` and `y` stand in the order `[n, c, h, w]`.

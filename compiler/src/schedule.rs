@@ -4,7 +4,8 @@
 //! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
 //! for each root (`emit`). One step of a recurrence is scheduled in the same way (`recurrence`). Products that it alone
 //! reads are computed ahead of its steps, some at a time (`ahead`), and its states are stored where the caller wants them
-//! (`results`); what is only added to a product ahead is added by the step's product (`onto`). Where members of the batch have nothing to do with each other in it, threads share it by members (`apart`). At last updates of parameters move to where their gradients are known (`update`).
+//! (`results`); what is only added to a product ahead is added by the step's product (`onto`). Matrices that were put together to be packed are packed from their pieces
+//! (`pieces`). Where members of the batch have nothing to do with each other in it, threads share it by members (`apart`). At last updates of parameters move to where their gradients are known (`update`).
 
 mod ahead;
 mod algorithm;
@@ -17,6 +18,7 @@ mod lowering;
 mod merge;
 mod onto;
 mod order;
+mod pieces;
 mod recurrence;
 mod results;
 mod roots;
@@ -95,6 +97,7 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     onto::of_scans(&mut program);
     update::early(&mut program, is_kept);
     update::by_rows(&mut program);
+    pieces::of_packing(&mut program);
     apart::of_scans(&mut program);
     emit::declare_symbols(&mut program);
     if cfg!(debug_assertions) {

@@ -67,6 +67,25 @@ pub struct MatMul {
     pub epilogue: Option<EpilogueFn>,
 }
 
+/// Packs a piece of the right operand of products, `[k, n]` with columns in `groups` runs.
+///
+/// The piece is `[rows, cols]`, from the operand's row `row` and column `col` on: some rows of all columns, or all rows of
+/// some columns, for which [`matmul::are_panels`] holds.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct PackMatrix {
+    pub k: i64,
+    pub n: i64,
+    pub groups: i64,
+    pub row: i64,
+    pub rows: i64,
+    pub col: i64,
+    pub cols: i64,
+    pub b: *const f32,
+    pub b_rs: i64,
+    pub b_cs: i64,
+}
+
 /// A convolution `[n, h, w, c] -> [n, oh, ow, oc]`, of which each function computes one of `x`, `y` and `weight`
 /// from the other two.
 ///
@@ -272,10 +291,10 @@ symbols! {
         unsafe { matmul::matmul(Frame(frame).team(), Frame(frame), &*descriptor) };
     }
 
-    /// Packs `b` into [`matmul::packed_len`] floats, from the sizes `k`, `n` and `groups`. See [`MatMul`].
-    fn netc_matmul_pack(frame, descriptor: *const MatMul, packed: *mut f32) {
+    /// Packs a piece of a matrix into its place among [`matmul::packed_len`] floats. See [`PackMatrix`].
+    fn netc_matmul_pack(frame, descriptor: *const PackMatrix, packed: *mut f32) {
         // SAFETY: promised by the caller.
-        unsafe { matmul::pack(Frame(frame).team(), Frame(frame), &*descriptor, packed) };
+        unsafe { matmul::pack(Frame(frame).team(), &*descriptor, packed) };
     }
 
     /// Writes `y` from `x` and `weight`. See [`Conv`].

@@ -34,7 +34,7 @@ pub fn place(buffers: &[(Lifetime, usize)]) -> (Vec<usize>, usize) {
     let least = largest_live(buffers).0;
     let near = least.saturating_add(least / 32);
     let mut order: Vec<usize> = (0..buffers.len()).collect();
-    order.sort_by_key(|&at| (Reverse(aligned(buffers[at].1)), buffers[at].0.first, at));
+    order.sort_unstable_by_key(|&at| (Reverse(aligned(buffers[at].1)), buffers[at].0.first, at));
     let (mut offsets, mut workspace) = place_in(&order, buffers);
     let mut last = (offsets.clone(), workspace);
     for _ in 1..ROUNDS {

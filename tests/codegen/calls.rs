@@ -61,7 +61,7 @@ fn recurrent(run: usize, k: usize, is_packed: bool) -> Program {
     let packed = is_packed.then(|| {
         let packed = p.buffer(packed_len(k, n, groups));
         p.program.buffers[packed].home = Home::Workspace;
-        p.program.steps.push(Step::PackMatrix(PackMatrixCall { k, n, groups, b: b.clone(), packed }));
+        p.program.steps.push(Step::PackMatrix(PackMatrixCall::whole([k, n], groups, b.clone(), packed)));
         packed
     });
     let epilogue = K::make(&[batch_size.clone(), fixed(run)], 0, |kernel, i| {

@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use cranelift_codegen::ir::{FuncRef, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use cranelift_module::FuncId;
-use netc_runtime::abi::{self, MatMul};
+use netc_runtime::abi::{self, MatMul, PackMatrix};
 use netc_runtime::kernels::conv;
 
 use super::emit::Emitter;
@@ -151,20 +151,32 @@ impl Driver<'_, '_, '_> {
     }
 
     fn pack_matrix(&mut self, call: &PackMatrixCall) {
-        let d = self.descriptor(size_of::<MatMul>());
-        for (offset, dim) in [
-            (offset_of!(MatMul, n), &Dim::fixed(call.n)),
-            (offset_of!(MatMul, k), &Dim::fixed(call.k)),
-            (offset_of!(MatMul, groups), &Dim::fixed(call.groups)),
-            (offset_of!(MatMul, b_rs), &call.b.strides[0]),
-            (offset_of!(MatMul, b_cs), &call.b.strides[1]),
+        let d = self.descriptor(size_of::<PackMatrix>());
+        let [rows, cols] = call.size();
+        for (offset, size) in [
+            (offset_of!(PackMatrix, n), call.n),
+            (offset_of!(PackMatrix, k), call.k),
+            (offset_of!(PackMatrix, groups), call.groups),
+            (offset_of!(PackMatrix, rows), rows),
+            (offset_of!(PackMatrix, cols), cols),
         ] {
-            self.put_size(&d, offset, dim);
+            self.put_size(&d, offset, &Dim::fixed(size));
         }
-        self.put_view(&d, offset_of!(MatMul, b), &call.b);
         let packed = self.buffer(call.packed);
-        let address = self.address_of(&d);
-        self.call("netc_matmul_pack", self.frame, &[address, packed]);
+        for (number, piece) in call.pieces.iter().enumerate() {
+            let [row, col] = call.first(number).map(Dim::fixed);
+            for (offset, dim) in [
+                (offset_of!(PackMatrix, row), &row),
+                (offset_of!(PackMatrix, col), &col),
+                (offset_of!(PackMatrix, b_rs), &piece.strides[0]),
+                (offset_of!(PackMatrix, b_cs), &piece.strides[1]),
+            ] {
+                self.put_size(&d, offset, dim);
+            }
+            self.put_view(&d, offset_of!(PackMatrix, b), piece);
+            let address = self.address_of(&d);
+            self.call("netc_matmul_pack", self.frame, &[address, packed]);
+        }
     }
 
     fn conv(&mut self, call: &ConvCall) {

@@ -11,8 +11,8 @@ use netc_runtime::rng::Key;
 use super::{Precision, Scope, binary, compare, unary};
 use crate::index::IndexVec;
 use crate::kernel::{
-    Address, Axis, Buffer, Condition, ConvCall, Direction, Expr, Int, IntExpr, Kernel, MatMulCall, Program, Scalar,
-    Scan, ScatterAddCall, Step, View,
+    Address, Axis, Buffer, Condition, ConvCall, Direction, Expr, Int, IntExpr, Kernel, MatMulCall, PackMatrixCall,
+    Program, Scalar, Scan, ScatterAddCall, Step, View,
 };
 use crate::types::{Dim, Extents};
 
@@ -46,7 +46,8 @@ impl Cx {
                 Step::MatMul(call) => self.matmul(call, memory),
                 Step::Conv(call) => self.conv(call, memory),
                 // Nothing here reads what is packed: the weight itself serves.
-                Step::Pack(_) | Step::PackMatrix(_) => {}
+                Step::Pack(_) => {}
+                Step::PackMatrix(call) => self.pack_matrix(call, memory),
                 Step::ScatterAdd(call) => self.scatter_add(call, memory),
                 Step::Scan(scan) => self.scan(scan, memory),
             }
@@ -86,13 +87,27 @@ impl Cx {
 
     // Library calls.
 
+    /// Row after row: in what order the runtime packs a matrix is its own affair.
+    fn pack_matrix(&self, call: &PackMatrixCall, memory: &mut Memory) {
+        let [rows, cols] = call.size();
+        let packed = packed_view(call.packed, call.n);
+        for (number, piece) in call.pieces.iter().enumerate() {
+            let [row, col] = call.first(number);
+            for (i, j) in pairs(rows, cols) {
+                let value = self.read(memory, piece, &[i, j]);
+                self.write(memory, &packed, &[row + i, col + j], value);
+            }
+        }
+    }
     fn matmul(&self, call: &MatMulCall, memory: &mut Memory) {
+        let packed = call.packed.map(|packed| packed_view(packed, call.n.eval(&self.scope.extents)));
+        let right = packed.as_ref().unwrap_or(&call.b);
         let [batch, m, n, k] = [&call.batch, &call.m, &call.n, &call.k].map(|dim| self.size(dim));
         for (of, (i, j)) in (0..batch).flat_map(|of| pairs(m, n).map(move |at| (of, at))) {
             // Views have a leading axis in a batch only.
             let skip = usize::from(call.batch.is_one());
             let a = |p| self.read(memory, &call.a, &[of, i, p][skip..]);
-            let b = |p| self.read(memory, &call.b, &[of, p, j][skip..]);
+            let b = |p| self.read(memory, right, &[of, p, j][skip..]);
             let sum: f64 = (0..k).map(|p| a(p) * b(p)).sum();
             let before = if call.accumulate { self.read(memory, &call.c, &[of, i, j][skip..]) } else { 0.0 };
             self.write(memory, &call.c, &[of, i, j][skip..], before + sum);
@@ -280,4 +295,9 @@ impl Point<'_> {
             IntExpr::Value(expr) => self.expr(*expr) as i64,
         }
     }
+}
+
+/// A packed matrix of `n` columns.
+fn packed_view(packed: Buffer, n: usize) -> View {
+    View::whole(packed, vec![Dim::fixed(n), Dim::ONE])
 }

@@ -24,8 +24,7 @@ impl Step {
             Step::Loop(kernel) => kernel.for_each_access(visit),
             Step::MatMul(call) => {
                 read(call.a.buffer);
-                read(call.b.buffer);
-                call.packed.into_iter().for_each(&mut read);
+                read(call.packed.unwrap_or(call.b.buffer));
                 if call.accumulate {
                     read(call.c.buffer);
                 }
@@ -53,7 +52,7 @@ impl Step {
                 visit(Access { buffer: call.packed, mode: Mode::Write });
             }
             Step::PackMatrix(call) => {
-                read(call.b.buffer);
+                call.pieces.iter().for_each(|piece| read(piece.buffer));
                 visit(Access { buffer: call.packed, mode: Mode::Write });
             }
             Step::ScatterAdd(call) => {
@@ -76,6 +75,10 @@ impl Step {
     /// Whether the step reads or writes a buffer.
     pub fn touches(&self, buffer: Buffer) -> bool {
         self.has_access(|access| access.buffer == buffer)
+    }
+    /// Whether the step reads a buffer.
+    pub fn reads(&self, buffer: Buffer) -> bool {
+        self.has_access(|access| access == Access { buffer, mode: Mode::Read })
     }
     /// Whether the step writes a buffer.
     pub fn writes(&self, buffer: Buffer) -> bool {
@@ -124,7 +127,7 @@ impl Step {
                 call.geometry.for_each_dim(visit);
                 call.weight.for_each_dim(visit);
             }
-            Step::PackMatrix(call) => call.b.for_each_dim(visit),
+            Step::PackMatrix(call) => call.pieces.iter().for_each(|piece| piece.for_each_dim(visit)),
             Step::ScatterAdd(call) => {
                 visit(&call.rows);
                 [&call.index, &call.source, &call.table].into_iter().for_each(|view| view.for_each_dim(visit));

@@ -53,7 +53,8 @@ impl Display for Step {
                 write!(f, "{} = pack {direction:?} {algorithm:?} {}", call.packed, call.weight)
             }
             Step::PackMatrix(call) => {
-                write!(f, "{} = pack matrix {}x{} {}", call.packed, call.k, call.n, call.b)?;
+                write!(f, "{} = pack matrix {}x{}", call.packed, call.k, call.n)?;
+                call.pieces.iter().try_for_each(|piece| write!(f, " {piece}"))?;
                 if call.groups > 1 { write!(f, " groups {}", call.groups) } else { Ok(()) }
             }
             Step::ScatterAdd(call) => {

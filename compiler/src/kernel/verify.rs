@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use netc_runtime::kernels::matmul::packed_len;
+use netc_runtime::kernels::matmul::{are_panels, packed_len};
 
-use super::{Address, Axis, Expr, Geometry, Home, Int, IntExpr, Kernel, MatMulCall, Program, Scalar, Step};
+use super::{Address, Along, Axis, Expr, Geometry, Home, Int, IntExpr, Kernel, MatMulCall, Program, Scalar, Step};
 use crate::index::IndexVec;
 use crate::types::{Dim, ElementType, Symbol};
 
@@ -64,7 +64,14 @@ impl Program {
             }
             Step::Pack(_) => {}
             Step::PackMatrix(call) => {
-                assert_eq!(call.b.strides.len(), 2, "a matrix has two strides: {step}");
+                let are_matrices = call.pieces.iter().all(|piece| piece.strides.len() == 2);
+                assert!(are_matrices, "a matrix has two strides: {step}");
+                let (pieces, groups) = (call.pieces.len(), call.groups);
+                let (fits, what) = match call.along {
+                    Along::Rows => (call.k.is_multiple_of(pieces), "rows"),
+                    Along::Columns => (pieces == 1 || are_panels(call.n, pieces, groups), "panels"),
+                };
+                assert!(fits, "pieces have whole {what}: {step}");
                 assert!(call.groups > 0 && call.n.is_multiple_of(call.groups), "runs are of one length: {step}");
                 let len = packed_len(call.k, call.n, call.groups);
                 assert_eq!(self.buffers[call.packed].len, Dim::fixed(len), "a packed matrix has its length: {step}");

@@ -297,5 +297,5 @@ fn pack(
     let name = format!("{} (packed)", program.buffers[of].name);
     let len = Dim::fixed(netc_runtime::kernels::matmul::packed_len(k, n, 1));
     let packed = program.buffers.push(BufferInfo { name, element: ElementType::F32, len, home });
-    Some((PackMatrixCall { k, n, groups: 1, b: call.b.clone(), packed }, home))
+    Some((PackMatrixCall::whole([k, n], 1, call.b.clone(), packed), home))
 }

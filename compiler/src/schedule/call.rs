@@ -134,14 +134,14 @@ fn pack_matrix(program: &mut Program, batch: &Dim, k: &Dim, n: &Dim, b: &View) -
         return None;
     }
     let known = program.prepare.iter().find_map(|step| match step {
-        Step::PackMatrix(call) => (call.b == *b && call.k == k && call.n == n).then_some(call.packed),
+        Step::PackMatrix(call) => (call.pieces == [b.clone()] && call.k == k && call.n == n).then_some(call.packed),
         _ => None,
     });
     Some(known.unwrap_or_else(|| {
         let name = format!("{} (packed)", program.buffers[b.buffer].name);
         let len = Dim::fixed(packed_len(k, n, 1));
         let packed = program.buffers.push(BufferInfo { name, element: ElementType::F32, len, home: Home::Prepared });
-        program.prepare.push(Step::PackMatrix(PackMatrixCall { k, n, groups: 1, b: b.clone(), packed }));
+        program.prepare.push(Step::PackMatrix(PackMatrixCall::whole([k, n], 1, b.clone(), packed)));
         packed
     }))
 }

@@ -159,7 +159,7 @@ fn pack(body: &mut [Step], program: &mut Program, fixed: impl Fn(Buffer) -> bool
                 let groups = product.groups;
                 let packed = add(netc_runtime::kernels::matmul::packed_len(k, n, groups));
                 product.packed = Some(packed);
-                Step::PackMatrix(PackMatrixCall { k, n, groups, b: product.b.clone(), packed })
+                Step::PackMatrix(PackMatrixCall::whole([k, n], groups, product.b.clone(), packed))
             }
             Step::Conv(conv) if conv.packed.is_none() && conv.geometry.groups == 1 => {
                 let (direction, algorithm, geometry) = (conv.direction, conv.algorithm, conv.geometry.clone());

@@ -40,7 +40,7 @@ impl Header {
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(format!("`{}` stands twice in the weights", pair[0]));
         }
-        header.tensors.sort_by(|a, b| (a.start, a.end, &a.name).cmp(&(b.start, b.end, &b.name)));
+        header.tensors.sort_unstable_by(|a, b| (a.start, a.end, &a.name).cmp(&(b.start, b.end, &b.name)));
         let mut end = 0;
         for tensor in &header.tensors {
             let name = &tensor.name;

@@ -355,7 +355,7 @@ impl Task for Chunk<'_> {
                     if self.local {
                         for index in panel..end {
                             let to = right.as_mut_ptr().add((index - panel) * len * S::NR);
-                            pack::panel::<S>(&g.b, index, step, step + len, to);
+                            S::vectorize(PackPanel { b: &g.b, panel: index, first: step, last: step + len, to });
                         }
                         // As if all panels were packed, of which these are read.
                         let data = right.as_ptr().wrapping_sub(panel * len * S::NR);

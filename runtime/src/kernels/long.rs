@@ -11,7 +11,7 @@ use crate::abi::{EpilogueFn, Frame};
 use crate::scratch::{Needs, Purpose, floats_of};
 use crate::threads::Team;
 
-use super::gemm::{Gemm, Output};
+use super::gemm::{Gemm, Output, PackPanel};
 use super::micro::{self, Block};
 use super::pack::{self, Matrix};
 use super::simd::{Simd, TALLEST, Task, WIDEST};
@@ -205,7 +205,7 @@ impl Task for Panel<'_> {
         let Part { c, c_rs, first: [first_row, first_col], .. } = *part;
         // SAFETY: promised by the maker.
         unsafe {
-            pack::panel::<S>(&from, panel, 0, from.rows, to);
+            S::vectorize(PackPanel { b: &from, panel, first: 0, last: from.rows, to });
             micro::panels::<S>(&block, 0, 1);
             if !is_last {
                 return;

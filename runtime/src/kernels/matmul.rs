@@ -1,18 +1,26 @@
 //! The matrix product: chooses between dot products, sums of rows, and the blocked products.
 #![expect(unsafe_code, reason = "raw matrices of generated code")]
 
-use crate::abi::{Frame, MatMul};
+use crate::abi::{Frame, MatMul, PackMatrix};
 use crate::scratch::{Needs, Purpose};
 use crate::threads::Team;
 
 use super::cpu::{self, Cpu};
 use super::gemm::Gemm;
 use super::pack::Matrix;
+use super::simd::WIDEST;
 use super::{dots, gemm, packed, rows};
 
 /// How many floats [`netc_matmul_pack`](crate::abi::netc_matmul_pack) writes, on any CPU.
 pub fn packed_len(k: usize, n: usize, groups: usize) -> usize {
     packed::packed_len(k, n, groups.max(1))
+}
+
+/// Whether each of so many equal pieces of `n` columns in `groups` runs has whole panels of its own in a packed matrix.
+pub fn are_panels(n: usize, pieces: usize, groups: usize) -> bool {
+    let (run, piece) = (n / groups.max(1), n / pieces.max(1));
+    n.is_multiple_of(pieces.max(1))
+        && (piece.is_multiple_of(run) || (run.is_multiple_of(piece) && piece.is_multiple_of(WIDEST)))
 }
 
 /// What a product takes at most on any CPU, for sizes up to these and any strides; `packed` if its `b` is packed.
@@ -36,16 +44,25 @@ pub(crate) unsafe fn matmul(team: Team<'_>, frame: Frame, d: &MatMul) {
 
 /// # Safety
 /// As for [`matmul`]; `packed` has room for [`packed_len`] floats.
-pub(crate) unsafe fn pack(team: Team<'_>, frame: Frame, d: &MatMul, packed: *mut f32) {
+pub(crate) unsafe fn pack(team: Team<'_>, d: &PackMatrix, packed: *mut f32) {
     // SAFETY: promised by the caller.
-    unsafe { pack_on(cpu::cpu(), team, frame, d, packed) };
+    unsafe { pack_on(cpu::cpu(), team, d, packed) };
 }
 
 /// # Safety
 /// As for [`pack`].
-unsafe fn pack_on(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul, packed: *mut f32) {
-    let g = operands(team, frame, &MatMul { m: 1, ..*d });
-    cpu::run_on(cpu, packed::Pack { g, groups: d.groups.max(1) as usize, packed });
+unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &PackMatrix, packed: *mut f32) {
+    let [k, n, groups] = [d.k, d.n, d.groups.max(1)].map(|x| x.max(0) as usize);
+    let [row, rows, col, cols] = [d.row, d.rows, d.col, d.cols].map(|x| x.max(0) as usize);
+    let [row_stride, col_stride] = [d.b_rs, d.b_cs].map(|x| x as isize);
+    let piece =
+        Matrix { data: d.b, rows, cols, row_stride: unit(rows, row_stride), col_stride: unit(cols, col_stride) };
+    cpu::run_on(cpu, packed::Pack { team, size: [k, n], groups, piece, first: [row, col], packed });
+}
+
+/// The stride of an axis of one element means nothing; 1 lets the faster kernels take it.
+fn unit(len: usize, stride: isize) -> isize {
+    if len == 1 { 1 } else { stride }
 }
 
 /// # Safety
@@ -106,8 +123,6 @@ impl Batch<'_> {
 fn operands<'a>(team: Team<'a>, frame: Frame, d: &MatMul) -> Gemm<'a> {
     let [m, n, k] = [d.m, d.n, d.k].map(|x| x.max(0) as usize);
     let [a_rs, a_cs, b_rs, b_cs] = [d.a_rs, d.a_cs, d.b_rs, d.b_cs].map(|x| x as isize);
-    // The stride of an axis of one element means nothing; 1 lets the faster kernels take it.
-    let unit = |len: usize, stride: isize| if len == 1 { 1 } else { stride };
     let a = Matrix { data: d.a, rows: m, cols: k, row_stride: unit(m, a_rs), col_stride: unit(k, a_cs) };
     let b = Matrix { data: d.b, rows: k, cols: n, row_stride: unit(k, b_rs), col_stride: unit(n, b_cs) };
     Gemm {
@@ -155,7 +170,8 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
         cpu::run_on(cpu, rows::Rows { g, groups });
     } else if groups > 1 {
         let mut packed = team.scratch.lend(Purpose::Shared, packed_len(k, n, groups));
-        cpu::run_on(cpu, packed::Pack { g, groups, packed: packed.as_mut_ptr() });
+        let whole = packed::Pack { team, size: [k, n], groups, piece: b, first: [0; 2], packed: packed.as_mut_ptr() };
+        cpu::run_on(cpu, whole);
         cpu::run_on(cpu, packed::Packed { g, groups, packed: packed.as_ptr(), runs: packed::Runs::one(m) });
     } else {
         cpu::run_on(cpu, g);
@@ -196,6 +212,12 @@ mod tests {
             accumulate,
             epilogue,
         }
+    }
+
+    /// All of a product's right operand.
+    fn whole(d: &MatMul) -> PackMatrix {
+        let MatMul { k, n, groups, b, b_rs, b_cs, .. } = *d;
+        PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs, b_cs }
     }
 
     fn strides(transposes: usize, [m, n, k]: [usize; 3], c_rs: usize) -> [usize; 5] {
@@ -244,7 +266,7 @@ mod tests {
                     // SAFETY: the descriptor is that of the vectors.
                     unsafe {
                         if is_packed {
-                            pack_on(cpu, pool.team(), marked.frame(), &d, packed.as_mut_ptr());
+                            pack_on(cpu, pool.team(), &whole(&d), packed.as_mut_ptr());
                             (d.packed, d.b) = (packed.as_ptr(), std::ptr::null());
                         }
                         matmul_on(cpu, pool.team(), marked.frame(), &d);
@@ -318,7 +340,7 @@ mod tests {
                 let mut d = descriptor([rows, n, k], strides(0, [rows, n, k], n), a, &b, &mut c);
                 // SAFETY: the descriptor is that of the vectors.
                 unsafe {
-                    pack_on(cpu, pool.team(), frame, &d, packed.as_mut_ptr());
+                    pack_on(cpu, pool.team(), &whole(&d), packed.as_mut_ptr());
                     d.packed = packed.as_ptr();
                     matmul_on(cpu, pool.team(), frame, &d);
                 }
@@ -351,7 +373,7 @@ mod tests {
                     let mut packed = vec![f32::NAN; packed_len(k, n, groups)];
                     let mut d = MatMul { groups: groups as i64, epilogue: MARK, ..d };
                     // SAFETY: the descriptors are those of the vectors.
-                    unsafe { pack_on(cpu, pool.team(), marked.frame(), &d, packed.as_mut_ptr()) };
+                    unsafe { pack_on(cpu, pool.team(), &whole(&d), packed.as_mut_ptr()) };
                     d.packed = packed.as_ptr();
                     let batch = MatMul { batch: runs as i64, a_bs: a_bs as i64, ..d };
                     // SAFETY: as above.
@@ -369,6 +391,37 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn pieces_are_packed_as_the_whole() {
+        // Whole groups, parts of one, and rows in several blocks of the K loop.
+        let cases =
+            [([70, 192], 4, [70, 48]), ([70, 192], 4, [70, 96]), ([33, 256], 1, [33, 64]), ([1200, 50], 2, [400, 50])];
+        for ([k, n], groups, [rows, cols]) in cases {
+            assert!(rows < k || are_panels(n, n / cols, groups));
+            for (cpu, transposed) in cpus().into_iter().flat_map(|cpu| [(cpu, false), (cpu, true)]) {
+                let b = random(k * n, 1);
+                let [b_rs, b_cs] = if transposed { [1, k] } else { [n, 1] };
+                let pool = Pool::new(2);
+                let len = packed_len(k, n, groups);
+                let [mut all, mut pieces] = [(); 2].map(|()| vec![7.0_f32; len]);
+                let [k, n, groups, rows, cols] = [k, n, groups, rows, cols].map(|x| x as i64);
+                let (b, [b_rs, b_cs]) = (b.as_ptr(), [b_rs, b_cs].map(|x| x as i64));
+                let d = PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs, b_cs };
+                // SAFETY: the descriptors are those of the vectors.
+                unsafe { pack_on(cpu, pool.team(), &d, all.as_mut_ptr()) };
+                for (row, col) in (0..k / rows).flat_map(|i| (0..n / cols).map(move |j| (i * rows, j * cols))) {
+                    let b = b.wrapping_offset((row * b_rs + col * b_cs) as isize);
+                    // SAFETY: as above.
+                    unsafe {
+                        pack_on(cpu, pool.team(), &PackMatrix { row, rows, col, cols, b, ..d }, pieces.as_mut_ptr())
+                    };
+                }
+                assert_eq!(all, pieces, "{k}x{n} in {groups}, pieces of {rows}x{cols}, {transposed} on {cpu:?}");
+            }
+        }
+        assert!(!are_panels(192, 3, 2) && !are_panels(96, 3, 1) && are_panels(256, 4, 1) && are_panels(100, 2, 4));
     }
 
     #[test]

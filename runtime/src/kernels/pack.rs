@@ -25,6 +25,11 @@ impl Matrix {
         self.data.wrapping_offset(row as isize * self.row_stride + col as isize * self.col_stride)
     }
 
+    /// So many columns, from the one with this number on, whether there are such or not.
+    pub(crate) fn columns_from(&self, first: isize, cols: usize) -> Matrix {
+        Matrix { data: self.data.wrapping_offset(first * self.col_stride), cols, ..*self }
+    }
+
     /// The same matrix with rows and columns exchanged.
     pub(crate) fn transposed(self) -> Matrix {
         Matrix { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "raw matrices")]
 
 use crate::scratch::{Needs, Purpose, Scratch};
+use crate::threads::Team;
 
 use super::gemm::{Gemm, MC, Output, PackPanel};
 use super::micro::{self, Block};
@@ -47,8 +48,8 @@ struct Layout {
 }
 
 impl Layout {
-    fn new<S: Simd>(b: &Matrix, groups: usize) -> Layout {
-        let (k, run) = (b.rows, b.cols / groups);
+    fn new<S: Simd>([k, n]: [usize; 2], groups: usize) -> Layout {
+        let run = n / groups;
         let blocks = k.div_ceil(KC).max(1);
         let kc = k.div_ceil(blocks).next_multiple_of(8).max(8);
         Layout {
@@ -72,25 +73,39 @@ impl Layout {
     }
 }
 
-/// Packs the right operand of `g`.
+/// Packs a piece of a right operand: see [`PackMatrix`](crate::abi::PackMatrix).
 pub(crate) struct Pack<'a> {
-    pub(crate) g: Gemm<'a>,
+    pub(crate) team: Team<'a>,
+    /// Of the whole operand.
+    pub(crate) size: [usize; 2],
     pub(crate) groups: usize,
+    pub(crate) piece: Matrix,
+    /// Where the piece begins in the operand.
+    pub(crate) first: [usize; 2],
     pub(crate) packed: *mut f32,
 }
 
 impl Task for Pack<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let b = self.g.b;
-        let layout = Layout::new::<S>(&b, self.groups);
-        let packed = Output(self.packed);
-        self.g.team.run(layout.groups * layout.panels * layout.blocks, |_, chunk| {
+        let Pack { team, size, groups, piece, first: [first_row, first_col], packed } = self;
+        let layout = Layout::new::<S>(size, groups);
+        let packed = Output(packed);
+        let (last_row, last_col) = (first_row + piece.rows, first_col + piece.cols);
+        team.run(layout.groups * layout.panels * layout.blocks, |_, chunk| {
             let (block, rest) = (chunk % layout.blocks, chunk / layout.blocks);
             let (group, panel) = (rest / layout.panels, rest % layout.panels);
-            let run = Matrix { data: b.at(0, group * layout.run), cols: layout.run, ..b };
-            let [first, last] = layout.steps(block);
-            let to = packed.get().wrapping_add(layout.at::<S>(block, group, panel));
+            let [step, end] = layout.steps(block);
+            let [first, last] = [first_row.max(step), last_row.min(end)];
+            let col = group * layout.run + panel * S::NR;
+            if first >= last || !(first_col..last_col).contains(&col) {
+                return;
+            }
+            // The panel's run of columns, as if all were there.
+            let run = piece.columns_from((group * layout.run) as isize - first_col as isize, layout.run);
+            let width = pack::panel_width::<S>(layout.run, panel);
+            let to = packed.get().wrapping_add(layout.at::<S>(block, group, panel) + (first - step) * width);
+            let [first, last] = [first - first_row, last - first_row];
             // SAFETY: each chunk has its own place.
             unsafe { S::vectorize(PackPanel { b: &run, panel, first, last, to }) };
         });
@@ -133,7 +148,7 @@ unsafe impl Sync for Packed<'_> {}
 impl Task for Packed<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let layout = Layout::new::<S>(&self.g.b, self.groups);
+        let layout = Layout::new::<S>([self.g.b.rows, self.g.b.cols], self.groups);
         let m = self.g.a.rows;
         let row_blocks = m.div_ceil(MC);
         let mc = m.div_ceil(row_blocks).next_multiple_of(S::MR);
