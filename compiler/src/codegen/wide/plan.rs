@@ -337,6 +337,11 @@ impl Plan {
             Inst::Accumulate(region) => vec![self.fold(region).body],
         }
     }
+    /// Whether a region is a loop or within one.
+    pub(super) fn is_in_a_loop(&self, region: Region) -> bool {
+        let mut regions = std::iter::successors(Some(region), |&region| self.regions[region].parent);
+        regions.any(|region| matches!(self.regions[region].kind, Kind::Loop { .. }))
+    }
     pub(super) fn mask(&self) -> Val {
         Id::new(0)
     }

@@ -276,7 +276,9 @@ impl Coder<'_> {
                 for &inst in &self.plan.runs[run] {
                     if let Inst::Val(val) = inst
                         && let Op::Load { ptr, disp } = self.plan.vals[val].op
+                        && self.plan.is_in_a_loop(self.plan.nums[ptr].region)
                     {
+                        // What all rows read alike is in the cache.
                         for chain in (0..self.chains).step_by(LINE / self.asm.width.bytes()) {
                             let from = self.at(ptr, self.of_chain(disp, chain), Some(RDX));
                             self.asm.fetch(from);
