@@ -20,6 +20,8 @@ const CHANNELS: usize = 16;
 const EPILOGUE_COLS: usize = 64;
 /// As many chunks keep several threads evenly busy.
 const CHUNKS: usize = 12;
+/// Weights that stay in the second cache.
+const SMALL: usize = 128 << 10;
 
 pub(crate) struct Implicit<'a> {
     pub(crate) team: Team<'a>,
@@ -59,10 +61,15 @@ impl Task for Implicit<'_> {
         }
         // Several phases share a chunk, since the epilogue wants whole runs of pixels.
         let most = MC / S::MR * S::MR * g.phases.len();
-        let blocks = pixels.div_ceil(most);
+        let mut blocks = pixels.div_ceil(most);
+        let splits = CHUNKS.div_ceil(blocks * g.groups).min(panels.div_ceil(2));
+        // Weights that stay in the second cache may be read once more.
+        if blocks * splits * g.groups < CHUNKS && g.depth() * panels * S::NR <= SMALL {
+            let fewest = 4 * S::MR * g.phases.len();
+            blocks = CHUNKS.div_ceil(splits * g.groups).min(pixels.div_ceil(fewest));
+        }
         let per_chunk = pixels.div_ceil(blocks).next_multiple_of(S::MR);
         let blocks = pixels.div_ceil(per_chunk);
-        let splits = CHUNKS.div_ceil(blocks * g.groups).min(panels.div_ceil(2));
         let per_split = panels.div_ceil(splits);
         let splits = panels.div_ceil(per_split);
         let mut zeros = self.team.scratch.lend(Purpose::Shared, g.from.channels);
