@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use netc::data::Tensor;
+use netc::data::{Tensor, Weights};
 use netc::network::Port;
 use netc::session::Outputs;
 use netc::types::{Extents, Symbol};
@@ -94,7 +94,7 @@ impl Task {
         let net = self.settings.iter().fold(net, |net, (name, value)| net.set(name, value));
         let (network, options) = (net.check()?, SessionOptions { threads: self.threads, seed: 1 });
         match weights {
-            Some(path) => Session::with_weights(network, &options, &netc::data::file::read(path, u64::MAX)?),
+            Some(path) => Session::with_weights_file(network, &options, &Weights::open(path)?),
             None => Ok(Session::new(network, &options)),
         }
     }
