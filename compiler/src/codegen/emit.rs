@@ -48,6 +48,26 @@ pub enum Vectors {
 
 /// Declares all functions of the program, those of the entry as `<name>_prepare` and `<name>_run`, and returns their code.
 pub fn emit(program: &Program, name: &str, module: &mut dyn Module, vectors: Vectors) -> (Entry, Vec<Definition>) {
+    emit_with(program, name, module, vectors, false)
+}
+
+/// As [`emit`], with the text of our own emitter's code.
+pub fn emit_listed(
+    program: &Program,
+    name: &str,
+    module: &mut dyn Module,
+    vectors: Vectors,
+) -> (Entry, Vec<Definition>) {
+    emit_with(program, name, module, vectors, true)
+}
+
+fn emit_with(
+    program: &Program,
+    name: &str,
+    module: &mut dyn Module,
+    vectors: Vectors,
+    is_listed: bool,
+) -> (Entry, Vec<Definition>) {
     let longest = match vectors {
         Vectors::Narrow => None,
         Vectors::Wide => wide::longest(module.isa()).map(|_| Width::Bits256),
@@ -55,6 +75,7 @@ pub fn emit(program: &Program, name: &str, module: &mut dyn Module, vectors: Vec
     };
     let mut emitter = Emitter {
         longest,
+        is_listed,
         program,
         name,
         module,
@@ -81,7 +102,7 @@ pub fn define(module: &mut dyn Module, definitions: Vec<Definition>) {
             }
             Code::Wide(code) => {
                 let defined = module.define_function_bytes(id, wide::ALIGNMENT, &code.bytes, &[]);
-                defined.unwrap_or_else(|error| panic!("`{name}`: {error:?}\n{}", code.text));
+                defined.unwrap_or_else(|error| panic!("`{name}`: {error:?}"));
             }
         }
     }
@@ -93,6 +114,7 @@ pub(super) struct Emitter<'a> {
     pub(super) module: &'a mut dyn Module,
     /// The longest vectors of wide code, if there is any.
     longest: Option<Width>,
+    is_listed: bool,
     context: FunctionBuilderContext,
     definitions: Vec<Definition>,
     /// The kernels' functions so far.
@@ -151,7 +173,7 @@ impl Emitter<'_> {
         let name = format!("{}_{role}_{}_{label}", self.name, self.definitions.len());
         let signature = self.signature(&vec![types::I64; 1 + call.n_params()]);
         let id = self.declare(&name, Linkage::Local, &signature);
-        let wide = self.longest.and_then(|longest| wide::emit(&shape.program, &shape.kernel, call, longest));
+        let wide = self.longest.and_then(|longest| wide::emit(&shape.program, &shape.kernel, call, longest, self.is_listed));
         let code = wide.map(Code::Wide).unwrap_or_else(|| {
             let mut function = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
             let config = self.module.target_config();

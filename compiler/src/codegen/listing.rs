@@ -5,7 +5,7 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::Module;
 use cranelift_object::{ObjectBuilder, ObjectModule};
 
-use super::emit::{Code, Definition, Vectors, emit};
+use super::emit::{Code, Definition, Vectors, emit, emit_listed};
 use super::isa::{self, Target};
 use super::jit::{best_vectors, new_module};
 use crate::kernel::Program;
@@ -19,7 +19,7 @@ pub fn clif(program: &Program, name: &str) -> String {
 /// As [`clif`], for a processor that has nothing but what all of this machine's kind have.
 pub fn clif_for_any(program: &Program, name: &str) -> String {
     let builder = JITBuilder::with_isa(isa::plainest(), cranelift_module::default_libcall_names());
-    let (_, definitions) = emit(program, name, &mut JITModule::new(builder), Vectors::Wide);
+    let (_, definitions) = emit_listed(program, name, &mut JITModule::new(builder), Vectors::Wide);
     definitions.iter().map(|definition| definition.to_string()).collect()
 }
 
@@ -37,7 +37,7 @@ pub fn asm(program: &Program, name: &str) -> String {
 /// As [`asm`].
 pub fn asm_with(program: &Program, name: &str, vectors: Vectors) -> String {
     let mut module = new_module();
-    let (_, definitions) = emit(program, name, &mut module, vectors);
+    let (_, definitions) = emit_listed(program, name, &mut module, vectors);
     let mut text = String::new();
     for definition in definitions {
         let Definition { name, code: Code::Cranelift(function), .. } = definition else {

@@ -31,7 +31,7 @@ pub(super) use vector::Width;
 /// Where a function's code may start.
 pub(super) const ALIGNMENT: u64 = Width::Bits512.bytes() as u64;
 
-/// A function as bytes that need no relocation, and as text.
+/// A function as bytes that need no relocation, and as text where it is listed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WideCode {
     pub(super) width: Width,
@@ -51,9 +51,15 @@ pub(super) fn longest(isa: &dyn TargetIsa) -> Option<Width> {
 }
 
 /// The code of a kernel's function, if the kernel is of a kind that wide code is made for.
-pub(super) fn emit(program: &Program, kernel: &Kernel, call: Call, longest: Width) -> Option<WideCode> {
+pub(super) fn emit(
+    program: &Program,
+    kernel: &Kernel,
+    call: Call,
+    longest: Width,
+    is_listed: bool,
+) -> Option<WideCode> {
     let plan = build::plan(program, kernel, call)?;
     let width = if plan.fills(Width::Bits512, kernel) { longest } else { Width::Bits256 };
-    let (bytes, text) = code::encode(&plan, width)?;
+    let (bytes, text) = code::encode(&plan, width, is_listed)?;
     Some(WideCode { width, bytes, text })
 }

@@ -77,12 +77,12 @@ pub(super) struct Asm {
     known: BTreeMap<Vec<u8>, usize>,
     /// Where a distance to a constant is due, the end of its instruction, and the constant.
     constants: Vec<(usize, usize, usize)>,
-    /// The instructions as text, one a line.
-    text: String,
+    /// The instructions as text, one a line, if somebody wants to read them: writing takes longer than encoding.
+    text: Option<String>,
 }
 
 impl Asm {
-    pub(super) fn new(width: Width) -> Asm {
+    pub(super) fn new(width: Width, is_listed: bool) -> Asm {
         Asm {
             width,
             bytes: Vec::new(),
@@ -91,11 +91,13 @@ impl Asm {
             pool: Vec::new(),
             known: BTreeMap::new(),
             constants: Vec::new(),
-            text: String::new(),
+            text: is_listed.then(String::new),
         }
     }
     pub(super) fn note(&mut self, text: fmt::Arguments<'_>) {
-        self.text += &format!("  {text}\n");
+        if let Some(all) = &mut self.text {
+            *all += &format!("  {text}\n");
+        }
     }
 
     /// Bytes in the pool, aligned to a vector.
@@ -108,7 +110,12 @@ impl Asm {
         Mem::Pool(at)
     }
 
-    /// The code with its pool; as text, too.
+    /// Whether instructions are written down.
+    pub(super) fn is_listed(&self) -> bool {
+        self.text.is_some()
+    }
+
+    /// The code with its pool; as text, too, if it was written.
     pub(super) fn finish(mut self) -> (Vec<u8>, String) {
         let code = self.bytes.len().next_multiple_of(self.width.bytes());
         for (at, label) in self.jumps {
@@ -122,7 +129,7 @@ impl Asm {
         }
         self.bytes.resize(code, 0xcc);
         self.bytes.extend(self.pool);
-        (self.bytes, self.text)
+        (self.bytes, self.text.unwrap_or_default())
     }
 
     // Labels.
@@ -133,7 +140,9 @@ impl Asm {
     }
     pub(super) fn bind(&mut self, label: Label) {
         self.labels[label.0] = Some(self.bytes.len());
-        self.text += &format!("{label}:\n");
+        if let Some(text) = &mut self.text {
+            *text += &format!("{label}:\n");
+        }
     }
     pub(super) fn jump_if(&mut self, condition: Cond, to: Label) {
         self.note(format_args!("j {condition:?} {to}"));
@@ -329,9 +338,9 @@ mod tests {
     use super::*;
 
     fn check(expected: &[u8], write: impl FnOnce(&mut Asm)) {
-        let mut asm = Asm::new(Width::Bits256);
+        let mut asm = Asm::new(Width::Bits256, true);
         write(&mut asm);
-        assert_eq!(asm.bytes, expected, "{}", asm.text);
+        assert_eq!(asm.bytes, expected, "{:?}", asm.text);
     }
     fn on(base: Gpr, disp: i32) -> Mem {
         Mem::At { base, index: None, disp }

@@ -16,10 +16,10 @@ const SAVED: [Gpr; 5] = [RBX, R12, R13, R14, R15];
 /// More than that is not taken from a thread's stack at once.
 const LARGEST_FRAME: i32 = 32 << 10;
 
-/// The code of a function, and its text; nothing if it needs too much of the stack.
-pub(super) fn encode(plan: &Plan, width: Width) -> Option<(Vec<u8>, String)> {
+/// The code of a function, and its text if it is listed; nothing if it needs too much of the stack.
+pub(super) fn encode(plan: &Plan, width: Width, is_listed: bool) -> Option<(Vec<u8>, String)> {
     let mut coder = Coder {
-        asm: Asm::new(width),
+        asm: Asm::new(width, is_listed),
         plan,
         val_slots: BTreeMap::new(),
         num_slots: BTreeMap::new(),

@@ -121,7 +121,10 @@ impl Asm {
     fn note_vector(&mut self, text: fmt::Arguments<'_>) {
         match self.width {
             Width::Bits256 => self.note(text),
-            Width::Bits512 => self.note(format_args!("{}", text.to_string().replace("ymm", "zmm"))),
+            Width::Bits512 if self.is_listed() => {
+                self.note(format_args!("{}", text.to_string().replace("ymm", "zmm")));
+            }
+            Width::Bits512 => {}
         }
     }
 
@@ -299,7 +302,7 @@ mod tests {
     use super::*;
 
     fn check_with(width: Width, expected: &[u8], write: impl FnOnce(&mut Asm)) {
-        let mut asm = Asm::new(width);
+        let mut asm = Asm::new(width, true);
         write(&mut asm);
         assert_eq!(asm.bytes, expected, "{asm:?}");
     }
