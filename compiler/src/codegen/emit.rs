@@ -173,7 +173,8 @@ impl Emitter<'_> {
         let name = format!("{}_{role}_{}_{label}", self.name, self.definitions.len());
         let signature = self.signature(&vec![types::I64; 1 + call.n_params()]);
         let id = self.declare(&name, Linkage::Local, &signature);
-        let wide = self.longest.and_then(|longest| wide::emit(&shape.program, &shape.kernel, call, longest, self.is_listed));
+        let wide =
+            self.longest.and_then(|longest| wide::emit(&shape.program, &shape.kernel, call, longest, self.is_listed));
         let code = wide.map(Code::Wide).unwrap_or_else(|| {
             let mut function = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
             let config = self.module.target_config();

@@ -150,7 +150,7 @@ impl Part<'_> {
                 let sums = sums.get().wrapping_add(panel * rows * S::NR);
                 // SAFETY: the scratch memory has room; chunks write to disjoint columns.
                 unsafe {
-                    S::vectorize(Panel { part: self, from, panel, to: packed.as_mut_ptr(), block, sums, is_last })
+                    S::vectorize(Panel { part: self, from, panel, to: packed.as_mut_ptr(), block, sums, is_last });
                 };
             });
         }

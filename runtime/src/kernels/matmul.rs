@@ -383,7 +383,7 @@ mod tests {
                         let marked = Marked::new(&pool, c, n, 0, 0).grouped(groups, n / groups);
                         // SAFETY: as above.
                         unsafe {
-                            matmul_on(cpu, pool.team(), marked.frame(), &MatMul { a: d.a.add(run * a_bs), c, ..d })
+                            matmul_on(cpu, pool.team(), marked.frame(), &MatMul { a: d.a.add(run * a_bs), c, ..d });
                         };
                     }
                     assert_within(&mut pool, &needs(runs.max(1), sizes, groups, true), "runs");
@@ -415,7 +415,7 @@ mod tests {
                     let b = b.wrapping_offset((row * b_rs + col * b_cs) as isize);
                     // SAFETY: as above.
                     unsafe {
-                        pack_on(cpu, pool.team(), &PackMatrix { row, rows, col, cols, b, ..d }, pieces.as_mut_ptr())
+                        pack_on(cpu, pool.team(), &PackMatrix { row, rows, col, cols, b, ..d }, pieces.as_mut_ptr());
                     };
                 }
                 assert_eq!(all, pieces, "{k}x{n} in {groups}, pieces of {rows}x{cols}, {transposed} on {cpu:?}");
