@@ -199,3 +199,111 @@ impl Along {
         Some((member, rest))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::index::Id;
+    use crate::kernel::{
+        Address, Axis, BinaryFn, Buffer, IntExpr, Kernel, MatMulCall, Scalar, Scan, Slice, Step, Store, Turns, View,
+    };
+    use crate::types::{Dim, Symbol};
+
+    const UNITS: usize = 4;
+
+    /// `h' = h @ W + h` for rows of [`UNITS`]: `b0` has all steps of `h`, `b1` and `b2` are it before and after one, `b3` is the
+    /// weight, `b4` packed, `b5` the product. What `spoil` changes decides whether members are apart.
+    fn members(spoil: impl FnOnce(&mut Scan)) -> Option<Vec<(usize, Dim)>> {
+        let [all, before, after, weight, packed, product] = std::array::from_fn(Buffer::new);
+        let mut kernel = Kernel { domain: [0, 1].map(Axis::new).to_vec(), ..Kernel::default() };
+        kernel.axes = [Dim::batch(), Dim::fixed(UNITS)].into_iter().collect();
+        let [row, column] = [0, 1].map(|axis| kernel.ints.push(IntExpr::Axis(Axis::new(axis))));
+        let at = Address { offset: Dim::fixed(0), terms: vec![(row, Dim::fixed(UNITS)), (column, Dim::ONE)] };
+        let [x, h] = [product, before].map(|buffer| kernel.exprs.push(Scalar::Load { buffer, at: at.clone() }));
+        let value = kernel.exprs.push(Scalar::Binary(BinaryFn::Add, x, h));
+        kernel.stores.push(Store { buffer: after, at, value });
+        let view = |buffer: Buffer| View::whole(buffer, vec![Dim::fixed(UNITS), Dim::ONE]);
+        let slice = |buffer: Buffer, shift: i64| {
+            let stride = Dim::fixed(UNITS).times(&Dim::batch());
+            Slice { buffer, of: all, offset: Dim::fixed(0), stride, shift, turns: Turns::Two }
+        };
+        let mut scan = Scan {
+            length: Dim::axis("T"),
+            reverse: false,
+            slices: vec![slice(before, 0), slice(after, 1)],
+            start: Vec::new(),
+            ahead: Vec::new(),
+            body: vec![Step::MatMul(MatMulCall {
+                batch: Dim::ONE,
+                m: Dim::batch(),
+                n: Dim::fixed(UNITS),
+                k: Dim::fixed(UNITS),
+                a: view(before),
+                b: view(weight),
+                c: view(product),
+                packed: Some(packed),
+                groups: 1,
+                accumulate: false,
+                epilogue: Some(kernel),
+            })],
+            finish: Vec::new(),
+            members: None,
+        };
+        spoil(&mut scan);
+        let members = scan.members_apart()?;
+        assert_eq!(members.size, Symbol::Batch);
+        Some(members.strides.into_iter().map(|(buffer, stride)| (buffer.index(), stride)).collect())
+    }
+    fn product(scan: &mut Scan) -> &mut MatMulCall {
+        let Step::MatMul(call) = &mut scan.body[0] else { panic!("the body is a product") };
+        call
+    }
+    fn kernel(scan: &mut Scan) -> &mut Kernel {
+        product(scan).epilogue.as_mut().expect("with an epilogue")
+    }
+    /// The address that an expression loads from.
+    fn loaded(scan: &mut Scan, expr: usize) -> &mut Address {
+        let Scalar::Load { at, .. } = &mut kernel(scan).exprs[crate::kernel::Expr::new(expr)] else { panic!("a load") };
+        at
+    }
+
+    #[test]
+    fn members_with_rows_of_their_own_are_apart() {
+        let strides = members(|_| {}).expect("they are apart");
+        assert_eq!(strides, [1, 2, 5].map(|buffer| (buffer, Dim::fixed(UNITS))));
+        // A loop over the elements of all members is one over members, too.
+        let strides = members(|scan| {
+            let row = kernel(scan).domain[0];
+            kernel(scan).axes[row] = Dim::batch().times(&Dim::fixed(2));
+            product(scan).c.strides[0] = Dim::fixed(2 * UNITS);
+            product(scan).a.strides[0] = Dim::fixed(2 * UNITS);
+            scan.slices.iter_mut().for_each(|slice| slice.stride = slice.stride.times(&Dim::fixed(2)));
+        });
+        assert_eq!(strides.expect("they are apart")[0], (1, Dim::fixed(2 * UNITS)));
+    }
+
+    #[test]
+    fn members_that_depend_on_others_are_not() {
+        type Spoil = (&'static str, fn(&mut Scan));
+        let spoils: [Spoil; 9] = [
+            ("a row is read from its middle on", |scan| loaded(scan, 1).offset = Dim::fixed(1)),
+            ("rows that are read are further apart", |scan| loaded(scan, 1).terms[0].1 = Dim::fixed(2 * UNITS)),
+            ("all read one row", |scan| {
+                loaded(scan, 1).terms.remove(0);
+            }),
+            ("columns are members", |scan| loaded(scan, 1).terms[1].1 = Dim::batch()),
+            ("each reads the first of a pair", |scan| {
+                let row = kernel(scan).domain[0];
+                let axis = kernel(scan).ints.push(IntExpr::Axis(row));
+                let pair = kernel(scan).ints.push(IntExpr::Div(axis, 2));
+                loaded(scan, 1).terms[0].0 = pair;
+            }),
+            ("weights are packed for each step", |scan| product(scan).packed = None),
+            ("a step is not one row for each", |scan| scan.slices[0].stride = Dim::fixed(UNITS)),
+            ("the state is the weight", |scan| product(scan).packed = Some(scan.slices[1].buffer)),
+            ("steps are members", |scan| scan.length = Dim::batch()),
+        ];
+        for (what, spoil) in spoils {
+            assert_eq!(members(spoil), None, "{what}");
+        }
+    }
+}

@@ -225,8 +225,9 @@ mod tests {
         check(512, 28, true, Algorithm::Winograd);
         check(512, 14, false, Algorithm::Winograd);
         check(512, 14, true, Algorithm::Winograd2x2);
-        check(512, 7, true, Algorithm::Winograd2x2);
-        check(512, 7, false, Algorithm::Winograd);
+        check(256, 14, true, Algorithm::Winograd2x2);
+        check(512, 7, true, Algorithm::Direct);
+        check(512, 7, false, Algorithm::Winograd2x2);
         check(512, 1, true, Algorithm::Direct);
     }
 }
