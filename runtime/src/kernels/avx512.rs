@@ -67,6 +67,11 @@ unsafe impl Simd for Avx512 {
         address
     }
     #[inline(always)]
+    unsafe fn prefetch_panel(address: *const f32) {
+        // SAFETY: any address may be fetched.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) };
+    }
+    #[inline(always)]
     unsafe fn prefetch(address: *const f32) {
         // SAFETY: fetching does not access memory.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };

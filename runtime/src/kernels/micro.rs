@@ -63,12 +63,12 @@ impl Ahead {
         // SAFETY: any address may be fetched.
         unsafe {
             for line in 0..2 {
-                S::prefetch(from.wrapping_add(line * LINE));
+                S::prefetch_panel(from.wrapping_add(line * LINE));
             }
             // Few tiles in wide panels: rare, and what waits for memory most.
             if S::NR > 2 * LINE && self.step > 2 * LINE as isize {
                 for line in 2..(self.step as usize).div_ceil(LINE) {
-                    S::prefetch(from.wrapping_add(line * LINE));
+                    S::prefetch_panel(from.wrapping_add(line * LINE));
                 }
             }
         }

@@ -58,6 +58,12 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
     /// Brings a line into the cache, from any address.
     #[inline(always)]
     unsafe fn prefetch(_: *const f32) {}
+    /// As `prefetch`, of a panel that will be read next: if panels are larger than the first cache, into the second alone.
+    #[inline(always)]
+    unsafe fn prefetch_panel(address: *const f32) {
+        // SAFETY: promised by the caller.
+        unsafe { Self::prefetch(address) };
+    }
 
     /// The sum of the lanes, by halves.
     #[inline(always)]
