@@ -3,9 +3,10 @@
 //! The gates of a cell are one product, of their matrices behind one another, and each of these is a part of a parameter. What
 //! packs the whole can as well read the parameters: the copy in between is read by nobody else.
 
-use crate::kernel::{Along, Buffer, Home, IntExpr, Kernel, PackMatrixCall, Program, Scalar, Step, View};
-use crate::types::Dim;
 use netc_runtime::kernels::matmul::are_panels;
+
+use crate::kernel::{Address, Along, Buffer, Home, Int, IntExpr, Kernel, PackMatrixCall, Program, Scalar, Step, View};
+use crate::types::Dim;
 
 /// Changes what packs matrices, and drops copies that nobody reads any more.
 pub(super) fn of_packing(program: &mut Program) {
@@ -85,8 +86,8 @@ fn copied(step: &Step) -> Option<Copied> {
     let [store] = stores.as_slice() else { return None };
     let Scalar::Load { buffer, at: from } = &exprs[store.value] else { return None };
     let sizes: Vec<usize> = domain.iter().map(|&axis| axes[axis].as_fixed()).collect::<Option<_>>()?;
-    let stride = |at: &crate::kernel::Address, number: usize| {
-        let is_axis = |(int, _): &&(crate::kernel::Int, Dim)| ints[*int] == IntExpr::Axis(domain[number]);
+    let stride = |at: &Address, number: usize| {
+        let is_axis = |(int, _): &&(Int, Dim)| ints[*int] == IntExpr::Axis(domain[number]);
         at.terms.iter().find(is_axis).and_then(|(_, stride)| stride.as_fixed())
     };
     let is_plain = store.at.terms.len() == domain.len() && from.terms.len() == domain.len();
