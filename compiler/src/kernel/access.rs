@@ -1,6 +1,6 @@
 //! What a step reads and writes, and which sizes it mentions.
 
-use super::{Address, Buffer, Condition, Geometry, IntExpr, Kernel, Scalar, Scan, Step, View};
+use super::{Address, Buffer, Condition, Geometry, Int, IntExpr, Kernel, Scalar, Scan, Step, View};
 use crate::types::Dim;
 
 /// One step's use of one buffer.
@@ -159,7 +159,26 @@ impl Kernel {
             visit(Access { buffer: store.buffer, mode: Mode::Write });
         }
     }
-    fn for_each_dim(&self, visit: &mut impl FnMut(&Dim)) {
+    /// The integers that are used outside of addresses.
+    pub fn ints_outside_addresses(&self) -> Vec<Int> {
+        let mut ints = Vec::new();
+        for scalar in self.exprs.values() {
+            match scalar {
+                Scalar::Position(int) | Scalar::Random { index: int, .. } => ints.push(*int),
+                Scalar::Guard { conditions, .. } => ints.extend(conditions.iter().map(Condition::int)),
+                Scalar::Const(_)
+                | Scalar::Load { .. }
+                | Scalar::Convert(_)
+                | Scalar::Unary(..)
+                | Scalar::Binary(..)
+                | Scalar::Compare(..)
+                | Scalar::Select(..)
+                | Scalar::Reduce { .. } => {}
+            }
+        }
+        ints
+    }
+    pub(super) fn for_each_dim(&self, visit: &mut impl FnMut(&Dim)) {
         self.axes.values().for_each(&mut *visit);
         for int in self.ints.values() {
             if let IntExpr::Size(dim) | IntExpr::MulSize(_, dim) | IntExpr::DivSize(_, dim) | IntExpr::RemSize(_, dim) =

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Access, Address, Axis, Buffer, Condition, Int, IntExpr, Kernel, MatMulCall, Members, Mode, Scalar, Scan, Slice,
-    Step, Turns, View,
+    Access, Address, Axis, Buffer, Int, IntExpr, Kernel, MatMulCall, Members, Mode, Scalar, Scan, Slice, Step, Turns,
+    View,
 };
-use crate::index::IndexVec;
 use crate::types::{Dim, Symbol};
 
 /// How a step uses a buffer.
@@ -91,7 +90,7 @@ fn is_of(dim: &Dim, size: &Symbol) -> bool {
 
 fn product_uses(call: &MatMulCall, size: &Symbol, uses: &mut Vec<Use>) -> Option<()> {
     // Sums over packed weights do not depend on how many rows there are.
-    let is_plain = call.m == Dim::from(size.clone()) && call.batch.is_one() && call.packed.is_some();
+    let is_plain = call.m == Dim::from(size.clone()) && call.batch.is_one();
     if !is_plain || is_of(&call.n, size) || is_of(&call.k, size) {
         return None;
     }
@@ -107,21 +106,21 @@ fn product_uses(call: &MatMulCall, size: &Symbol, uses: &mut Vec<Use>) -> Option
     };
     operand(&call.a, &call.k, Mode::Read)?;
     operand(&call.c, &call.n, Mode::Write)?;
-    for buffer in call.packed.into_iter().chain([call.b.buffer]) {
-        uses.push(Use { access: Access { buffer, mode: Mode::Read }, stride: None, rest: None });
-    }
+    let packed = Access { buffer: call.packed?, mode: Mode::Read };
+    uses.push(Use { access: packed, stride: None, rest: None });
     call.epilogue.as_ref().map_or(Some(()), |kernel| kernel_uses(kernel, size, uses))
 }
 
 fn kernel_uses(kernel: &Kernel, size: &Symbol, uses: &mut Vec<Use>) -> Option<()> {
-    let along: Vec<Axis> = kernel.axes.iter().filter(|(_, extent)| is_of(extent, size)).map(|(axis, _)| axis).collect();
-    let &[axis] = along.as_slice() else { return None };
+    let axis = kernel.domain.iter().copied().find(|&axis| is_of(&kernel.axes[axis], size))?;
+    let mut n_mentions = 0;
+    kernel.for_each_dim(&mut |dim| n_mentions += usize::from(is_of(dim, size)));
     let along = Along { axis, each: kernel.axes[axis].divided_by(&Dim::from(size.clone()))?.as_fixed()? };
-    if !kernel.domain.contains(&axis) || !treats_alike(kernel, axis, size) {
+    if n_mentions > 1 || !treats_alike(kernel, axis) {
         return None;
     }
     let mut push = |buffer: Buffer, at: &Address, mode: Mode| {
-        let (stride, rest) = along.place(kernel, at, size)?;
+        let (stride, rest) = along.place(kernel, at)?;
         uses.push(Use { access: Access { buffer, mode }, stride, rest });
         Some(())
     };
@@ -133,37 +132,11 @@ fn kernel_uses(kernel: &Kernel, size: &Symbol, uses: &mut Vec<Use>) -> Option<()
     kernel.stores.iter().try_for_each(|store| push(store.buffer, &store.at, Mode::Write))
 }
 
-/// Whether a kernel does the same for each step of an axis, but with other elements, and mentions a size nowhere else.
-fn treats_alike(kernel: &Kernel, axis: Axis, size: &Symbol) -> bool {
-    let mut tells: IndexVec<Int, bool> = IndexVec::new();
-    for int in kernel.ints.values() {
-        let is_sized = match int {
-            IntExpr::Size(dim) | IntExpr::MulSize(_, dim) | IntExpr::DivSize(_, dim) | IntExpr::RemSize(_, dim) => {
-                is_of(dim, size)
-            }
-            _ => false,
-        };
-        let tells_more = int.operands().into_iter().any(|operand| tells[operand]);
-        if is_sized || tells_more {
-            return false;
-        }
-        tells.push(*int == IntExpr::Axis(axis));
-    }
-    kernel.exprs.values().all(|scalar| match scalar {
-        Scalar::Position(int) | Scalar::Random { index: int, .. } => !tells[*int],
-        Scalar::Guard { conditions, .. } => conditions.iter().all(|condition| match condition {
-            Condition::InRange(int, limit) => !tells[*int] && !is_of(limit, size),
-            Condition::Multiple(int, _) => !tells[*int],
-        }),
-        Scalar::Reduce { axis: over, .. } => *over != axis,
-        Scalar::Const(_)
-        | Scalar::Load { .. }
-        | Scalar::Convert(_)
-        | Scalar::Unary(..)
-        | Scalar::Binary(..)
-        | Scalar::Compare(..)
-        | Scalar::Select(..) => true,
-    })
+/// Whether a kernel does the same for each step of an axis, but with other elements.
+fn treats_alike(kernel: &Kernel, axis: Axis) -> bool {
+    let tells = |int: Int| kernel.ints[int] == IntExpr::Axis(axis);
+    let is_derived = kernel.ints.values().any(|int| int.operands().into_iter().any(tells));
+    !is_derived && !kernel.ints_outside_addresses().into_iter().any(tells)
 }
 
 /// An axis that goes over members, `each` steps for one.
@@ -174,16 +147,10 @@ struct Along {
 
 impl Along {
     /// From a member's element to the next one's, and [`Use::rest`].
-    fn place(&self, kernel: &Kernel, at: &Address, size: &Symbol) -> Option<(Option<Dim>, Option<usize>)> {
+    fn place(&self, kernel: &Kernel, at: &Address) -> Option<(Option<Dim>, Option<usize>)> {
         let mut member: Option<Dim> = None;
         let mut rest = at.offset.as_fixed();
-        if is_of(&at.offset, size) {
-            return None;
-        }
         for (int, stride) in &at.terms {
-            if is_of(stride, size) {
-                return None;
-            }
             let steps = match kernel.ints[*int] {
                 IntExpr::Axis(axis) if axis == self.axis => {
                     let whole = stride.times(&Dim::fixed(self.each));

@@ -65,25 +65,7 @@ fn can_merge(kernel: &Kernel, outer: Axis, inner: Axis) -> bool {
 
 /// The integers that are used outside of addresses, or inside what is not linear.
 fn standalone_ints(kernel: &Kernel) -> Vec<Int> {
-    let mut ints = Vec::new();
-    for scalar in kernel.exprs.values() {
-        match scalar {
-            Scalar::Position(int) | Scalar::Random { index: int, .. } => ints.push(*int),
-            Scalar::Guard { conditions, .. } => {
-                ints.extend(conditions.iter().map(|condition| match condition {
-                    Condition::InRange(int, _) | Condition::Multiple(int, _) => *int,
-                }));
-            }
-            Scalar::Const(_)
-            | Scalar::Load { .. }
-            | Scalar::Convert(_)
-            | Scalar::Unary(..)
-            | Scalar::Binary(..)
-            | Scalar::Compare(..)
-            | Scalar::Select(..)
-            | Scalar::Reduce { .. } => {}
-        }
-    }
+    let mut ints = kernel.ints_outside_addresses();
     for int in kernel.ints.values() {
         if let IntExpr::Div(of, _) | IntExpr::Rem(of, _) | IntExpr::DivSize(of, _) | IntExpr::RemSize(of, _) = int {
             ints.push(*of);

@@ -40,7 +40,7 @@ pub(crate) struct Gemm<'a> {
     pub(crate) epilogue: Option<EpilogueFn>,
     /// See [`MatMul::turned`](crate::abi::MatMul::turned).
     pub(crate) turned: bool,
-    /// Whether to add to the result instead of setting it.
+    /// See [`MatMul::accumulate`](crate::abi::MatMul::accumulate).
     pub(crate) accumulate: bool,
 }
 
@@ -346,7 +346,7 @@ impl Task for Chunk<'_> {
                     result_offset: 0,
                     rows,
                     cols: n,
-                    accumulate: g.accumulate || index > 0,
+                    accumulate: index > 0,
                 };
                 let mut panel = self.panels[0];
                 while panel < self.panels[1] {
