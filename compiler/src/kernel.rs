@@ -7,9 +7,11 @@ pub mod cost;
 mod edit;
 mod members;
 mod print;
+mod slices;
 mod verify;
 
 pub use access::{Access, Mode};
+pub use slices::{Slice, Turns};
 
 use crate::index::{Id, IndexVec};
 use crate::types::{Dim, ElementType, Symbol};
@@ -260,40 +262,6 @@ pub struct Members {
     pub strides: Vec<(Buffer, Dim)>,
 }
 
-/// A buffer of [`Home::Slice`]: at step `t` it begins at element `offset + (t + shift) * stride` of `of`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Slice {
-    pub buffer: Buffer,
-    pub of: Buffer,
-    pub offset: Dim,
-    pub stride: Dim,
-    /// Added to the step.
-    pub shift: i64,
-    pub turns: Turns,
-}
-
-/// Which steps of a scan have a place of their own in a buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turns {
-    /// Each.
-    All,
-    /// The buffer has room for two, which take turns.
-    Two,
-    /// Each of a round, if a back end computes [`Scan::ahead`] in rounds; the buffer has room for all.
-    Round,
-}
-
-impl Slice {
-    /// Which of the parts of `of` it is at a step.
-    pub fn position(&self, step: i64) -> i64 {
-        let at = step + self.shift;
-        match self.turns {
-            Turns::All | Turns::Round => at,
-            Turns::Two => at.rem_euclid(2),
-        }
-    }
-}
-
 /// A loop nest: for every point of `domain`, every store takes place.
 ///
 /// At one point all values are computed before any is stored, so that a load sees what was there before.
@@ -324,6 +292,9 @@ pub struct Store {
     pub buffer: Buffer,
     pub at: Address,
     pub value: Expr,
+    /// Where nothing reads what is stored until long after: how many elements all such stores write, one call's with the
+    /// others'. Where these are many, they go past the caches.
+    pub streamed: Option<Dim>,
 }
 
 /// The element at `offset + sum(int * stride)`.

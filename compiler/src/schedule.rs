@@ -24,6 +24,7 @@ mod results;
 mod roots;
 mod step;
 mod storage;
+mod stream;
 mod update;
 mod view;
 
@@ -99,6 +100,7 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     update::by_rows(&mut program);
     pieces::of_packing(&mut program);
     apart::of_scans(&mut program);
+    stream::of_scans(&mut program);
     emit::declare_symbols(&mut program);
     if cfg!(debug_assertions) {
         program.verify();

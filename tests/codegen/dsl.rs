@@ -81,7 +81,7 @@ impl K {
         self.push(Scalar::Load { buffer, at: K::at(terms) })
     }
     pub(crate) fn store(&mut self, buffer: Buffer, terms: &[(Int, Dim)], value: Expr) {
-        self.kernel.stores.push(Store { buffer, at: K::at(terms), value });
+        self.kernel.stores.push(Store { buffer, at: K::at(terms), value, streamed: None });
     }
     pub(crate) fn unary(&mut self, function: UnaryFn, x: Expr) -> Expr {
         self.push(Scalar::Unary(function, x))

@@ -106,7 +106,7 @@ fn every_function_of_every_length() {
                 let b = k.push(Scalar::Load { buffer: b, at: near(i[0]) });
                 let x = k.unary(function, a);
                 let value = k.binary(combine, x, b);
-                k.kernel.stores.push(Store { buffer: y, at: near(i[0]), value });
+                k.kernel.stores.push(Store { buffer: y, at: near(i[0]), value, streamed: None });
                 let at = [(i[0], ONE)];
                 let [i1, i2] = [ints, more_ints].map(|ints| k.load(ints, &at));
                 let floats = k.compare(compare, a, b);
@@ -145,6 +145,29 @@ fn ranges_of_named_lengths_have_every_tail() {
                 k.store(z, &at, value);
             });
             check_bits(&p.program, &batch_and_time(3, n));
+        }
+    }
+}
+
+#[test]
+fn what_is_stored_for_later_is_stored_alike() {
+    for (rows, n) in [(5, 64), (5, 61), (3, 16), (2, 333)] {
+        for (elements, first) in [(1 << 20, 0), (1 << 20, 1), (100, 0)] {
+            let mut p = Sketch::default();
+            let x = p.buffer(rows * n);
+            let [y, z] = [rows * n + first; 2].map(|n| p.buffer(n));
+            p.kernel(&dims(&[rows, n]), 1, |k, i| {
+                let row = Dim::fixed(n);
+                let at = [(i[0], row.clone()), (i[1], ONE)];
+                let value = k.load(x, &at);
+                let value = k.unary(UnaryFn::Tanh, value);
+                for (buffer, streamed) in [(y, Some(Dim::fixed(elements))), (z, None)] {
+                    let at = Address { offset: Dim::fixed(first), terms: at.to_vec() };
+                    k.kernel.stores.push(Store { buffer, at, value, streamed });
+                }
+            });
+            assert!(!has_wide() || asm_with(&p.program, "test", Vectors::Wide).contains("vmovntps"));
+            check_bits(&p.program, &Extents::default());
         }
     }
 }

@@ -6,7 +6,7 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 use cranelift_frontend::FunctionBuilder;
 
 use super::facts::{AxisSet, Facts};
-use super::lanes::{Lanes, WIDTH, memory};
+use super::lanes::{Fuses, Lanes, WIDTH, memory};
 use crate::kernel::{Axis, Expr, Int, IntExpr, Kernel, Program};
 use crate::types::{Dim, Symbol};
 
@@ -52,6 +52,7 @@ pub(super) struct Cx<'a, 'f> {
     pub(super) kernel: &'a Kernel,
     pub(super) facts: Facts<'a>,
     pub(super) frame: Value,
+    fuses: Fuses,
     scopes: Vec<Scope>,
     pub(super) vector: Option<Vector>,
     /// Set while one lane of a block is computed by itself.
@@ -59,13 +60,19 @@ pub(super) struct Cx<'a, 'f> {
 }
 
 impl<'a, 'f> Cx<'a, 'f> {
-    pub(super) fn new(builder: FunctionBuilder<'f>, program: &'a Program, kernel: &'a Kernel, frame: Value) -> Self {
+    pub(super) fn new(
+        builder: FunctionBuilder<'f>,
+        program: &'a Program,
+        kernel: &'a Kernel,
+        frame: Value,
+        fuses: Fuses,
+    ) -> Self {
         let facts = Facts::of(program, kernel);
         let scopes = vec![Scope::default()];
-        Cx { builder, program, kernel, facts, frame, scopes, vector: None, lane: None }
+        Cx { builder, program, kernel, facts, frame, fuses, scopes, vector: None, lane: None }
     }
     pub(super) fn lanes(&mut self) -> Lanes<'_, 'f> {
-        Lanes(&mut self.builder)
+        Lanes(&mut self.builder, self.fuses)
     }
 
     // Scopes.

@@ -8,6 +8,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{FuncId, Linkage, Module};
 
 use super::driver::Driver;
+use super::isa;
 use super::nest::{Call, emit_kernel};
 use super::share::{Shape, shape};
 use super::wide::{self, WideCode, Width};
@@ -178,7 +179,8 @@ impl Emitter<'_> {
         let code = wide.map(Code::Wide).unwrap_or_else(|| {
             let mut function = Function::with_name_signature(UserFuncName::user(0, id.as_u32()), signature);
             let config = self.module.target_config();
-            emit_kernel(&shape.program, &shape.kernel, call, &mut function, &mut self.context, config);
+            let fuses = isa::fuses(self.module.isa());
+            emit_kernel(&shape.program, &shape.kernel, call, &mut function, &mut self.context, config, fuses);
             Code::Cranelift(Box::new(function))
         });
         self.definitions.push(Definition { id, name, code });

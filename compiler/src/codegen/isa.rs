@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use cranelift_codegen::isa::{self, OwnedTargetIsa};
+use cranelift_codegen::isa::{self, OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
+
+use super::lanes::Fuses;
 
 /// What x86-64 processors with AVX2 have.
 pub(super) const AVX2: &[&str] =
@@ -78,9 +80,11 @@ pub fn host() -> OwnedTargetIsa {
     finish(builder, false)
 }
 
-/// As [`host`], with nothing but what all processors of its kind have.
-pub(super) fn plainest() -> OwnedTargetIsa {
-    let builder = isa::lookup(host().triple().clone()).unwrap_or_else(|error| panic!("this machine: {error}"));
+/// As [`host`], with nothing but what most processors of its kind have: they fuse multiplications and additions.
+pub(super) fn plain() -> OwnedTargetIsa {
+    let mut builder = isa::lookup(host().triple().clone()).unwrap_or_else(|error| panic!("this machine: {error}"));
+    // Other kinds of processor have no such feature, but always fuse.
+    builder.enable("has_fma").ok();
     finish(builder, false)
 }
 
@@ -92,6 +96,16 @@ pub(super) fn of(target: Target, features: &[&str]) -> OwnedTargetIsa {
         builder.enable(feature).unwrap_or_else(|error| panic!("the feature `{feature}`: {error}"));
     }
     finish(builder, true)
+}
+
+/// Whether the machine has a feature of this name.
+pub(super) fn has(isa: &dyn TargetIsa, feature: &str) -> bool {
+    isa.isa_flags().iter().any(|flag| flag.name == feature && flag.as_bool() == Some(true))
+}
+
+/// Whether multiplications and additions can be fused on the machine.
+pub(super) fn fuses(isa: &dyn TargetIsa) -> Fuses {
+    Fuses(isa.name() != "x64" || has(isa, "has_fma"))
 }
 
 fn finish(builder: isa::Builder, is_linked: bool) -> OwnedTargetIsa {

@@ -24,7 +24,11 @@ pub(super) fn vector_of(element: ElementType) -> Type {
 }
 
 /// Emits vector instructions at the builder's place.
-pub(super) struct Lanes<'a, 'f>(pub(super) &'a mut FunctionBuilder<'f>);
+pub(super) struct Lanes<'a, 'f>(pub(super) &'a mut FunctionBuilder<'f>, pub(super) Fuses);
+
+/// Whether the machine has an instruction for `a * b + c` with one rounding: Cranelift would call a function else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fuses(pub(super) bool);
 
 /// Memory that generated code may access: present, of any alignment.
 pub(super) fn memory() -> MemFlagsData {
@@ -211,6 +215,27 @@ impl Arith for Lanes<'_, '_> {
         iand = band;
         ior = bor;
         ixor = bxor;
+    }
+    fn mul_add(&mut self, a: Value, b: Value, c: Value) -> Value {
+        match self.1 {
+            Fuses(true) => self.0.ins().fma(a, b, c),
+            Fuses(false) => {
+                let product = self.mul(a, b);
+                self.add(product, c)
+            }
+        }
+    }
+    fn neg_mul_add(&mut self, a: Value, b: Value, c: Value) -> Value {
+        match self.1 {
+            Fuses(true) => {
+                let minus_a = self.0.ins().fneg(a);
+                self.0.ins().fma(minus_a, b, c)
+            }
+            Fuses(false) => {
+                let product = self.mul(a, b);
+                self.sub(c, product)
+            }
+        }
     }
     fn less(&mut self, a: Value, b: Value) -> Value {
         self.0.ins().fcmp(FloatCC::LessThan, a, b)

@@ -6,7 +6,7 @@ use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use super::cx::{Cx, Vector};
-use super::lanes::WIDTH;
+use super::lanes::{Fuses, WIDTH};
 use super::loops::Span;
 use crate::kernel::{Address, Axis, Expr, Kernel, Program};
 use crate::types::product;
@@ -39,13 +39,14 @@ pub(super) fn emit_kernel(
     function: &mut Function,
     context: &mut FunctionBuilderContext,
     config: TargetFrontendConfig,
+    fuses: Fuses,
 ) {
     let mut builder = FunctionBuilder::new(function, context);
     let entry = builder.create_block();
     builder.append_block_params_for_function_params(entry);
     builder.switch_to_block(entry);
     let params = builder.block_params(entry).to_vec();
-    let mut cx = Cx::new(builder, program, kernel, params[0]);
+    let mut cx = Cx::new(builder, program, kernel, params[0], fuses);
     match call {
         Call::Range => cx.range(params[1], params[2]),
         Call::Tile { .. } => cx.tile([params[1], params[2]], [params[3], params[4]]),

@@ -29,6 +29,12 @@ impl Driver<'_, '_, '_> {
             Some(members) => self.share_out(scan, members),
             None => self.all_steps(scan),
         }
+        let mut stores = scan.body.iter().filter_map(Step::kernel).flat_map(|kernel| &kernel.stores);
+        if stores.any(|store| store.streamed.is_some()) {
+            // What went past the caches is there before anything that follows, whoever reads it. Those who helped have
+            // left the pool's gate, which does the same.
+            self.builder.ins().fence();
+        }
         if !scan.finish.is_empty() {
             self.move_slices(scan, after, zero);
             self.steps(&scan.finish);

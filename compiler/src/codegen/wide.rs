@@ -3,11 +3,11 @@
 //! - `build` and `exprs`: a kernel to a `plan` of loops and vector operations, or nothing where a kernel's kind is not
 //!   supported;
 //! - `code`: the function, its stack and its integers; `loops`: loops and guards; `run`: the vector instructions between
-//!   them, with their registers;
+//!   them, with their registers; `fused`: those that multiply and add;
 //! - `asm` and `vector`: instructions as bytes.
 //!
 //! Elementwise kernels have the bits of Cranelift's code and of the interpreter (but for the payloads of NaN): the
-//! same operations in the same order, and no fused multiply-add. A sum along the vector loop is folded in an order
+//! same operations in the same order, fused where elementary functions say so and nowhere else. A sum along the vector loop is folded in an order
 //! that depends on the kernel alone: such kernels have 256 bits on any processor. The bits of a result do not tell how long
 //! vectors were.
 
@@ -15,6 +15,7 @@ mod asm;
 mod build;
 mod code;
 mod exprs;
+mod fused;
 mod loops;
 mod plan;
 mod run;
@@ -23,6 +24,7 @@ mod vector;
 use cranelift_codegen::ir::Endianness;
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 
+use super::isa::has;
 use super::nest::Call;
 use crate::kernel::{Kernel, Program};
 
@@ -41,9 +43,8 @@ pub struct WideCode {
 
 /// The longest vectors of wide code on the machine, if it runs there at all and follows its conventions.
 pub(super) fn longest(isa: &dyn TargetIsa) -> Option<Width> {
-    let has = |name: &str| isa.isa_flags().iter().any(|flag| flag.name == name && flag.as_bool() == Some(true));
     let suits = isa.endianness() == Endianness::Little && isa.default_call_conv() == CallConv::SystemV;
-    match (suits && has("has_avx2"), has("has_avx512f")) {
+    match (suits && has(isa, "has_avx2") && has(isa, "has_fma"), has(isa, "has_avx512f")) {
         (false, _) => None,
         (true, false) => Some(Width::Bits256),
         (true, true) => Some(Width::Bits512),

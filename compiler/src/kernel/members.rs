@@ -187,7 +187,7 @@ mod tests {
         let at = Address { offset: Dim::fixed(0), terms: vec![(row, Dim::fixed(UNITS)), (column, Dim::ONE)] };
         let [x, h] = [product, before].map(|buffer| kernel.exprs.push(Scalar::Load { buffer, at: at.clone() }));
         let value = kernel.exprs.push(Scalar::Binary(BinaryFn::Add, x, h));
-        kernel.stores.push(Store { buffer: after, at, value });
+        kernel.stores.push(Store { buffer: after, at, value, streamed: None });
         let view = |buffer: Buffer| View::whole(buffer, vec![Dim::fixed(UNITS), Dim::ONE]);
         let slice = |buffer: Buffer, shift: i64| {
             let stride = Dim::fixed(UNITS).times(&Dim::batch());

@@ -160,7 +160,10 @@ impl Display for Kernel {
         let stores: Vec<String> = self
             .stores
             .iter()
-            .map(|store| format!("{}{} = {}", store.buffer, cx.address(&store.at), cx.expr(store.value, 0)))
+            .map(|store| {
+                let streamed = if store.streamed.is_some() { ", past the caches" } else { "" };
+                format!("{}{} = {}{streamed}", store.buffer, cx.address(&store.at), cx.expr(store.value, 0))
+            })
             .collect();
         write!(f, "{}: for {}{parallel} {{ {} }}", self.name, loops.join(", "), stores.join("; "))?;
         for expr in self.exprs.ids().filter(|&expr| cx.is_named(expr)) {

@@ -297,7 +297,7 @@ mod tests {
         };
         let body = kernel.exprs.push(Scalar::Load { buffer: x, at: at(&[(i, 3), (j, 1)]) });
         let sum = kernel.exprs.push(Scalar::Reduce { combine: Combine::Sum, axis: Axis::new(1), body });
-        kernel.stores.push(Store { buffer: y, at: at(&[(i, 1)]), value: sum });
+        kernel.stores.push(Store { buffer: y, at: at(&[(i, 1)]), value: sum, streamed: None });
         spoil(&mut kernel);
         program.steps.push(Step::Loop(kernel));
         program.verify();

@@ -181,7 +181,7 @@ impl Cx<'_> {
         let value = element(&mut cx, &index);
         let terms = index.iter().copied().zip(target.strides.iter().cloned()).filter(|(int, _)| *int != zero);
         let at = Address { offset: target.offset.clone(), terms: terms.collect() };
-        cx.kernel.stores.push(Store { buffer: target.buffer, at, value });
+        cx.kernel.stores.push(Store { buffer: target.buffer, at, value, streamed: None });
         cx.kernel
     }
 

@@ -150,7 +150,7 @@ fn merge(first: &Kernel, second: &Kernel, reason: Reason) -> Option<Kernel> {
             return None;
         }
         let value = cx.exprs[store.value];
-        cx.merged.stores.push(Store { buffer: store.buffer, at, value });
+        cx.merged.stores.push(Store { buffer: store.buffer, at, value, streamed: None });
     }
     (shares || reason == Reason::SavesCall).then_some(cx.merged)
 }

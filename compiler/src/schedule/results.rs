@@ -116,7 +116,7 @@ fn carry_out(program: &mut Program, copy: Copy) {
     let kernel = scan.body[place].kernel_mut().expect("the kernel that stores the state was found here");
     let stored = kernel.stores.iter().find(|store| store.buffer == after).expect("the state is stored");
     let at = Address { offset: Dim::fixed(0), terms };
-    let store = Store { buffer: result, at, value: stored.value };
+    let store = Store { buffer: result, at, value: stored.value, streamed: None };
     kernel.stores.push(store);
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{Array1, ArrayD, IxDyn, s};
+
+/// Floats of a line of the caches.
+const LINE: usize = 16;
 
 /// The arrays of the last outputs that were dropped, shared by a session and what it returns.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +35,31 @@ impl Shelf {
 pub(super) fn array(used: &mut Vec<ArrayD<f32>>, shape: &[usize]) -> ArrayD<f32> {
     match used.iter().position(|array| array.shape() == shape && array.is_standard_layout()) {
         Some(at) => used.swap_remove(at),
-        None => ArrayD::zeros(IxDyn(shape)),
+        None => aligned(shape),
+    }
+}
+
+/// Zeros that begin with a line of the caches: vectors are then stored to whole lines.
+fn aligned(shape: &[usize]) -> ArrayD<f32> {
+    let n: usize = shape.iter().product();
+    let all = Array1::<f32>::zeros(n + LINE);
+    let skipped = all.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+    let array = all.slice_move(s![skipped..skipped + n]);
+    array.into_shape_with_order(IxDyn(shape)).expect("as many elements, one after the other")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_begin_with_a_line() {
+        for shape in [&[][..], &[0], &[5], &[3, 1000], &[2, 3, 70_000]] {
+            let array = aligned(shape);
+            assert_eq!(array.shape(), shape);
+            assert!(array.is_standard_layout());
+            assert!(array.is_empty() || array.as_ptr().addr().is_multiple_of(64), "{shape:?}");
+            assert!(array.iter().all(|&x| x == 0.0));
+        }
     }
 }

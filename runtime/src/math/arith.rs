@@ -24,6 +24,10 @@ pub trait Arith {
     fn mul(&mut self, a: Self::F, b: Self::F) -> Self::F;
     /// `a / b`.
     fn div(&mut self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c` with one rounding; with two where the machine has no such instruction.
+    fn mul_add(&mut self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `c - a * b`, rounded as [`Arith::mul_add`].
+    fn neg_mul_add(&mut self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
 
     /// `a < b`; false where either is NaN.
     fn less(&mut self, a: Self::F, b: Self::F) -> Self::M;
@@ -106,6 +110,12 @@ impl Arith for Scalar {
     }
     fn int(&mut self, x: i32) -> i32 {
         x
+    }
+    fn mul_add(&mut self, a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+    fn neg_mul_add(&mut self, a: f32, b: f32, c: f32) -> f32 {
+        (-a).mul_add(b, c)
     }
     fn select(&mut self, mask: bool, a: f32, b: f32) -> f32 {
         if mask { a } else { b }

@@ -338,7 +338,8 @@ impl Maker<'_> {
         for (store, value) in kernel.stores.iter().zip(values) {
             let (ptr, disp) = self.address(store.buffer, &store.at);
             let is_single = !self.lanes_along_domain;
-            self.append(self.here, Inst::Store { ptr, disp, value, is_single });
+            let streamed = store.streamed.as_ref().map(|elements| self.size(elements));
+            self.append(self.here, Inst::Store { ptr, disp, value, is_single, streamed });
         }
         if let Some(ahead) = self.fetches.filter(|_| self.lanes_along_domain) {
             self.append(self.here, Inst::Fetch(ahead));

@@ -281,6 +281,12 @@ impl Arith for Maker<'_> {
         ushr = Right;
         sshr = RightSigned;
     }
+    fn mul_add(&mut self, a: Val, b: Val, c: Val) -> Val {
+        self.push(Op::MulAdd { negated: false, a, b, c })
+    }
+    fn neg_mul_add(&mut self, a: Val, b: Val, c: Val) -> Val {
+        self.push(Op::MulAdd { negated: true, a, b, c })
+    }
     fn less(&mut self, a: Val, b: Val) -> Val {
         self.push(Op::Two(Two::Compare(0x11), a, b))
     }

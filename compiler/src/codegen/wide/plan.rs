@@ -153,6 +153,13 @@ pub(super) enum Op {
     SplatNum(Num),
     Two(Two, Val, Val),
     One(One, Val),
+    /// `a * b + c` with one rounding; the flag is for `c - a * b`.
+    MulAdd {
+        negated: bool,
+        a: Val,
+        b: Val,
+        c: Val,
+    },
     Shift(Shift, Val, u8),
     Blend {
         mask: Val,
@@ -171,6 +178,7 @@ impl Op {
             Op::Two(_, a, b) => vec![a, b],
             Op::One(_, a) | Op::Shift(_, a, _) => vec![a],
             Op::Blend { mask, yes, no } => vec![mask, yes, no],
+            Op::MulAdd { a, b, c, .. } => vec![a, b, c],
             Op::Const(_) | Op::Ramp(_) | Op::Index | Op::Load { .. } | Op::Splat { .. } => Vec::new(),
             Op::SplatNum(_) | Op::Cell(_) | Op::Mask => Vec::new(),
         }
@@ -237,6 +245,8 @@ pub(super) enum Inst {
         value: Val,
         /// One lane only, outside of vector loops.
         is_single: bool,
+        /// Of what is not read before long: how many elements are written in all.
+        streamed: Option<Num>,
     },
     Set {
         cell: Val,

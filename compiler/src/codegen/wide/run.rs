@@ -10,6 +10,8 @@ use super::vector::*;
 
 /// Bytes of a line of the caches.
 const LINE: usize = 64;
+/// More elements than these leave the second cache before anybody reads them.
+const MANY: i32 = 256 << 10;
 
 /// A vector as a run sees it.
 #[derive(Debug)]
@@ -29,7 +31,7 @@ struct Local {
 }
 
 /// The registers while a run is encoded.
-struct Frame {
+pub(super) struct Frame {
     locals: Vec<Local>,
     known: BTreeMap<(Val, usize), usize>,
     regs: [Option<usize>; 32],
@@ -47,6 +49,24 @@ impl Frame {
     fn next_use(&self, local: usize) -> usize {
         let local = &self.locals[local];
         local.uses.get(local.n_past).copied().unwrap_or(usize::MAX)
+    }
+    /// Whether an operand of the present step is in a register that nothing else needs from then on.
+    pub(super) fn ends(&self, local: usize, at: usize, operands: &[usize]) -> bool {
+        let Local { reg, uses, .. } = &self.locals[local];
+        let times = operands.iter().filter(|&&operand| operand == local).count();
+        reg.is_some() && times == 1 && uses.last() == Some(&at)
+    }
+    pub(super) fn register(&self, local: usize) -> Option<Vreg> {
+        self.locals[local].reg
+    }
+    /// Keeps a register from being given out in the present step.
+    pub(super) fn lock(&mut self, reg: Vreg) {
+        self.locked.push(reg);
+    }
+    /// The value is in the register.
+    pub(super) fn hold(&mut self, local: usize, reg: Vreg) {
+        self.regs[usize::from(reg.0)] = Some(local);
+        self.locals[local].reg = Some(reg);
     }
     fn free(&mut self, local: usize) {
         if let Some(reg) = self.locals[local].reg.take() {
@@ -152,7 +172,7 @@ impl Coder<'_> {
 
     // Operands.
 
-    fn take(&mut self, frame: &mut Frame) -> Vreg {
+    pub(super) fn take(&mut self, frame: &mut Frame) -> Vreg {
         let free = (0..frame.n_regs).find(|&reg| frame.regs[reg].is_none() && !frame.locked.contains(&Vreg(reg as u8)));
         let reg = free.unwrap_or_else(|| {
             let may_go = (0..frame.n_regs).filter(|&reg| !frame.locked.contains(&Vreg(reg as u8)));
@@ -184,7 +204,7 @@ impl Coder<'_> {
         Mem::At { base, index, disp }
     }
     /// A value as an operand that may lie in memory.
-    fn source(&mut self, frame: &mut Frame, local: usize) -> Source {
+    pub(super) fn source(&mut self, frame: &mut Frame, local: usize) -> Source {
         let Local { op, chain, reg, slot, .. } = frame.locals[local];
         if let Some(reg) = reg {
             frame.locked.push(reg);
@@ -202,7 +222,7 @@ impl Coder<'_> {
             (op, None) => panic!("{op:?} is used before it is computed"),
         })
     }
-    fn in_register(&mut self, frame: &mut Frame, local: usize) -> Vreg {
+    pub(super) fn in_register(&mut self, frame: &mut Frame, local: usize) -> Vreg {
         if let Some(reg) = frame.locals[local].reg {
             frame.locked.push(reg);
             return reg;
@@ -218,12 +238,11 @@ impl Coder<'_> {
                 self.asm.vector(LOAD, reg, None, from, None);
             }
         }
-        frame.regs[usize::from(reg.0)] = Some(local);
-        frame.locals[local].reg = Some(reg);
+        frame.hold(local, reg);
         reg
     }
     /// Ends the present step's use of its operands: the registers of those that are not used again are free.
-    fn release(&mut self, frame: &mut Frame, at: usize, operands: &[usize]) {
+    pub(super) fn release(&mut self, frame: &mut Frame, at: usize, operands: &[usize]) {
         frame.locked.clear();
         for &operand in operands {
             let local = &mut frame.locals[operand];
@@ -251,15 +270,16 @@ impl Coder<'_> {
                     self.define(frame, val, local);
                 }
             }
-            Inst::Store { ptr, disp, is_single, .. } => {
+            Inst::Store { ptr, disp, is_single, streamed, .. } => {
                 let value = self.in_register(frame, operands[0]);
                 let mask = operands.get(1).map(|&mask| self.in_register(frame, mask));
                 let index = (!is_single).then_some(INDEX);
                 let to = self.at(ptr, self.of_chain(disp, chain), index);
-                match (is_single, mask) {
-                    (true, _) => self.asm.store_lane(to, value),
-                    (false, None) => self.asm.vector(STORE, value, None, Source::Mem(to), None),
-                    (false, Some(mask)) => self.asm.masked_store(to, mask, value),
+                match (is_single, mask, streamed) {
+                    (true, ..) => self.asm.store_lane(to, value),
+                    (false, Some(mask), _) => self.asm.masked_store(to, mask, value),
+                    (false, None, Some(elements)) => self.stream(to, value, elements),
+                    (false, None, None) => self.asm.vector(STORE, value, None, Source::Mem(to), None),
                 }
                 self.release(frame, at, operands);
             }
@@ -292,6 +312,23 @@ impl Coder<'_> {
             }
         }
     }
+    /// Stores a vector past the caches if it is a part of many elements and lies as such stores want it.
+    fn stream(&mut self, to: Mem, value: Vreg, elements: Num) {
+        let [ordinary, done] = [self.asm.label(), self.asm.label()];
+        self.asm.lea(RAX, to);
+        self.fetch(RDX, elements);
+        self.asm.compare_number(RDX, MANY);
+        self.asm.jump_if(Cond::Less, ordinary);
+        self.asm.number(RDX, self.asm.width.bytes() as i64 - 1);
+        self.asm.alu(Alu::And, RDX, RAX);
+        self.asm.jump_if(Cond::NotEqual, ordinary);
+        let to = Source::Mem(Mem::At { base: RAX, index: None, disp: 0 });
+        self.asm.vector(STREAM, value, None, to, None);
+        self.asm.jump_if(Cond::Equal, done);
+        self.asm.bind(ordinary);
+        self.asm.vector(STORE, value, None, to, None);
+        self.asm.bind(done);
+    }
     fn compute(&mut self, frame: &mut Frame, local: usize, operands: &[usize], at: usize) {
         let op = frame.locals[local].op;
         let chain = frame.locals[local].chain;
@@ -319,6 +356,7 @@ impl Coder<'_> {
                 let to = self.result(frame, local, operands, at);
                 self.asm.vector(op, to, None, a, immediate);
             }
+            Op::MulAdd { negated, .. } => self.mul_add(frame, local, negated, operands, at),
             Op::Shift(shift, _, by) => {
                 let a = self.in_register(frame, operands[0]);
                 let to = self.result(frame, local, operands, at);
@@ -383,8 +421,7 @@ impl Coder<'_> {
         // What stays in use must not move before the instruction has read it.
         frame.locked = locked.into_iter().filter(|reg| frame.regs[usize::from(reg.0)].is_some()).collect();
         let to = self.take(frame);
-        frame.regs[usize::from(to.0)] = Some(local);
-        frame.locals[local].reg = Some(to);
+        frame.hold(local, to);
         to
     }
     fn define(&mut self, frame: &mut Frame, val: Val, local: usize) {

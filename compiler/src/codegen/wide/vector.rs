@@ -68,6 +68,7 @@ pub(super) struct Vop(pub(super) &'static str, pub(super) u8, pub(super) u8, pub
 
 pub(super) const LOAD: Vop = Vop("vmovups", 0, 1, 0x10);
 pub(super) const STORE: Vop = Vop("vmovups", 0, 1, 0x11);
+pub(super) const STREAM: Vop = Vop("vmovntps", 0, 1, 0x2b);
 pub(super) const SPLAT: Vop = Vop("vbroadcastss", 1, 2, 0x18);
 pub(super) const SPLAT_INT: Vop = Vop("vpbroadcastd", 1, 2, 0x58);
 pub(super) const ROUND: Vop = Vop("vroundps", 1, 3, 0x08);
