@@ -158,7 +158,7 @@ fn what_is_stored_for_later_is_stored_alike() {
             let [y, z] = [rows * n + first; 2].map(|n| p.buffer(n));
             p.kernel(&dims(&[rows, n]), 1, |k, i| {
                 let row = Dim::fixed(n);
-                let at = [(i[0], row.clone()), (i[1], ONE)];
+                let at = [(i[0], row), (i[1], ONE)];
                 let value = k.load(x, &at);
                 let value = k.unary(UnaryFn::Tanh, value);
                 for (buffer, streamed) in [(y, Some(Dim::fixed(elements))), (z, None)] {

@@ -202,7 +202,7 @@ pub fn sigmoid<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let n_bits = a.bits(n);
     let n = a.sub(n, shift);
     let half_ln2 = a.float(0.5 * std::f32::consts::LN_2);
-    let half_ln2_rest = a.float(-9.523_271_5e-10);
+    let half_ln2_rest = a.float(-9.523_271e-10);
     let h = a.neg_mul_add(n, half_ln2, x);
     let h = a.neg_mul_add(n, half_ln2_rest, h);
 
