@@ -32,7 +32,8 @@ pub(crate) fn needs(m: usize, k: usize) -> Needs {
     Needs::default().chunk(Purpose::Left, left)
 }
 
-/// A packed operand is `[block of K][panel][step][NR columns]`; each run of columns begins with a panel of its own.
+/// A packed operand is `[block of K][panel][run][step][NR columns]`, in the order in which parts of the columns are complete in
+/// all runs; each run of columns begins with a panel of its own.
 #[derive(Clone, Copy)]
 struct Layout {
     k: usize,
@@ -69,7 +70,9 @@ impl Layout {
     /// Where a panel begins within a block.
     fn at<S: Simd>(&self, block: usize, group: usize, panel: usize) -> usize {
         let [first, last] = self.steps(block);
-        first * self.groups * self.width + (group * self.width + panel * S::NR) * (last - first)
+        let before = panel * S::NR;
+        first * self.groups * self.width
+            + (self.groups * before + group * S::NR.min(self.width - before)) * (last - first)
     }
 }
 
@@ -225,6 +228,11 @@ impl Task for Chunk<'_> {
                     next if next < layout.groups => layout.at::<S>(index, next, panel),
                     _ => layout.at::<S>(index, 0, part((at + 1).min(parts - 1))[0]),
                 };
+                // From a panel of the run to the next, as if all were whole.
+                let stride = (layout.groups * (end - step) * S::NR) as isize;
+                let right = |panel: usize| {
+                    packed.wrapping_add(layout.at::<S>(index, group, panel)).wrapping_offset(panel as isize * -stride)
+                };
                 let block = Block {
                     segments: 1,
                     len: end - step,
@@ -232,10 +240,10 @@ impl Task for Chunk<'_> {
                     left_rows: rows,
                     left_offset: 0,
                     left_step,
-                    right: packed.wrapping_add(layout.at::<S>(index, group, 0)),
+                    right: right(panel),
                     right_step: S::NR as isize,
                     right_segment: 0,
-                    right_panel: ((end - step) * S::NR) as isize,
+                    right_panel: stride,
                     right_next: next as isize - layout.at::<S>(index, group, until - 1) as isize,
                     right_first: 0,
                     is_tight: true,
@@ -245,8 +253,14 @@ impl Task for Chunk<'_> {
                     cols: layout.run,
                     accumulate: g.accumulate || index > 0,
                 };
+                // A last panel that is not whole lies by itself.
+                let whole = until.min(layout.run / S::NR).max(panel);
+                let last = Block { right: right(until - 1), ..block };
                 // SAFETY: pointers are valid for the sizes.
-                unsafe { micro::panels::<S>(&block, panel, until) };
+                unsafe {
+                    micro::panels::<S>(&block, panel, whole);
+                    micro::panels::<S>(&last, whole, until);
+                }
             }
         };
         let columns = |index: usize| part(index).map(|panel| layout.run.min(panel * S::NR));
