@@ -8,8 +8,9 @@ use std::path::Path;
 
 use ndarray::{ArrayD, Axis, IxDyn, Slice};
 use netc::data::Weights;
+use netc::kernel::Step;
 use netc::types::{ElementType, Extents, Symbol};
-use netc::{Session, SessionOptions, TensorView};
+use netc::{Entry, Session, SessionOptions, TensorView, pipeline};
 use random::Random;
 
 /// Networks that are small enough to run often.
@@ -186,6 +187,40 @@ fn members_of_threads_change_no_bit() {
         };
         let one = run(1);
         for threads in [2, 3, 4] {
+            assert!(one == run(threads), "{batch} members of length {length} by {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn layers_side_by_side_change_no_bit() {
+    let text = "net stack {
+      input  x[T, 12]
+      target t[T, 17]
+      a = x -> gru(24)x2 -> relu
+      b = x -> lstm(20) -> gru(33, reset = before) -> rnn(16)
+      y = [a, b] -> lstm(17)x2 -> rnn(17)
+      output a
+      output b
+      output y
+      loss   mse(y, t)
+    }";
+    let network = netc::check_source("stack.net", text).unwrap_or_else(|error| panic!("{error}"));
+    let (scheduled, _) = pipeline::lower(&network, Entry::Forward, &mut ());
+    let is_beside = |step: &&Step| matches!(step, Step::Scan(scan) if scan.beside);
+    assert_eq!(scheduled.program.steps.iter().filter(is_beside).count(), 3, "{}", scheduled.program);
+    for (batch, length) in [(1, 1), (1, 40), (5, 13), (23, 12), (30, 25), (2, 11)] {
+        let run = |threads| {
+            let mut session = Session::new(network.clone(), &SessionOptions { threads, seed: 3 });
+            let all = Batch::new(&session, batch, length);
+            let outputs = forward(&mut session, &all, 0, batch);
+            for _ in 0..20 {
+                assert!(forward(&mut session, &all, 0, batch) == outputs, "{batch}, {length}, by {threads} threads");
+            }
+            outputs
+        };
+        let one = run(1);
+        for threads in [2, 3] {
             assert!(one == run(threads), "{batch} members of length {length} by {threads} threads");
         }
     }

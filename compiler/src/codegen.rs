@@ -10,6 +10,7 @@
 //! - `listing`: code as text and in numbers.
 
 mod address;
+mod beside;
 mod control;
 mod cx;
 mod driver;

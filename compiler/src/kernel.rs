@@ -3,6 +3,7 @@
 //! The only form a back end sees. Nothing here knows layers, primitives or gradients.
 
 mod access;
+mod beside;
 pub mod cost;
 mod edit;
 mod members;
@@ -249,6 +250,8 @@ pub struct Scan {
     pub finish: Vec<Step>,
     /// Whether `ahead` and `body` may be carried out for some members of a batch by themselves, over all steps.
     pub members: Option<Members>,
+    /// Whether it [follows](Scan::follows) the scan before it among the program's steps, so that the two may go side by side.
+    pub beside: bool,
 }
 
 /// Members of a batch that the steps of a scan treat alike, each with elements of its own.

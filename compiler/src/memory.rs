@@ -12,7 +12,7 @@ pub use netc_runtime::place::{ALIGNMENT, Lifetime};
 /// When each workspace buffer is in use. Sizes may still be unknown.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The first and the last of the program's steps that touch the buffer; `None` when none does.
+    /// The first and the last of the program's steps at whose time something touches the buffer; `None` when nothing does.
     pub lifetimes: IndexVec<Buffer, Option<Lifetime>>,
 }
 
@@ -29,10 +29,11 @@ pub struct Placement {
 pub fn plan(program: &Program) -> Plan {
     let mut lifetimes: IndexVec<Buffer, Option<Lifetime>> = IndexVec::filled(None, program.buffers.len());
     for (at, step) in program.steps.iter().enumerate() {
+        let [first, last] = program.side_by_side(at);
         step.for_each_access(&mut |access| {
             if program.buffers[access.buffer].home == Home::Workspace {
-                let lifetime = lifetimes[access.buffer].get_or_insert(Lifetime { first: at, last: at });
-                lifetime.last = at;
+                let lifetime = lifetimes[access.buffer].get_or_insert(Lifetime { first, last });
+                lifetime.last = last;
             }
         });
     }

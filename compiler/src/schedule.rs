@@ -10,6 +10,7 @@
 mod ahead;
 mod algorithm;
 mod apart;
+mod beside;
 mod call;
 mod collapse;
 mod emit;
@@ -101,6 +102,9 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     pieces::of_packing(&mut program);
     apart::of_scans(&mut program);
     stream::of_scans(&mut program);
+    if !trains {
+        beside::of_scans(&mut program);
+    }
     emit::declare_symbols(&mut program);
     if cfg!(debug_assertions) {
         program.verify();

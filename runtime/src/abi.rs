@@ -4,9 +4,11 @@
 //! the first: the address of the [`Pool`] to work with. All sizes and strides count elements, not bytes.
 #![expect(unsafe_code, reason = "generated code hands over raw pointers")]
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use crate::kernels::{conv, matmul, scatter};
 use crate::scratch::Scratch;
-use crate::threads::{Pool, Team};
+use crate::threads::{self, Pool, Team};
 
 /// A loop nest compiled for this network: work on `begin..end` of its outermost range.
 pub type KernelFn = unsafe extern "C" fn(frame: *const u64, begin: i64, end: i64);
@@ -14,6 +16,13 @@ pub type KernelFn = unsafe extern "C" fn(frame: *const u64, begin: i64, end: i64
 /// A part of a network that is carried out for members `begin..end` of a batch alone, by whom `team` says: the first word of
 /// the frames that it makes.
 pub type ShareFn = unsafe extern "C" fn(frame: *const u64, team: u64, begin: i64, end: i64);
+
+/// One of two recurrences' loops that go side by side, of which the first tells, and the second waits for, how many steps are
+/// done.
+pub type BesideFn = unsafe extern "C" fn(frame: *const u64, team: u64, progress: *const AtomicI64);
+
+/// A part of a network.
+pub type PartFn = unsafe extern "C" fn(frame: *const u64);
 
 /// What a network does to the elements of a product: applied in place to rows `row..row + rows` and columns
 /// `col..col + cols` of the output, once for each element, as soon as a tile is complete and still in the cache,
@@ -232,6 +241,10 @@ impl Frame {
 const ALONE: u64 = 1;
 const _: () = assert!(align_of::<Pool>() > 1 && align_of::<Scratch>() > 1);
 
+/// On a line of the caches of its own.
+#[repr(align(64))]
+struct Line(AtomicI64);
+
 macro_rules! symbols {
     ($($(#[$doc:meta])* fn $name:ident($frame:ident $(, $argument:ident: $type:ty)*) $body:block)*) => {
         $($(#[$doc])*
@@ -283,6 +296,36 @@ symbols! {
             // SAFETY: as above, and its shares are independent.
             unsafe { work(words, (&raw const *scratch) as u64 + ALONE, begin, end) };
         });
+    }
+
+    /// Carries out two recurrences' loops, side by side if there are two threads and not `least` of the `total` members for each
+    /// of them, else as `otherwise` does. Both are told who works, and where the first says how many steps it has done.
+    fn netc_beside(frame, first: BesideFn, second: BesideFn, otherwise: PartFn, total: i64, least: i64) {
+        let frame = Frame(frame);
+        // SAFETY: promised by the caller.
+        let team = unsafe { frame.team() };
+        if team.threads() != 2 || total / 2 >= least {
+            let Frame(words) = frame;
+            // SAFETY: the compiler made the function for this frame.
+            unsafe { otherwise(words) };
+            return;
+        }
+        let progress = Line(AtomicI64::new(0));
+        team.run(2, |scratch, at| {
+            let Frame(words) = { frame };
+            let work = if at == 0 { first } else { second };
+            // SAFETY: as above. The caller of `run` begins with the first, so that nobody waits for what nobody does.
+            unsafe { work(words, (&raw const *scratch) as u64 + ALONE, &raw const progress.0) };
+        });
+    }
+
+    /// Waits until so many steps are done.
+    fn netc_await(_frame, progress: *const AtomicI64, steps: i64) {
+        let mut spins = 0;
+        // SAFETY: alive as long as the loops that are told of it.
+        while unsafe { &*progress }.load(Ordering::Acquire) < steps {
+            threads::pause(&mut spins);
+        }
     }
 
     /// See [`MatMul`].
@@ -383,7 +426,7 @@ mod tests {
                 unsafe { netc_share(frame.as_ptr(), share, 100, least) };
                 let total: u32 = counts.iter().map(|count| count.load(Ordering::Relaxed)).sum();
                 assert_eq!(total, 200);
-                // The first members are counted by each share's loop, too.
+                // The first is counted by each share's loop, too.
                 assert_eq!(counts[0].load(Ordering::Relaxed) as usize, 1 + shares);
             }
         }
@@ -419,9 +462,39 @@ mod tests {
     }
 
     #[test]
+    fn two_go_side_by_side_or_else_one_after_the_other() {
+        unsafe extern "C" fn first(frame: *const u64, _: u64, progress: *const AtomicI64) {
+            for step in 1..=1000 {
+                // SAFETY: as the test says.
+                let (count, progress) = unsafe { (&*(*frame.add(1) as *const AtomicI64), &*progress) };
+                count.fetch_add(1, Ordering::Relaxed);
+                progress.store(step, Ordering::Release);
+            }
+        }
+        unsafe extern "C" fn second(frame: *const u64, _: u64, progress: *const AtomicI64) {
+            for step in (10..=1000).step_by(10) {
+                // SAFETY: as the test says.
+                unsafe { netc_await(frame, progress, step) };
+                // SAFETY: as the test says.
+                assert!(unsafe { &*(*frame.add(1) as *const AtomicI64) }.load(Ordering::Relaxed) >= step);
+            }
+        }
+        unsafe extern "C" fn otherwise(frame: *const u64) {
+            // SAFETY: as the test says.
+            unsafe { &*(*frame.add(1) as *const AtomicI64) }.store(-1, Ordering::Relaxed);
+        }
+        for (threads, total, found) in [(2, 0, 1000), (2, 23, 1000), (2, 24, -1), (1, 0, -1), (3, 0, -1)] {
+            let (pool, count) = (Pool::new(threads), AtomicI64::new(0));
+            let frame = [&raw const pool as u64, &raw const count as u64];
+            // SAFETY: the second word is the count's address.
+            unsafe { netc_beside(frame.as_ptr(), first, second, otherwise, total, 12) };
+            assert_eq!(count.into_inner(), found, "{threads} threads, {total} members");
+        }
+    }
+
+    #[test]
     fn symbols_have_their_linked_names() {
-        let symbols = symbols();
-        assert_eq!(symbols.len(), 9);
-        assert!(symbols.iter().all(|(name, address)| name.starts_with("netc_") && !address.is_null()));
+        assert_eq!(symbols().len(), 11);
+        assert!(symbols().iter().all(|(name, address)| name.starts_with("netc_") && !address.is_null()));
     }
 }

@@ -291,7 +291,7 @@ fn work(shared: &Shared, index: usize) {
 }
 
 /// Waits a moment; false when it has waited long enough to sleep instead.
-fn pause(spins: &mut u32) -> bool {
+pub(crate) fn pause(spins: &mut u32) -> bool {
     *spins = spins.saturating_add(1);
     if *spins < SPINS {
         std::hint::spin_loop();

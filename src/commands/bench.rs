@@ -205,9 +205,11 @@ impl Report<'_> {
         let total = ["total".to_owned(), time(of(0)), time(of(1)), time(of(2)), "100.0 %".to_owned()];
         table.row(total.into_iter().chain([String::new(), String::new(), String::new()]));
         let memory = bytes((self.limits.bytes) as usize);
+        let may_overlap = self.session.threads() == 2 && profile.steps.iter().any(|step| step.kind == "scan (beside)");
+        let note = if may_overlap { " Layers of a stack that go side by side are measured by themselves." } else { "" };
         format!(
             "\n{table}\nThe steps add up to {}, the whole takes {}. Rates count the direct algorithms' operations; memory is \
-             read at {memory} a second.\n",
+             read at {memory} a second.{note}\n",
             time(sum),
             time(profile.seconds)
         )

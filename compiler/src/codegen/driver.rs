@@ -8,6 +8,7 @@ use cranelift_module::FuncId;
 use netc_runtime::abi::{self, MatMul, PackMatrix};
 use netc_runtime::kernels::conv;
 
+use super::beside::Tie;
 use super::emit::Emitter;
 use super::facts::Facts;
 use super::lanes::memory;
@@ -40,6 +41,8 @@ pub(super) struct Driver<'e, 'a, 'f> {
     pub(super) local_frame: Option<StackSlot>,
     /// Whose members the code is for, if not those of the whole batch.
     pub(super) share: Option<Share>,
+    /// To whom a scan's loop is tied, if to anybody.
+    pub(super) tie: Option<Tie>,
 }
 
 /// A descriptor under construction on the stack.
@@ -49,7 +52,7 @@ struct Descriptor {
 
 impl Driver<'_, '_, '_> {
     pub(super) fn steps(&mut self, steps: &[Step]) {
-        for step in steps {
+        for (at, step) in steps.iter().enumerate() {
             match step {
                 Step::Loop(kernel) => self.kernel(kernel),
                 Step::MatMul(call) => self.matmul(call, None),
@@ -57,7 +60,11 @@ impl Driver<'_, '_, '_> {
                 Step::Pack(call) => self.pack(call),
                 Step::PackMatrix(call) => self.pack_matrix(call),
                 Step::ScatterAdd(call) => self.scatter_add(call),
-                Step::Scan(scan) => self.scan(scan),
+                Step::Scan(scan) => match steps.get(at + 1) {
+                    Some(Step::Scan(next)) if next.beside => self.side_by_side([scan, next]),
+                    _ if scan.beside && at > 0 => {}
+                    _ => self.scan(scan),
+                },
             }
         }
     }

@@ -135,6 +135,18 @@ impl Emitter<'_> {
         self.drive(name, role, 4, |driver, arguments| driver.share(scan, members, arguments))
     }
 
+    /// The function that carries out a recurrence's loop beside another's.
+    pub(super) fn beside(&mut self, role: &str, scan: &Scan, leads: bool) -> FuncId {
+        let name = format!("{}_{role}_{}_beside", self.name, self.definitions.len());
+        self.drive(name, role, 3, |driver, arguments| driver.beside(scan, leads, arguments))
+    }
+
+    /// The function that carries out the loops of two recurrences one after the other.
+    pub(super) fn one_after_the_other(&mut self, role: &str, pair: [&Scan; 2]) -> FuncId {
+        let name = format!("{}_{role}_{}_pair", self.name, self.definitions.len());
+        self.drive(name, role, 1, |driver, _| pair.into_iter().for_each(|scan| driver.shared_steps(scan)))
+    }
+
     /// A function of so many words, of which the first is a frame; `fill` emits its body.
     fn drive(
         &mut self,
@@ -152,8 +164,16 @@ impl Emitter<'_> {
         builder.append_block_params_for_function_params(entry);
         builder.switch_to_block(entry);
         let words = builder.block_params(entry).to_vec();
-        let mut driver =
-            Driver { emitter: self, builder, frame: words[0], role, step: None, local_frame: None, share: None };
+        let mut driver = Driver {
+            emitter: self,
+            builder,
+            frame: words[0],
+            role,
+            step: None,
+            local_frame: None,
+            share: None,
+            tie: None,
+        };
         fill(&mut driver, &words);
         let Driver { mut builder, .. } = driver;
         cranelift_codegen::ir::InstBuilder::return_(builder.ins(), &[]);

@@ -10,10 +10,10 @@ use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, Value, ty
 use super::driver::Driver;
 use super::lanes::memory;
 use crate::kernel::{Buffer, Home, Members, Program, Scan, Slice, Turns};
-use crate::types::Dim;
+use crate::types::{Dim, Symbol};
 
 /// A thread that has fewer members reads weights longer than it computes with them: threads then divide each step.
-const LEAST: i64 = 12;
+pub(super) const LEAST: i64 = 12;
 
 /// The members that code is for.
 #[derive(Clone, Copy)]
@@ -22,6 +22,12 @@ pub(super) struct Share {
     whole: Value,
     /// The number of the first.
     first: Value,
+}
+
+impl Share {
+    pub(super) fn from(whole: Value, first: Value) -> Share {
+        Share { whole, first }
+    }
 }
 
 impl Driver<'_, '_, '_> {
@@ -38,15 +44,28 @@ impl Driver<'_, '_, '_> {
     /// The code of such a function, whose arguments are those of [`netc_runtime::abi::ShareFn`].
     pub(super) fn share(&mut self, scan: &Scan, members: &Members, arguments: &[Value]) {
         let &[whole, team, first, end] = arguments else { panic!("a share has four arguments: {arguments:?}") };
+        self.own_frame(scan, Share { whole, first }, team, |driver, symbol| {
+            (*symbol == members.size).then(|| driver.builder.ins().isub(end, first))
+        });
+        self.all_steps(scan);
+    }
+    /// Makes a frame for a scan's steps, in which some sizes are others than the whole's.
+    pub(super) fn own_frame(
+        &mut self,
+        scan: &Scan,
+        share: Share,
+        team: Value,
+        size: impl Fn(&mut Self, &Symbol) -> Option<Value>,
+    ) {
         let program: &Program = self.emitter.program;
         let bytes = u32::try_from(8 * program.frame_words()).expect("a program has few buffers");
         let slot = self.builder.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3));
         self.frame = self.builder.ins().stack_addr(types::I64, slot, 0);
-        self.share = Some(Share { whole, first });
+        self.share = Some(share);
         self.set(Program::POOL_WORD, team);
         for symbol in &program.symbols {
             let word = program.symbol_word(symbol);
-            let value = if *symbol == members.size { self.builder.ins().isub(end, first) } else { self.of_whole(word) };
+            let value = size(self, symbol).unwrap_or_else(|| self.of_whole(word));
             self.set(word, value);
         }
         let mut buffers = BTreeSet::new();
@@ -56,14 +75,13 @@ impl Driver<'_, '_, '_> {
         for buffer in buffers {
             if !matches!(program.buffers[buffer].home, Home::Slice { .. }) {
                 let mut address = self.whole_buffer(buffer);
-                if let Some(first) = self.first_of(members, buffer) {
+                if let Some(first) = scan.members.as_ref().and_then(|members| self.first_of(members, buffer)) {
                     let bytes = self.builder.ins().imul_imm_s(first, 4);
                     address = self.builder.ins().iadd(address, bytes);
                 }
                 self.set(program.buffer_word(buffer), address);
             }
         }
-        self.all_steps(scan);
     }
 
     /// Where the share's first member lies in a slice; none if the code is for all members or all use the same.

@@ -17,18 +17,28 @@ const WEIGHTS: usize = 160 << 10;
 impl Driver<'_, '_, '_> {
     /// A loop whose slices' words in the frame are set anew at each step.
     pub(super) fn scan(&mut self, scan: &Scan) {
-        let length = self.size(&scan.length);
-        let ends = [self.number(-1), length];
-        let [before, after] = if scan.reverse { [ends[1], ends[0]] } else { ends };
-        let zero = self.number(0);
+        self.before_steps(scan);
+        self.shared_steps(scan);
+        self.after_steps(scan);
+    }
+    /// What comes before the loop.
+    pub(super) fn before_steps(&mut self, scan: &Scan) {
         if !scan.start.is_empty() {
-            self.move_slices(scan, before, zero);
+            let step = if scan.reverse { self.size(&scan.length) } else { self.number(-1) };
+            let zero = self.number(0);
+            self.move_slices(scan, step, zero);
             self.steps(&scan.start);
         }
+    }
+    /// The loop, shared by threads if they can.
+    pub(super) fn shared_steps(&mut self, scan: &Scan) {
         match &scan.members {
             Some(members) => self.share_out(scan, members),
             None => self.all_steps(scan),
         }
+    }
+    /// What comes after the loop.
+    pub(super) fn after_steps(&mut self, scan: &Scan) {
         let mut stores = scan.body.iter().filter_map(Step::kernel).flat_map(|kernel| &kernel.stores);
         if stores.any(|store| store.streamed.is_some()) {
             // What went past the caches is there before anything that follows, whoever reads it. Those who helped have
@@ -36,7 +46,9 @@ impl Driver<'_, '_, '_> {
             self.builder.ins().fence();
         }
         if !scan.finish.is_empty() {
-            self.move_slices(scan, after, zero);
+            let step = if scan.reverse { self.number(-1) } else { self.size(&scan.length) };
+            let zero = self.number(0);
+            self.move_slices(scan, step, zero);
             self.steps(&scan.finish);
         }
     }
@@ -60,13 +72,18 @@ impl Driver<'_, '_, '_> {
         self.builder.switch_to_block(body);
         let [base, end] = match in_round {
             Some(in_round) => self.round(scan, [step, length, in_round], [old_base, old_end]),
-            None => [old_base, old_end],
+            None => {
+                let end = self.builder.ins().iadd_imm_s(step, 1);
+                self.wait_for(end, length);
+                [old_base, old_end]
+            }
         };
         self.move_slices(scan, step, base);
         let outer = self.step.replace(step);
         self.steps(&scan.body);
         self.step = outer;
         let next = self.builder.ins().iadd_imm_s(step, by);
+        self.tell(next);
         self.builder.ins().jump(head, &[next.into(), base.into(), end.into()]);
         self.builder.switch_to_block(done);
     }
@@ -81,7 +98,7 @@ impl Driver<'_, '_, '_> {
             _ => 0,
         });
         if weights.fold(0, usize::saturating_add) > WEIGHTS {
-            return Some(length);
+            return Some(self.tied_round(length));
         }
         let one = self.number(1);
         // Of all products; where nothing is computed one divides by 1.
@@ -102,7 +119,8 @@ impl Driver<'_, '_, '_> {
         let most = self.builder.ins().umax(most, one);
         let rounds = ceil(self, length, most);
         let rounds = self.builder.ins().umax(rounds, one);
-        Some(ceil(self, length, rounds))
+        let in_round = ceil(self, length, rounds);
+        Some(self.tied_round(in_round))
     }
     /// Computes the products ahead where a round begins; the first step of the present round, and the one behind its last.
     /// The last round begins so early that it is as long as all others.
@@ -115,6 +133,7 @@ impl Driver<'_, '_, '_> {
         let latest = self.builder.ins().isub(length, in_round);
         let base = self.builder.ins().umin(step, latest);
         let end = self.builder.ins().iadd(step, in_round);
+        self.wait_for(end, length);
         self.move_slices(scan, base, base);
         for call in &scan.ahead {
             let Step::MatMul(call) = call else { panic!("products alone are computed ahead: {call}") };

@@ -214,6 +214,7 @@ mod tests {
             })],
             finish: Vec::new(),
             members: None,
+            beside: false,
         };
         spoil(&mut scan);
         let members = scan.members_apart()?;

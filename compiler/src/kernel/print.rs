@@ -64,7 +64,8 @@ impl Display for Step {
             }
             Step::Scan(scan) => {
                 let order = if scan.reverse { "reverse " } else { "" };
-                writeln!(f, "scan {order}{} {{", scan.length)?;
+                let beside = if scan.beside { "beside the one before " } else { "" };
+                writeln!(f, "scan {order}{} {beside}{{", scan.length)?;
                 for slice in &scan.slices {
                     let Slice { buffer, of, offset, stride, shift, turns } = slice;
                     let turns = match turns {

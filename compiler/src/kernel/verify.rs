@@ -30,6 +30,12 @@ impl Program {
             });
             self.verify_step(step);
         }
+        for (at, step) in self.steps.iter().enumerate() {
+            let Step::Scan(scan) = step else { continue };
+            let leader = at.checked_sub(1).map(|before| &self.steps[before]);
+            let follows = matches!(leader, Some(Step::Scan(leader)) if !leader.beside && scan.follows(leader));
+            assert!(!scan.beside || follows, "it cannot go beside what is before it: {step}");
+        }
     }
     fn verify_step(&self, step: &Step) {
         match step {

@@ -3,7 +3,7 @@
 //! It shares nothing with the planner. It keeps, for each range of addresses, the buffer that wrote there
 //! last, and refuses a read of what was never written or has been written over since.
 
-use crate::kernel::{Buffer, Home, Mode, Program};
+use crate::kernel::{Buffer, Home, Mode, Program, Step};
 use crate::memory::Placement;
 use crate::types::Extents;
 
@@ -16,9 +16,11 @@ pub fn check(program: &Program, placement: &Placement, extents: &Extents) -> Vec
     let mut problems = Vec::new();
     // Ranges of the workspace and the buffer whose values they hold.
     let mut held: Vec<(usize, usize, Buffer)> = Vec::new();
-    for (at, step) in program.steps.iter().enumerate() {
+    // What goes side by side is as one step.
+    let is_beside = |step: &Step| matches!(step, Step::Scan(scan) if scan.beside);
+    for (at, steps) in program.steps.chunk_by(|_, next| is_beside(next)).enumerate() {
         let mut accesses = Vec::new();
-        step.for_each_access(&mut |access| accesses.push(access));
+        steps.iter().for_each(|step| step.for_each_access(&mut |access| accesses.push(access)));
         for access in &accesses {
             let (start, end) = range(access.buffer);
             if program.buffers[access.buffer].home != Home::Workspace || start == end {

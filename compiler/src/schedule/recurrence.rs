@@ -226,7 +226,7 @@ impl Cx<'_> {
         start.extend(tighten(&mut inner, program, temporary, is_fixed));
         let (length, reverse) = (scan.steps.clone(), scan.reverse);
         let (ahead, members) = (Vec::new(), None);
-        Step::Scan(Scan { length, reverse, slices, start, ahead, body: inner, finish, members })
+        Step::Scan(Scan { length, reverse, slices, start, ahead, body: inner, finish, members, beside: false })
     }
     /// The buffers of those values that never change from call to call.
     fn fixed(&self, values: &[Value]) -> Vec<Buffer> {

@@ -169,5 +169,6 @@ fn blocks(program: &mut Program, call: MatMulCall, kernel: Kernel, flat: &[Buffe
         body,
         finish: Vec::new(),
         members: None,
+        beside: false,
     })
 }

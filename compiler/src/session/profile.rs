@@ -31,7 +31,7 @@ pub struct StepProfile {
     pub layer: String,
     /// What it is a part of.
     pub phase: Phase,
-    /// What it does: `matmul`, `conv`, `conv (Winograd)`, `loop`, `scan`, …
+    /// What it does: `matmul`, `conv`, `conv (Winograd)`, `loop`, `scan`, …; `scan (beside)` may go beside the scan before it.
     pub kind: &'static str,
     /// The median of its calls.
     pub seconds: f64,
@@ -171,7 +171,9 @@ fn written(step: &Step) -> (Option<Buffer>, &'static str) {
         Step::Pack(call) => (Some(call.packed), "pack"),
         Step::PackMatrix(call) => (Some(call.packed), "pack"),
         Step::ScatterAdd(call) => (Some(call.table.buffer), "scatter"),
-        Step::Scan(scan) => (scan.slices.first().map(|slice| slice.of), "scan"),
+        Step::Scan(scan) => {
+            (scan.slices.first().map(|slice| slice.of), if scan.beside { "scan (beside)" } else { "scan" })
+        }
     }
 }
 
