@@ -3,7 +3,7 @@
 use super::Buffer;
 use crate::types::Dim;
 
-/// A buffer of [`Home::Slice`]: at step `t` it begins at element `offset + (t + shift) * stride` of `of`.
+/// A buffer of [`Home::Slice`](super::Home::Slice): at step `t` it begins at element `offset + (t + shift) * stride` of `of`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slice {
     pub buffer: Buffer,
@@ -22,7 +22,7 @@ pub enum Turns {
     All,
     /// The buffer has room for two, which take turns.
     Two,
-    /// Each of a round, if a back end computes [`Scan::ahead`] in rounds; the buffer has room for all.
+    /// Each of a round, if a back end computes [`Scan::ahead`](super::Scan::ahead) in rounds; the buffer has room for all.
     Round,
 }
 
