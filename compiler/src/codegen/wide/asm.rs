@@ -77,6 +77,8 @@ pub(super) struct Asm {
     known: BTreeMap<Vec<u8>, usize>,
     /// Where a distance to a constant is due, the end of its instruction, and the constant.
     constants: Vec<(usize, usize, usize)>,
+    /// Where a jump may lead to last.
+    last_label: Option<usize>,
     /// The instructions as text, one a line, if somebody wants to read them: writing takes longer than encoding.
     text: Option<String>,
 }
@@ -91,6 +93,7 @@ impl Asm {
             pool: Vec::new(),
             known: BTreeMap::new(),
             constants: Vec::new(),
+            last_label: None,
             text: is_listed.then(String::new),
         }
     }
@@ -140,6 +143,7 @@ impl Asm {
     }
     pub(super) fn bind(&mut self, label: Label) {
         self.labels[label.0] = Some(self.bytes.len());
+        self.last_label = Some(self.bytes.len());
         if let Some(text) = &mut self.text {
             *text += &format!("{label}:\n");
         }
@@ -148,6 +152,11 @@ impl Asm {
         self.note(format_args!("j {condition:?} {to}"));
         self.bytes.extend([0x0f, 0x80 + condition as u8, 0, 0, 0, 0]);
         self.jumps.push((self.bytes.len(), to));
+    }
+
+    /// Whether the next instruction follows the one that ends at `end` and no other: no jump leads between them.
+    pub(super) fn follows(&self, end: usize) -> bool {
+        self.bytes.len() == end && self.last_label != Some(end)
     }
 
     // General-purpose registers, 64 bits.

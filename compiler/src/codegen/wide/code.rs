@@ -31,6 +31,7 @@ pub(super) fn encode(plan: &Plan, width: Width, is_listed: bool) -> Option<(Vec<
         pointers: BTreeMap::new(),
         moving: Vec::new(),
         is_moving: false,
+        at_hand: None,
     };
     coder.function();
     (coder.frame_size <= LARGEST_FRAME).then(|| coder.asm.finish())
@@ -55,6 +56,8 @@ pub(super) struct Coder<'a> {
     pub(super) moving: Vec<(Gpr, i32)>,
     /// Whether the present loop's integers were computed before it.
     pub(super) is_moving: bool,
+    /// The integer that was computed last, in `rax`, and where its code ends.
+    at_hand: Option<(Num, usize)>,
 }
 
 impl Coder<'_> {
@@ -105,11 +108,20 @@ impl Coder<'_> {
     pub(super) fn fetch(&mut self, to: Gpr, num: Num) {
         match self.number(num) {
             Some(value) => self.asm.number(to, value),
+            None if to == RAX && self.is_at_hand(num) => {}
             None => {
                 let mem = self.num_mem(num);
                 self.asm.alu_mem(Alu::Mov, to, mem);
             }
         }
+    }
+    /// Whether an integer was computed just before, and still is in `rax`.
+    fn is_at_hand(&self, num: Num) -> bool {
+        self.at_hand.is_some_and(|(last, end)| last == num && self.asm.follows(end))
+    }
+    /// Both, in the order in which less waits for memory.
+    fn in_order(&self, a: Num, b: Num) -> (Num, Num) {
+        if self.is_at_hand(b) { (b, a) } else { (a, b) }
     }
     /// `to = op(to, num)`; changes `rcx`.
     pub(super) fn with(&mut self, op: Alu, to: Gpr, num: Num) {
@@ -144,10 +156,12 @@ impl Coder<'_> {
                 self.asm.alu_mem(Alu::Mov, RAX, Mem::At { base: RAX, index: None, disp: 8 * word as i32 });
             }
             NumOp::Add(a, b) => {
+                let (a, b) = self.in_order(a, b);
                 self.fetch(RAX, a);
                 self.with(Alu::Add, RAX, b);
             }
             NumOp::Mul(a, b) => {
+                let (a, b) = self.in_order(a, b);
                 self.fetch(RAX, a);
                 let b = self.num_mem(b);
                 self.asm.multiply(RAX, b);
@@ -203,6 +217,7 @@ impl Coder<'_> {
         }
         let to = self.num_mem(num);
         self.asm.store(to, RAX);
+        self.at_hand = Some((num, self.asm.bytes.len()));
     }
 
     // Control flow.

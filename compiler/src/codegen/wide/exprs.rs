@@ -166,8 +166,8 @@ impl Maker<'_> {
         for (int, stride) in &at.terms {
             let int = self.int_num(*int);
             let stride = self.size(stride);
-            let elements = self.num(NumOp::Mul(int, stride));
-            terms.push(self.num(NumOp::Scale(elements, 4)));
+            let bytes = self.num(NumOp::Scale(stride, 4));
+            terms.push(self.num(NumOp::Mul(int, bytes)));
         }
         // Outer terms first, so that inner loops add only their own.
         let depth = |maker: &Self, num: Num| {
