@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::kernels::{conv, matmul, scatter};
 use crate::scratch::Scratch;
-use crate::threads::{self, Pool, Team};
+use crate::threads::{self, Line, Pool, Team};
 
 /// A loop nest compiled for this network: work on `begin..end` of its outermost range.
 pub type KernelFn = unsafe extern "C" fn(frame: *const u64, begin: i64, end: i64);
@@ -241,9 +241,8 @@ impl Frame {
 const ALONE: u64 = 1;
 const _: () = assert!(align_of::<Pool>() > 1 && align_of::<Scratch>() > 1);
 
-/// On a line of the caches of its own.
-#[repr(align(64))]
-struct Line(AtomicI64);
+/// So many multiply-adds take several threads no less time than one, for they begin and end together at each step.
+const LITTLE: i64 = 400 << 10;
 
 macro_rules! symbols {
     ($($(#[$doc:meta])* fn $name:ident($frame:ident $(, $argument:ident: $type:ty)*) $body:block)*) => {
@@ -298,13 +297,14 @@ symbols! {
         });
     }
 
-    /// Carries out two recurrences' loops, side by side if there are two threads and not `least` of the `total` members for each
-    /// of them, else as `otherwise` does. Both are told who works, and where the first says how many steps it has done.
-    fn netc_beside(frame, first: BesideFn, second: BesideFn, otherwise: PartFn, total: i64, least: i64) {
+    /// Carries out two recurrences' loops, side by side if there are two threads, or more and a step's `work`, in multiply-adds of
+    /// both, is little, and not `least` of the `total` members for each thread; else as `otherwise` does. Both are told who works.
+    fn netc_beside(frame, first: BesideFn, second: BesideFn, otherwise: PartFn, total: i64, least: i64, work: i64) {
         let frame = Frame(frame);
         // SAFETY: promised by the caller.
         let team = unsafe { frame.team() };
-        if team.threads() != 2 || total / 2 >= least {
+        let threads = team.threads() as i64;
+        if threads == 1 || (threads > 2 && work > LITTLE) || total / threads >= least {
             let Frame(words) = frame;
             // SAFETY: the compiler made the function for this frame.
             unsafe { otherwise(words) };
@@ -483,11 +483,11 @@ mod tests {
             // SAFETY: as the test says.
             unsafe { &*(*frame.add(1) as *const AtomicI64) }.store(-1, Ordering::Relaxed);
         }
-        for (threads, total, found) in [(2, 0, 1000), (2, 23, 1000), (2, 24, -1), (1, 0, -1), (3, 0, -1)] {
+        for (threads, total, found) in [(2, 23, 1000), (2, 24, -1), (1, 0, -1), (3, 0, 1000), (3, 30, -1)] {
             let (pool, count) = (Pool::new(threads), AtomicI64::new(0));
             let frame = [&raw const pool as u64, &raw const count as u64];
             // SAFETY: the second word is the count's address.
-            unsafe { netc_beside(frame.as_ptr(), first, second, otherwise, total, 12) };
+            unsafe { netc_beside(frame.as_ptr(), first, second, otherwise, total, 12, 1 << total) };
             assert_eq!(count.into_inner(), found, "{threads} threads, {total} members");
         }
     }

@@ -77,7 +77,7 @@ struct Shared {
     gate: AtomicU64,
     job: UnsafeCell<Job>,
     /// The next chunk of each thread's part, the caller's first.
-    next: Vec<Cursor>,
+    next: Vec<Line<AtomicUsize>>,
     /// Of each thread, the caller's first. A thread touches its own alone.
     scratch: Vec<Scratch>,
     /// Whether a job runs.
@@ -91,7 +91,7 @@ struct Shared {
 /// On a cache line of its own.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Cursor(AtomicUsize);
+pub(crate) struct Line<T>(pub(crate) T);
 
 #[derive(Clone, Copy, Debug)]
 struct Job {
@@ -122,7 +122,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             gate: AtomicU64::new(0),
             job: UnsafeCell::new(Job { call: nothing, body: std::ptr::null(), chunks: 0 }),
-            next: (0..=count).map(|_| Cursor(AtomicUsize::new(0))).collect(),
+            next: (0..=count).map(|_| Line(AtomicUsize::new(0))).collect(),
             scratch: (0..=count).map(|_| Scratch::new()).collect(),
             busy: AtomicBool::new(false),
             stop: AtomicBool::new(false),

@@ -7,7 +7,7 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use super::driver::Driver;
 use super::members::{LEAST, Share};
-use crate::kernel::Scan;
+use crate::kernel::{Scan, Step};
 use crate::types::Dim;
 
 /// Steps of a round at most: how far the second is behind the first. Two tiles of rows at batch 1.
@@ -38,7 +38,13 @@ impl Driver<'_, '_, '_> {
             _ => self.number(0),
         };
         let least = self.number(LEAST);
-        self.call("netc_beside", self.frame, &[first, second, otherwise, total, least]);
+        let mut work = self.number(0);
+        for step in pair.into_iter().flat_map(|scan| scan.ahead.iter().chain(&scan.body)) {
+            let Step::MatMul(call) = step else { continue };
+            let product = self.size(&call.m.times(&call.n).times(&call.k));
+            work = self.builder.ins().iadd(work, product);
+        }
+        self.call("netc_beside", self.frame, &[first, second, otherwise, total, least, work]);
         pair.into_iter().for_each(|scan| self.after_steps(scan));
     }
     /// The code of one of the two, whose arguments are those of [`netc_runtime::abi::BesideFn`].
