@@ -91,6 +91,19 @@ fn body(graph: &Graph) -> Graph {
     body
 }
 
+/// What is printed must not depend on the processor that it is printed on.
+#[test]
+fn intermediate_code_is_the_same_for_every_processor() {
+    for folder in models() {
+        let network = netc::check_source("model.net", &source(&folder)).unwrap_or_else(|error| panic!("{error}"));
+        for entry in [Entry::Forward, Entry::TrainStep] {
+            let (scheduled, _) = pipeline::lower(&network, entry, &mut ());
+            let (program, name) = (&scheduled.program, entry.name());
+            assert!(codegen::clif_for_any(program, name) == codegen::clif(program, name), "{}", folder.display());
+        }
+    }
+}
+
 /// Every stage of a model by the name of its file.
 fn stages(folder: &Path) -> BTreeMap<String, String> {
     let mut sources = Sources::new();

@@ -33,5 +33,5 @@ mod wide;
 pub use emit::Vectors;
 pub use isa::Target;
 pub use jit::{CompiledProgram, compile, compile_with};
-pub use listing::{asm, asm_with, clif, code_bytes};
+pub use listing::{asm, asm_with, clif, clif_for_any, code_bytes};
 pub use wide::WideCode;

@@ -483,7 +483,8 @@ mod tests {
             // SAFETY: as the test says.
             unsafe { &*(*frame.add(1) as *const AtomicI64) }.store(-1, Ordering::Relaxed);
         }
-        for (threads, total, found) in [(2, 23, 1000), (2, 24, -1), (1, 0, -1), (3, 0, 1000), (3, 30, -1)] {
+        let cases = [(2, 0, 1000), (2, 23, 1000), (2, 24, -1), (1, 0, -1), (3, 0, 1000), (3, 30, -1)];
+        for (threads, total, found) in cases {
             let (pool, count) = (Pool::new(threads), AtomicI64::new(0));
             let frame = [&raw const pool as u64, &raw const count as u64];
             // SAFETY: the second word is the count's address.

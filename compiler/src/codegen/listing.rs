@@ -10,11 +10,16 @@ use super::isa::{self, Target};
 use super::jit::{best_vectors, new_module};
 use crate::kernel::Program;
 
-/// The program as Cranelift's intermediate text: all of it, also where our own emitter makes the code. It does not depend on
-/// the processor that it is printed on.
+/// The program as Cranelift's intermediate text: all of it, also where our own emitter makes the code.
 pub fn clif(program: &Program, name: &str) -> String {
+    let (_, definitions) = emit(program, name, &mut new_module(), Vectors::Narrow);
+    definitions.iter().map(|definition| definition.to_string()).collect()
+}
+
+/// As [`clif`], for a processor that has nothing but what most of this machine's kind have.
+pub fn clif_for_any(program: &Program, name: &str) -> String {
     let builder = JITBuilder::with_isa(isa::plain(), cranelift_module::default_libcall_names());
-    let (_, definitions) = emit(program, name, &mut JITModule::new(builder), Vectors::Narrow);
+    let (_, definitions) = emit_listed(program, name, &mut JITModule::new(builder), Vectors::Wide);
     definitions.iter().map(|definition| definition.to_string()).collect()
 }
 

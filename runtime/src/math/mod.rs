@@ -8,8 +8,14 @@ mod arith;
 
 pub use arith::{Arith, Scalar};
 
-/// 1.5·2^23: adding it rounds to the nearest integer and leaves that in the low bits.
-const SHIFT: f32 = 12_582_912.0;
+/// The integer nearest to `x·factor`, and an integer whose low bits are its own.
+fn nearest<A: Arith>(a: &mut A, x: A::F, factor: f32) -> (A::F, A::I) {
+    let factor = a.float(factor);
+    // Adding 1.5·2^23 rounds to the nearest integer and leaves it in the low bits.
+    let shift = a.float(12_582_912.0);
+    let shifted = a.mul_add(x, factor, shift);
+    (a.sub(shifted, shift), a.bits(shifted))
+}
 
 /// Evaluates a polynomial by Horner's rule, the highest coefficient first.
 fn polynomial<A: Arith>(a: &mut A, x: A::F, coefficients: &[f32]) -> A::F {
@@ -21,7 +27,7 @@ fn polynomial<A: Arith>(a: &mut A, x: A::F, coefficients: &[f32]) -> A::F {
     sum
 }
 
-/// `e^x`, at most 1.01 ulp from the true value (measured over all floats), subnormal results included.
+/// `e^x`, at most 1 ulp from the true value (measured 0.88 over all floats), subnormal results included.
 ///
 /// Cody and Waite: `x = n·ln 2 + r`, `e^r` by a polynomial, then two multiplications by powers of two whose
 /// exponents add up to `n`, so that results overflow and underflow as they should.
@@ -54,22 +60,20 @@ fn exp_of_moderate<A: Arith>(a: &mut A, x: A::F) -> A::F {
 
 /// `x = n·ln 2 + r`: `e^r - 1`, and an integer whose lowest nine bits are those of `n`.
 fn exp_parts<A: Arith>(a: &mut A, x: A::F) -> (A::F, A::I) {
-    let log2_e = a.float(std::f32::consts::LOG2_E);
-    let shift = a.float(SHIFT);
-    let n = a.mul_add(x, log2_e, shift);
-    let n_bits = a.bits(n);
-    let n = a.sub(n, shift);
+    let (n, n_bits) = nearest(a, x, std::f32::consts::LOG2_E);
 
-    // ln 2 in two parts: what is fused needs no short one.
+    // ln 2 in two parts, so that r = most + rest: of the result, which is about r, neither part is rounded before the sum.
     let ln2 = a.float(std::f32::consts::LN_2);
-    let ln2_rest = a.float(-1.904_654_3e-9);
-    let r = a.neg_mul_add(n, ln2, x);
-    let r = a.neg_mul_add(n, ln2_rest, r);
+    let minus_ln2_rest = a.float(1.904_654_3e-9);
+    let most = a.neg_mul_add(n, ln2, x);
+    let rest = a.mul(n, minus_ln2_rest);
+    let r = a.add(most, rest);
 
     // e^r = 1 + r + r²·p(r) for |r| <= ln(2)/2, the largest relative error as small as can be: 3.1e-9.
     let p = polynomial(a, r, &[1.381_454e-3, 8.368_745e-3, 4.166_839e-2, 1.666_652_1e-1, 4.999_999_4e-1]);
     let square = a.mul(r, r);
-    (a.mul_add(p, square, r), n_bits)
+    let p = a.mul_add(p, square, rest);
+    (a.add(p, most), n_bits)
 }
 
 /// `2^n` for `n` in `-126..=127`, of which only the lowest nine bits are looked at.
@@ -150,11 +154,7 @@ pub fn tanh<A: Arith>(a: &mut A, x: A::F) -> A::F {
     // tanh(10) rounds to 1. The bound stands first, so that NaN stays.
     let lowest = a.float(-10.0);
     let b = a.max(lowest, b);
-    let half_log2_e = a.float(0.5 * std::f32::consts::LOG2_E);
-    let shift = a.float(SHIFT);
-    let n = a.mul_add(b, half_log2_e, shift);
-    let n_bits = a.bits(n);
-    let n = a.sub(n, shift);
+    let (n, n_bits) = nearest(a, b, 0.5 * std::f32::consts::LOG2_E);
     // One rounding: where `n` is not 0, so small an error in `g` changes nothing.
     let two_ln2 = a.float(2.0 * std::f32::consts::LN_2);
     let g = a.neg_mul_add(n, two_ln2, b);
@@ -196,11 +196,7 @@ pub fn sigmoid<A: Arith>(a: &mut A, x: A::F) -> A::F {
     let lowest = a.float(-20.0);
     let x = a.min(highest, x);
     let x = a.max(lowest, x);
-    let two_log2_e = a.float(2.0 * std::f32::consts::LOG2_E);
-    let shift = a.float(SHIFT);
-    let n = a.mul_add(x, two_log2_e, shift);
-    let n_bits = a.bits(n);
-    let n = a.sub(n, shift);
+    let (n, n_bits) = nearest(a, x, 2.0 * std::f32::consts::LOG2_E);
     let half_ln2 = a.float(0.5 * std::f32::consts::LN_2);
     let half_ln2_rest = a.float(-9.523_271e-10);
     let h = a.neg_mul_add(n, half_ln2, x);
@@ -354,7 +350,7 @@ mod tests {
 
     #[test]
     fn errors_are_small() {
-        check("exp", exp, f64::exp, -106.0, 89.0, 1.01);
+        check("exp", exp, f64::exp, -106.0, 89.0, 1.0);
         check("log", log, f64::ln, 0.0, f32::MAX, 1.0);
         check("log near one", log, f64::ln, 0.5, 2.0, 1.0);
         check("tanh", tanh, f64::tanh, -12.0, 12.0, 2.0);
