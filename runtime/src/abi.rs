@@ -305,9 +305,8 @@ symbols! {
         let team = unsafe { frame.team() };
         let threads = team.threads() as i64;
         if threads == 1 || (threads > 2 && work > LITTLE) || total / threads >= least {
-            let Frame(words) = frame;
             // SAFETY: the compiler made the function for this frame.
-            unsafe { otherwise(words) };
+            unsafe { otherwise(frame.0) };
             return;
         }
         let progress = Line(AtomicI64::new(0));
