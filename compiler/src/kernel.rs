@@ -124,6 +124,8 @@ pub struct PackMatrixCall {
     pub pieces: Vec<View>,
     pub along: Along,
     pub packed: Buffer,
+    /// How many rows the products with it have, if that is known.
+    pub rows: Option<Dim>,
 }
 
 /// Of what pieces of a matrix hold some: its rows, or its columns.
@@ -136,7 +138,7 @@ pub enum Along {
 impl PackMatrixCall {
     /// Packs an operand that is in one piece.
     pub fn whole([k, n]: [usize; 2], groups: usize, b: View, packed: Buffer) -> Self {
-        PackMatrixCall { k, n, groups, pieces: vec![b], along: Along::Columns, packed }
+        PackMatrixCall { k, n, groups, pieces: vec![b], along: Along::Columns, packed, rows: None }
     }
     /// The rows and columns of a piece.
     pub fn size(&self) -> [usize; 2] {

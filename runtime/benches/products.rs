@@ -103,7 +103,7 @@ fn packed_product(threads: usize, m: usize, n: usize, k: usize, groups: usize) {
     let operations = (2 * m * n * k) as f64;
     let [m, n, k, groups] = [m, n, k, groups].map(|x| x as i64);
     let d = MatMul { a_rs: k, a_cs: 1, b_rs: n, b_cs: 1, c_rs: n, packed, groups, ..matrix_product(m, n, k, a, b, c) };
-    let whole = PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs: n, b_cs: 1 };
+    let whole = PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs: n, b_cs: 1, m: 0 };
     let calls = (2e8 / operations).clamp(10.0, 1000.0);
     // SAFETY: the descriptor is that of the vectors above.
     unsafe { abi::netc_matmul_pack(frame.as_ptr(), &raw const whole, packed) };

@@ -31,6 +31,7 @@ pub mod initial;
 pub mod kernels;
 pub mod math;
 pub mod npy;
+mod order;
 pub mod pages;
 pub mod place;
 pub mod rng;

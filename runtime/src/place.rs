@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 
+use crate::order::sort_numbers;
+
 /// The alignment of every buffer in bytes: a cache line, and the widest vectors.
 pub const ALIGNMENT: usize = 64;
 
@@ -34,7 +36,8 @@ pub fn place(buffers: &[(Lifetime, usize)]) -> (Vec<usize>, usize) {
     let least = largest_live(buffers).0;
     let near = least.saturating_add(least / 32);
     let mut order: Vec<usize> = (0..buffers.len()).collect();
-    order.sort_unstable_by_key(|&at| (Reverse(aligned(buffers[at].1)), buffers[at].0.first, at));
+    let key = |at: usize| (Reverse(aligned(buffers[at].1)), buffers[at].0.first, at);
+    sort_numbers(&mut order, &|a, b| key(a).cmp(&key(b)));
     let (mut offsets, mut workspace) = place_in(&order, buffers);
     let mut last = (offsets.clone(), workspace);
     for _ in 1..ROUNDS {

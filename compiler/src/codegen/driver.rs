@@ -169,6 +169,7 @@ impl Driver<'_, '_, '_> {
         ] {
             self.put_size(&d, offset, &Dim::fixed(size));
         }
+        self.put_size(&d, offset_of!(PackMatrix, m), call.rows.as_ref().unwrap_or(&Dim::fixed(0)));
         let packed = self.buffer(call.packed);
         for (number, piece) in call.pieces.iter().enumerate() {
             let [row, col] = call.first(number).map(Dim::fixed);

@@ -41,7 +41,7 @@ pub fn compile(program: &Program, name: &str) -> CompiledProgram {
 pub(super) fn best_vectors() -> Vectors {
     match cpu() {
         Cpu::Portable => Vectors::Narrow,
-        Cpu::Avx512 => Vectors::Widest,
+        Cpu::Avx512 | Cpu::Amx => Vectors::Widest,
         Cpu::Avx2 | Cpu::Neon => Vectors::Wide,
     }
 }

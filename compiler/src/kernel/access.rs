@@ -127,7 +127,10 @@ impl Step {
                 call.geometry.for_each_dim(visit);
                 call.weight.for_each_dim(visit);
             }
-            Step::PackMatrix(call) => call.pieces.iter().for_each(|piece| piece.for_each_dim(visit)),
+            Step::PackMatrix(call) => {
+                call.pieces.iter().for_each(|piece| piece.for_each_dim(visit));
+                call.rows.iter().for_each(visit);
+            }
             Step::ScatterAdd(call) => {
                 visit(&call.rows);
                 [&call.index, &call.source, &call.table].into_iter().for_each(|view| view.for_each_dim(visit));

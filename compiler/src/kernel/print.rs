@@ -55,7 +55,10 @@ impl Display for Step {
             Step::PackMatrix(call) => {
                 write!(f, "{} = pack matrix {}x{}", call.packed, call.k, call.n)?;
                 call.pieces.iter().try_for_each(|piece| write!(f, " {piece}"))?;
-                if call.groups > 1 { write!(f, " groups {}", call.groups) } else { Ok(()) }
+                if call.groups > 1 {
+                    write!(f, " groups {}", call.groups)?;
+                }
+                call.rows.iter().try_for_each(|rows| write!(f, " for {rows} rows"))
             }
             Step::ScatterAdd(call) => {
                 let (rows, cols) = (&call.rows, call.cols);

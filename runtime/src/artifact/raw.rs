@@ -39,7 +39,7 @@ pub const NEEDS_AVX2: u64 = 1;
 pub fn suits(needs: u64, cpu: Cpu) -> bool {
     match needs {
         NEEDS_NOTHING => true,
-        NEEDS_AVX2 => matches!(cpu, Cpu::Avx2 | Cpu::Avx512),
+        NEEDS_AVX2 => matches!(cpu, Cpu::Avx2 | Cpu::Avx512 | Cpu::Amx),
         _ => false,
     }
 }

@@ -3,6 +3,8 @@
 //! A file is the length of the header (eight bytes), the header (JSON), and the values of all tensors one after the other:
 //! <https://github.com/huggingface/safetensors>.
 
+use crate::order::sort_by;
+
 /// The longest header that is read, in bytes.
 pub(super) const LONGEST: u64 = 100_000_000;
 /// How deep values that nobody knows may be nested.
@@ -36,11 +38,11 @@ impl Header {
         let mut parser = Parser { text, at: 0 };
         let mut header = parser.header().ok_or_else(|| format!("the header is damaged at byte {}", parser.at))?;
         let mut names: Vec<&str> = header.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-        names.sort_unstable();
+        sort_by(&mut names, Ord::cmp);
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(format!("`{}` stands twice in the weights", pair[0]));
         }
-        header.tensors.sort_unstable_by(|a, b| (a.start, a.end, &a.name).cmp(&(b.start, b.end, &b.name)));
+        sort_by(&mut header.tensors, |a, b| (a.start, a.end, &a.name).cmp(&(b.start, b.end, &b.name)));
         let mut end = 0;
         for tensor in &header.tensors {
             let name = &tensor.name;

@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::order::sort_by;
+
 use super::description::Keeping;
 use super::error::{Error, Status, ensure};
 use super::instance::{Instance, Kept};
@@ -183,11 +185,11 @@ impl Instance {
                 saved.push((tensor.path.clone(), tensor.shape.clone(), values));
             }
         }
-        saved.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        sort_by(&mut saved, |a, b| a.0.cmp(&b.0));
         if training && self.carry {
             let states = self.states.iter().enumerate().filter_map(|(at, state)| Some((state, at, self.state(at)?)));
             let mut states: Vec<_> = states.collect();
-            states.sort_unstable_by(|a, b| a.0.name.cmp(&b.0.name));
+            sort_by(&mut states, |a, b| a.0.name.cmp(&b.0.name));
             for (state, at, values) in states {
                 let mut sizes = vec![0; d.symbols.len()];
                 d.eval_symbols(self.kept[at].batch, |axis| self.limits.steps[axis] as u64, &mut sizes);
@@ -233,7 +235,7 @@ fn header(saved: &[(String, Vec<u64>, &[f32])], metadata: &[(&str, String)]) -> 
             format!("{{\"data_offsets\":[{start},{end}],\"dtype\":\"F32\",\"shape\":[{shape}]}}"),
         ));
     }
-    members.sort_unstable();
+    sort_by(&mut members, Ord::cmp);
     let mut text = String::from("{");
     for (at, (name, member)) in members.iter().enumerate() {
         text.push_str(if at > 0 { "," } else { "" });

@@ -14,12 +14,14 @@ pub enum Cpu {
     Avx2,
     /// x86-64 with AVX-512F.
     Avx512,
+    /// x86-64 with AVX-512 and a matrix unit for `bf16`, AMX.
+    Amx,
     /// AArch64.
     Neon,
 }
 
 /// The best instruction set of this CPU, or the one that the environment variable `NETC_CPU` names
-/// (`portable`, `avx2`, `avx512` or `neon`) if this CPU has it.
+/// (`portable`, `avx2`, `avx512`, `amx` or `neon`) if this CPU has it.
 pub fn cpu() -> Cpu {
     static CHOSEN: OnceLock<Cpu> = OnceLock::new();
     *CHOSEN.get_or_init(|| {
@@ -28,10 +30,11 @@ pub fn cpu() -> Cpu {
             "portable" => Some(Cpu::Portable),
             "avx2" => Some(Cpu::Avx2),
             "avx512" => Some(Cpu::Avx512),
+            "amx" => Some(Cpu::Amx),
             "neon" => Some(Cpu::Neon),
             _ => None,
         };
-        named.filter(|&cpu| has(cpu)).unwrap_or_else(|| best(&[Cpu::Neon, Cpu::Avx512, Cpu::Avx2]))
+        named.filter(|&cpu| has(cpu)).unwrap_or_else(|| best(&[Cpu::Neon, Cpu::Amx, Cpu::Avx512, Cpu::Avx2]))
     })
 }
 
@@ -47,13 +50,18 @@ pub fn has(cpu: Cpu) -> bool {
         Cpu::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
         #[cfg(target_arch = "x86_64")]
         Cpu::Avx512 => has(Cpu::Avx2) && is_x86_feature_detected!("avx512f"),
+        #[cfg(target_arch = "x86_64")]
+        Cpu::Amx => {
+            static THERE: OnceLock<bool> = OnceLock::new();
+            has(Cpu::Avx512) && *THERE.get_or_init(super::amx::detect::is_there)
+        }
         #[cfg(not(target_arch = "x86_64"))]
-        Cpu::Avx2 | Cpu::Avx512 => false,
+        Cpu::Avx2 | Cpu::Avx512 | Cpu::Amx => false,
         Cpu::Neon => cfg!(target_arch = "aarch64"),
     }
 }
 
-/// Runs a task with an instruction set that this CPU has.
+/// Runs a task with the vectors of an instruction set that this CPU has.
 pub(crate) fn run_on<T: Task>(cpu: Cpu, task: T) {
     assert!(has(cpu), "this CPU has no {cpu:?}");
     // SAFETY: the instructions were detected.
@@ -62,7 +70,7 @@ pub(crate) fn run_on<T: Task>(cpu: Cpu, task: T) {
             #[cfg(target_arch = "x86_64")]
             Cpu::Avx2 => super::avx2::Avx2::vectorize(task),
             #[cfg(target_arch = "x86_64")]
-            Cpu::Avx512 => super::avx512::Avx512::vectorize(task),
+            Cpu::Avx512 | Cpu::Amx => super::avx512::Avx512::vectorize(task),
             #[cfg(target_arch = "aarch64")]
             Cpu::Neon => super::neon::Neon::vectorize(task),
             _ => super::portable::Portable::vectorize(task),

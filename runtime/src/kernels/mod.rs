@@ -1,5 +1,6 @@
 //! Matrix products, convolutions and their gradients, in SIMD code chosen for the CPU.
 
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]

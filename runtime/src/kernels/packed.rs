@@ -139,7 +139,7 @@ pub(crate) struct Packed<'a> {
 
 impl Packed<'_> {
     /// The address of an element of the left operand.
-    fn left(&self, row: usize, col: usize) -> *const f32 {
+    pub(super) fn left(&self, row: usize, col: usize) -> *const f32 {
         let Runs { len, stride } = self.runs;
         self.g.a.at(row % len, col).wrapping_offset((row / len) as isize * stride)
     }

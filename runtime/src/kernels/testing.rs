@@ -10,7 +10,7 @@ use super::cpu::{self, Cpu};
 
 /// The instruction sets of this machine.
 pub(crate) fn cpus() -> Vec<Cpu> {
-    [Cpu::Portable, Cpu::Avx2, Cpu::Avx512, Cpu::Neon].into_iter().filter(|&cpu| cpu::has(cpu)).collect()
+    [Cpu::Portable, Cpu::Avx2, Cpu::Avx512, Cpu::Amx, Cpu::Neon].into_iter().filter(|&cpu| cpu::has(cpu)).collect()
 }
 
 /// Numbers in `[-1, 1)`.

@@ -1,0 +1,72 @@
+//! Products of `f32` matrices on the matrix unit of x86-64, AMX.
+//!
+//! The unit multiplies numbers of 8 significant bits, `bf16`, sixteen times as many in a cycle as the vector units multiply
+//! `f32`, and adds them up in `f32`. An `f32` has 24 bits: it is the sum of three such parts, exactly. Of the nine products
+//! of parts the six largest are added up, the smallest first, so that what is left out of each product is less than
+//! 2⁻²⁵ of it, half the rounding of an `f32`: the result is as exact as a chain of multiply-adds, in less than half the time.
+//! Henry, Tang, Heinecke, "Leveraging the bfloat16 artificial intelligence datatype for higher-precision computations".
+//!
+//! The unit takes denormal numbers for zero, and parts of infinite ones are no numbers. Rows of a left operand in which that
+//! matters are left to the vector units, each by itself.
+//!
+//! - [`detect`] asks whether the unit is there;
+//! - [`split`] cuts operands into parts and packs these as *tiles*;
+//! - [`tile`] multiplies tiles;
+//! - [`packed`] is the product with a right operand that was packed before.
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod detect;
+#[cfg_attr(not(target_arch = "x86_64"), path = "none.rs")]
+pub(super) mod packed;
+#[cfg(target_arch = "x86_64")]
+mod split;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod tile;
+
+use crate::scratch::{Needs, Purpose};
+
+/// Rows of a tile of the left operand and of the result.
+const ROWS: usize = 16;
+/// Columns of a panel of the right operand: those of two tiles.
+const COLS: usize = 32;
+/// Steps of the K loop in a tile of either operand.
+const DEPTH: usize = 32;
+/// Parts of a number.
+const PARTS: usize = 3;
+/// Floats of memory that a tile takes.
+const TILE: usize = 256;
+
+/// Floats of a panel of the right operand, for each tile along the K loop.
+const PANEL: usize = 2 * PARTS * TILE;
+/// Most steps of a block of the K loop.
+const KC: usize = 512;
+/// Most rows of a chunk: their parts stay in the second cache, beside a panel of the right operand.
+const MC: usize = 128;
+
+/// Fewer rows leave most of a tile empty.
+///
+/// Threads that share a recurrence by members have as many each, at least: whether a product is computed here does not
+/// depend on the number of threads.
+const FEWEST: usize = 12;
+
+/// Whether products of such a right operand, with columns in runs of `run`, are worth computing here: tiles are filled by
+/// two thirds.
+pub(super) fn suits(k: usize, run: usize) -> bool {
+    let filled = k.next_multiple_of(DEPTH).saturating_mul(run.next_multiple_of(COLS));
+    k > 0 && run > 0 && filled.saturating_mul(2) <= k.saturating_mul(run).saturating_mul(3)
+}
+
+/// Whether a product of so many rows is computed here, if its right operand [`suits`].
+pub(super) fn takes(rows: usize) -> bool {
+    rows >= FEWEST
+}
+
+/// How many floats a right operand takes that is packed for this unit.
+pub(super) fn packed_len(k: usize, n: usize, groups: usize) -> usize {
+    groups * (n / groups).div_ceil(COLS) * k.div_ceil(DEPTH) * PANEL
+}
+
+/// What a product with a packed right operand takes at most, for `m` and `k` up to these.
+pub(super) fn needs(m: usize, k: usize) -> Needs {
+    Needs::default().chunk(Purpose::Left, m.min(MC).div_ceil(ROWS) * k.min(KC).div_ceil(DEPTH) * PARTS * TILE)
+}
