@@ -32,7 +32,7 @@ pub(crate) fn needs(batch: usize, [m, n, k]: [usize; 3], groups: usize, packed: 
     } else if groups > 1 {
         packed_needs(m, k).caller(Purpose::Shared, packed_len(k, n, groups))
     } else {
-        gemm::needs(m, n, k)
+        gemm::needs(m, n, k).max(amx::split_needs(m, n, k))
     };
     if batch > 1 { one.max(one.within_a_chunk()) } else { one }
 }
@@ -202,6 +202,7 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
         return;
     }
     let groups = d.groups.max(1) as usize;
+    let is_adjacent = a.row_stride == 1 && a.col_stride != 1;
     if !d.packed.is_null() {
         // SAFETY: promised by the caller.
         unsafe { product(cpu, packed::Packed { g, groups, packed: d.packed, runs: packed::Runs::one(m) }) };
@@ -221,8 +222,34 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
             pack_for(cpu, Some(m), whole);
             product(cpu, packed::Packed { g, groups, packed: packed.as_ptr(), runs: packed::Runs::one(m) });
         }
+    } else if cpu == Cpu::Amx && amx::splits([m, n, k], is_adjacent) {
+        // SAFETY: promised by the caller.
+        unsafe { split(cpu, g, is_adjacent) };
     } else {
         cpu::run_on(cpu, g);
+    }
+}
+
+/// A product in the matrix unit, of operands that are split for it.
+unsafe fn split(cpu: Cpu, g: Gemm<'_>, is_adjacent: bool) {
+    if is_adjacent {
+        // SAFETY: promised by the caller.
+        unsafe { amx::long::product(&g) };
+        return;
+    }
+    let size @ [k, n] = [g.b.rows, g.b.cols];
+    let mut packed = g.team.scratch.lend(Purpose::Shared, amx::packed_len(k, n, 1));
+    let pack = packed::Pack { team: g.team, size, groups: 1, piece: g.b, first: [0; 2], packed: packed.as_mut_ptr() };
+    // SAFETY: promised by the caller.
+    unsafe {
+        if amx::packed::pack(&pack) {
+            // Columns for vectors; those pack the operand in the same memory.
+            drop(packed);
+            cpu::run_on(cpu, g);
+        } else {
+            let runs = packed::Runs::one(g.a.rows);
+            amx::packed::product(&packed::Packed { g, groups: 1, packed: packed.as_ptr(), runs });
+        }
     }
 }
 

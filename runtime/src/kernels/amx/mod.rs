@@ -11,17 +11,26 @@
 //!
 //! - [`detect`] asks whether the unit is there;
 //! - [`split`] cuts operands into parts and packs these as *tiles*;
-//! - [`tile`] multiplies tiles;
-//! - [`packed`] is the product with a right operand that was packed before.
+//! - [`tile`] multiplies tiles, [`patch`] pieces of the result;
+//! - [`packed`] is the product with a right operand that was packed before, [`long`] that of a left one with adjacent rows.
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod detect;
-#[cfg_attr(not(target_arch = "x86_64"), path = "none.rs")]
+#[cfg(target_arch = "x86_64")]
+pub(super) mod long;
+#[cfg(not(target_arch = "x86_64"))]
+mod none;
+#[cfg(target_arch = "x86_64")]
 pub(super) mod packed;
+#[cfg(target_arch = "x86_64")]
+mod patch;
 #[cfg(target_arch = "x86_64")]
 mod split;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod tile;
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) use none::{long, packed};
 
 use crate::scratch::{Needs, Purpose};
 
@@ -59,6 +68,42 @@ pub(super) fn suits(k: usize, run: usize) -> bool {
 /// Whether a product of so many rows is computed here, if its right operand [`suits`].
 pub(super) fn takes(rows: usize) -> bool {
     rows >= FEWEST
+}
+
+/// The least rows, columns and steps of a product that is worth splitting both operands for.
+const WORTH: usize = 64;
+/// Most elements of a right operand that are split at once.
+const SPLIT: usize = 1 << 20;
+/// Rows of a left operand with adjacent rows that are computed at once.
+const LONG_ROWS: usize = 512;
+/// Elements of one that stay in the second cache, and most steps of a slab.
+const LONG_LEFT: usize = 128 << 10;
+const SLAB: usize = 512;
+
+/// Steps of a slab of the K loop, about equally many in all.
+fn slab(rows: usize, k: usize) -> usize {
+    let most = (LONG_LEFT / rows.max(1)).clamp(4 * DEPTH, SLAB);
+    k.div_ceil(k.div_ceil(most).max(1)).next_multiple_of(DEPTH)
+}
+
+/// Whether a product of such sizes, of which no operand is packed, is computed here: with a right operand that is packed for it,
+/// unless the left one has adjacent rows.
+pub(super) fn splits([m, n, k]: [usize; 3], is_adjacent: bool) -> bool {
+    [m, n, k].into_iter().all(|size| size >= WORTH) && (is_adjacent || (suits(k, n) && k * n <= SPLIT))
+}
+
+/// What a product for which [`splits`] holds takes at most, for sizes up to these.
+pub(super) fn split_needs(m: usize, n: usize, k: usize) -> Needs {
+    let steps = k.min(SLAB).next_multiple_of(DEPTH);
+    // Fewer rows have longer slabs.
+    let tiles = 1..=m.min(LONG_ROWS).div_ceil(ROWS);
+    let left = tiles.map(|tiles| tiles * ROWS * slab((tiles - 1) * ROWS + 1, k).min(steps)).max().unwrap_or(0);
+    let columns = n.min(SPLIT.div_ceil(k.max(1)));
+    Needs::default()
+        .caller(Purpose::Left, left * PARTS / 2)
+        .chunk(Purpose::Right, steps / DEPTH * PANEL)
+        .caller(Purpose::Shared, packed_len(k.min(SPLIT), columns, 1))
+        .max(needs(m, k))
 }
 
 /// How many floats a right operand takes that is packed for this unit.

@@ -5,14 +5,16 @@
 #![expect(unsafe_code, reason = "raw matrices")]
 
 use std::arch::x86_64::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::scratch::{Purpose, Scratch};
 
 use super::super::gemm::Output;
 use super::super::pack::Matrix;
 use super::super::packed::{Pack, Packed};
-use super::tile::{Sums, Unit};
-use super::{COLS, DEPTH, KC, MC, PANEL, PARTS, ROWS, TILE, split, tile};
+use super::patch::{self, Operands, Patch};
+use super::tile::Unit;
+use super::{COLS, DEPTH, KC, MC, PANEL, PARTS, ROWS, TILE, split};
 
 /// Columns of a run after which the epilogue is called.
 const EPILOGUE_COLS: usize = 64;
@@ -53,15 +55,16 @@ impl Layout {
     }
 }
 
-/// Packs a piece of a right operand: see [`PackMatrix`](crate::abi::PackMatrix).
+/// Packs a piece of a right operand: see [`PackMatrix`](crate::abi::PackMatrix). Whether it has columns for the vector units.
 ///
 /// # Safety
 /// The piece is valid for its sizes, and there is room for [`packed_len`](super::packed_len) floats; the matrix unit is there.
-pub(crate) unsafe fn pack(p: &Pack<'_>) {
+pub(crate) unsafe fn pack(p: &Pack<'_>) -> bool {
     let Pack { team, size, groups, piece, first: [first_row, first_col], packed } = *p;
     let layout = Layout::new(size, groups);
     let packed = Output(packed);
     let (last_row, last_col) = (first_row + piece.rows, first_col + piece.cols);
+    let is_odd = AtomicBool::new(false);
     team.run(layout.groups * layout.panels * layout.blocks, |_, chunk| {
         let (block, rest) = (chunk % layout.blocks, chunk / layout.blocks);
         let (group, panel) = (rest / layout.panels, rest % layout.panels);
@@ -77,13 +80,16 @@ pub(crate) unsafe fn pack(p: &Pack<'_>) {
             let first_of_run = (group * layout.run + in_run) as isize - first_col as isize;
             let part = piece.columns_from(first_of_run, layout.run.saturating_sub(in_run).min(ROWS));
             // SAFETY: each chunk has its own place; the instructions are there.
-            unsafe { pack_rows(&part, [first, last].map(|row| row - first_row), first - step, to) };
+            if unsafe { pack_rows(&part, [first, last].map(|row| row - first_row), first - step, to) } {
+                is_odd.store(true, Ordering::Relaxed);
+            }
         }
     });
+    is_odd.into_inner()
 }
 
 /// Packs rows of a piece, from the step `step` of a block on, which may lie within a tile that another piece began.
-unsafe fn pack_rows(piece: &Matrix, [first, last]: [usize; 2], step: usize, to: *mut f32) {
+unsafe fn pack_rows(piece: &Matrix, [first, last]: [usize; 2], step: usize, to: *mut f32) -> bool {
     let at = |step: usize| to.wrapping_add(step / DEPTH * PANEL);
     let within = (step.next_multiple_of(DEPTH) - step).min(last - first);
     // SAFETY: promised by the caller.
@@ -97,7 +103,7 @@ unsafe fn pack_rows(piece: &Matrix, [first, last]: [usize; 2], step: usize, to: 
         }
         let (from, strides) = (piece.at(first + within, 0), [piece.row_stride, piece.col_stride]);
         let rows = last - first - within;
-        split::columns(from, strides, [rows, piece.cols], at(step + within), [PANEL, 2 * TILE]);
+        split::columns(from, strides, [rows, piece.cols], at(step + within), [PANEL, 2 * TILE])
     }
 }
 
@@ -132,15 +138,6 @@ struct Chunk<'a> {
     rows: [usize; 2],
     /// Of each run.
     panels: [usize; 2],
-}
-
-/// A piece of the result that two tiles cover.
-#[derive(Clone, Copy)]
-struct Patch {
-    to: *mut f32,
-    /// Bits of the rows that are wanted.
-    rows: u16,
-    cols: usize,
 }
 
 impl Chunk<'_> {
@@ -254,32 +251,17 @@ impl Chunk<'_> {
         let patches: [Patch; 2] = std::array::from_fn(|at| {
             let ((panel, group), row) = (panels[at], first_row + row_tiles[at] * ROWS);
             let col = group * layout.run + panel * COLS;
-            let there = (1_u32 << (last_row - row).min(ROWS)) - 1;
             Patch {
                 to: g.c.wrapping_offset(row as isize * g.c_rs).wrapping_add(col),
-                rows: there as u16 & !odd[row_tiles[at]],
+                rows: patch::rows(last_row - row) & !odd[row_tiles[at]],
                 cols: COLS.min(layout.run - panel * COLS),
             }
         });
-        let multiply = |sums: Sums| {
-            // SAFETY: promised by the caller.
-            unsafe { if is_below { tile::below(a, b[0], sums) } else { tile::beside(a[0], b, sums) } }
-        };
-        if count == 2 && patches.iter().all(|patch| patch.rows == u16::MAX && patch.cols == COLS) {
-            let stride = (g.c_rs * 4) as usize;
-            multiply(Sums { patches: patches.map(|patch| patch.to), stride, tiles, accumulate });
-            return;
-        }
+        let operands = if is_below { Operands::Below(a, b[0]) } else { Operands::Beside(a[0], b) };
         // SAFETY: promised by the caller.
         unsafe {
-            let mut copies = Copies([[0.0; ROWS * COLS]; 2]);
-            let places = copies.0.each_mut().map(|copy| copy.as_mut_ptr());
-            if accumulate {
-                (0..count).for_each(|at| patches[at].copy(g.c_rs, places[at], false));
-            }
-            multiply(Sums { patches: places, stride: COLS * 4, tiles, accumulate });
+            patch::multiply(operands, patches, count, g.c_rs, tiles, accumulate);
             for at in 0..count {
-                patches[at].copy(g.c_rs, places[at], true);
                 let odd = odd[row_tiles[at]];
                 for row in (0..ROWS).filter(|row| odd >> row & 1 != 0) {
                     self.odd_row(block, first_row + row_tiles[at] * ROWS + row, panels[at], accumulate);
@@ -305,21 +287,6 @@ impl Chunk<'_> {
                 let (from, to) = (from.wrapping_add(half * TILE), to.wrapping_add(half * ROWS));
                 vector(a, end - step, from, to, cols, accumulate);
             }
-        }
-    }
-}
-
-#[repr(align(64))]
-struct Copies([[f32; ROWS * COLS]; 2]);
-
-impl Patch {
-    /// Copies the rows and columns that are wanted to a patch by itself, or back.
-    unsafe fn copy(&self, stride: isize, other: *mut f32, back: bool) {
-        for row in (0..ROWS).filter(|row| self.rows >> row & 1 != 0) {
-            let (here, there) = (self.to.wrapping_offset(row as isize * stride), other.wrapping_add(row * COLS));
-            let (from, to) = if back { (there, here) } else { (here, there) };
-            // SAFETY: promised by the caller.
-            unsafe { std::ptr::copy_nonoverlapping(from, to, self.cols) };
         }
     }
 }

@@ -52,7 +52,7 @@ fn first(count: isize) -> __mmask16 {
 }
 
 /// Packs steps `0..k` of 16 columns of a right operand, of which there are `cols`: `apart` floats from a tile of 32 steps to
-/// the next, `part` from a part to the next. What is missing is zero.
+/// the next, `part` from a part to the next. What is missing is zero. Whether there are columns for the vector units.
 ///
 /// # Safety
 /// The operand is valid for the sizes, and there is room for the tiles.
@@ -63,7 +63,9 @@ pub(super) unsafe fn columns(
     [k, cols]: [usize; 2],
     to: *mut f32,
     [apart, part]: [usize; 2],
-) {
+) -> bool {
+    let mut largest = _mm512_setzero_si512();
+    let mut is_any_odd = false;
     for (tile, step) in (0..k).step_by(DEPTH).enumerate() {
         let to = to.wrapping_add(tile * apart);
         let (from, steps) = (from.wrapping_offset(step as isize * row_stride), DEPTH.min(k - step));
@@ -73,8 +75,10 @@ pub(super) unsafe fn columns(
                 let masks = [first(steps as isize), first(steps as isize - LANES as isize)];
                 for col in 0..ROWS {
                     let from = from.wrapping_offset(col as isize * col_stride);
-                    let masks = if col < cols { masks } else { [0; 2] };
-                    store(along(load_row(from, masks)), to.wrapping_add(col * LANES), part);
+                    let row = load_row(from, if col < cols { masks } else { [0; 2] });
+                    let largest = larger(larger(_mm512_setzero_si512(), row[0]), row[1]);
+                    is_any_odd |= is_odd(_mm512_reduce_max_epu32(largest));
+                    store(along(row), to.wrapping_add(col * LANES), part);
                 }
                 (0..PARTS).for_each(|p| transpose(to.wrapping_add(p * part)));
                 continue;
@@ -92,10 +96,35 @@ pub(super) unsafe fn columns(
                     }
                     _mm512_loadu_ps(row.as_ptr())
                 };
-                store(pairs(row(2 * pair), row(2 * pair + 1)), to.wrapping_add(pair * LANES), part);
+                let both = [row(2 * pair), row(2 * pair + 1)];
+                largest = larger(larger(largest, both[0]), both[1]);
+                store(pairs(both[0], both[1]), to.wrapping_add(pair * LANES), part);
             }
         }
     }
+    is_any_odd | are_odd(largest)
+}
+
+/// Packs steps `0..k` of 16 adjacent rows of a left operand, of which there are `rows`, as [`columns`] does. Whether there are
+/// rows for the vector units.
+///
+/// # Safety
+/// As for [`columns`].
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn adjacent_rows(from: *const f32, stride: isize, [k, rows]: [usize; 2], to: *mut f32) -> bool {
+    // SAFETY: promised by the caller: these are tiles of columns, but for the order within each.
+    unsafe {
+        let is_odd = columns(from, [stride, 1], [k, rows], to, [PARTS * TILE, TILE]);
+        (0..k.div_ceil(DEPTH) * PARTS).for_each(|tile| transpose(to.wrapping_add(tile * TILE)));
+        is_odd
+    }
+}
+
+/// The larger ones of magnitudes, as bits, and of those of a vector.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn larger(largest: __m512i, x: __m512) -> __m512i {
+    _mm512_max_epu32(largest, _mm512_castps_si512(_mm512_abs_ps(x)))
 }
 
 /// Splits one number, the first or second (`at`) of a pair, `part` floats from a part to the next.
@@ -158,9 +187,7 @@ pub(super) unsafe fn row(from: *const f32, k: usize, to: *mut f32) -> bool {
         for (tile, step) in (0..k).step_by(DEPTH).enumerate() {
             let left = (k - step) as isize;
             let row = load_row(from.wrapping_add(step), [first(left), first(left - LANES as isize)]);
-            for x in row {
-                largest = _mm512_max_epu32(largest, _mm512_castps_si512(_mm512_abs_ps(x)));
-            }
+            largest = larger(larger(largest, row[0]), row[1]);
             store(along(row), to.wrapping_add(tile * PARTS * TILE), TILE);
         }
         let is_odd = is_odd(_mm512_reduce_max_epu32(largest));
@@ -183,12 +210,24 @@ pub(super) unsafe fn no_row(k: usize, to: *mut f32) {
     }
 }
 
-/// Whether numbers of a row, whose largest has these bits but for the sign, are too large to be rounded, or so small that
-/// what the unit takes for zero would be missed.
+/// Larger numbers could be rounded to infinite ones.
+const LARGE: f32 = 1.7e38;
+/// Where the largest is smaller, what the unit takes for zero would be missed.
+const SMALL: f32 = 1e-24;
+
+/// Whether numbers, of which the largest has these bits but for the sign, are for the vector units.
 fn is_odd(largest: u32) -> bool {
-    const LARGE: f32 = 1.7e38;
-    const SMALL: f32 = 1e-24;
     largest >= LARGE.to_bits() || (largest > 0 && largest < SMALL.to_bits())
+}
+
+/// Whether any of these is.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn are_odd(largest: __m512i) -> bool {
+    let bits = |x: f32| _mm512_set1_epi32(x.to_bits() as i32);
+    let are_large = _mm512_cmpge_epu32_mask(largest, bits(LARGE));
+    let are_small = _mm512_cmplt_epu32_mask(largest, bits(SMALL)) & _mm512_test_epi32_mask(largest, largest);
+    (are_large | are_small) != 0
 }
 
 /// Transposes a tile of pairs.

@@ -373,3 +373,51 @@ fn odd_rows_are_as_on_vectors() {
         }
     }
 }
+
+/// Operands that are split for one product: rows and columns with numbers that a matrix unit cannot split, or takes for zero.
+#[test]
+fn odd_rows_and_columns_of_large_products() {
+    let sizes @ [m, n, k] = [130, 96, 600];
+    let pool = Pool::new(3);
+    let words = pool_frame(&pool);
+    for (odd_rows, odd_cols) in [(true, true), (true, false), (false, true), (false, false)] {
+        let scale = |is_odd: bool, at: usize| -> f32 {
+            match at {
+                3 if is_odd => 1e-30,
+                40 if is_odd => 1e-38,
+                90 if is_odd => 1e15,
+                _ => 1.0,
+            }
+        };
+        for transposes in 0..4 {
+            let strides = strides(transposes, sizes, n);
+            let [a_rs, a_cs, b_rs, b_cs, _] = strides;
+            let (mut a, mut b) = (random(m * k, 0), random(k * n, 1));
+            for p in 0..k {
+                (0..m).for_each(|i| a[i * a_rs + p * a_cs] *= scale(odd_rows, i));
+                (0..n).for_each(|j| b[p * b_rs + j * b_cs] *= scale(odd_cols, j));
+            }
+            // In a part of a long sum alone.
+            if odd_cols {
+                b[550 * b_rs + 60 * b_cs] = f32::INFINITY;
+            }
+            for cpu in cpus() {
+                let mut c = vec![f32::NAN; m * n];
+                let d = descriptor(sizes, strides, &a, &b, &mut c);
+                // SAFETY: the descriptor is that of the vectors.
+                unsafe { matmul_on(cpu, pool.team(), Frame::new(words.as_ptr()), &d) };
+                for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                    let products =
+                        (0..k).map(|p| f64::from(a[i * a_rs + p * a_cs]) * f64::from(b[p * b_rs + j * b_cs]));
+                    let truth: f64 = products.sum();
+                    let bound =
+                        1e-5 * (k as f64).sqrt() * f64::from(scale(odd_rows, i)) * f64::from(scale(odd_cols, j))
+                            + 1e-42;
+                    let (found, is_finite) = (f64::from(c[i * n + j]), truth.abs() < f64::from(f32::MAX));
+                    let is_near = (found - truth).abs() <= bound || found == truth || !is_finite && !found.is_nan();
+                    assert!(is_near, "{cpu:?} {transposes} {odd_rows} {odd_cols}: {i}, {j} is {found}, not {truth}");
+                }
+            }
+        }
+    }
+}
