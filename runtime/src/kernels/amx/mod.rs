@@ -74,17 +74,12 @@ pub(super) fn takes(rows: usize) -> bool {
 const WORTH: usize = 64;
 /// Most elements of a right operand that are split at once.
 const SPLIT: usize = 1 << 20;
-/// Rows of a left operand with adjacent rows that are computed at once.
-const LONG_ROWS: usize = 512;
-/// Elements of one that stay in the second cache, and most steps of a slab.
-const LONG_LEFT: usize = 128 << 10;
+/// Most rows of a left operand with adjacent rows that one chunk computes, and most steps of a slab: they stay in the second
+/// cache.
+const LONG_ROWS: usize = 256;
 const SLAB: usize = 512;
-
-/// Steps of a slab of the K loop, about equally many in all.
-fn slab(rows: usize, k: usize) -> usize {
-    let most = (LONG_LEFT / rows.max(1)).clamp(4 * DEPTH, SLAB);
-    k.div_ceil(k.div_ceil(most).max(1)).next_multiple_of(DEPTH)
-}
+/// Panels of the right operand that are split together.
+const GROUP: usize = 4;
 
 /// Whether a product of such sizes, of which no operand is packed, is computed here: with a right operand that is packed for it,
 /// unless the left one has adjacent rows.
@@ -94,14 +89,11 @@ pub(super) fn splits([m, n, k]: [usize; 3], is_adjacent: bool) -> bool {
 
 /// What a product for which [`splits`] holds takes at most, for sizes up to these.
 pub(super) fn split_needs(m: usize, n: usize, k: usize) -> Needs {
-    let steps = k.min(SLAB).next_multiple_of(DEPTH);
-    // Fewer rows have longer slabs.
-    let tiles = 1..=m.min(LONG_ROWS).div_ceil(ROWS);
-    let left = tiles.map(|tiles| tiles * ROWS * slab((tiles - 1) * ROWS + 1, k).min(steps)).max().unwrap_or(0);
+    let tiles = k.min(SLAB).div_ceil(DEPTH);
     let columns = n.min(SPLIT.div_ceil(k.max(1)));
     Needs::default()
-        .caller(Purpose::Left, left * PARTS / 2)
-        .chunk(Purpose::Right, steps / DEPTH * PANEL)
+        .chunk(Purpose::Left, m.min(LONG_ROWS).div_ceil(ROWS) * tiles * PARTS * TILE)
+        .chunk(Purpose::Right, GROUP * tiles * PANEL)
         .caller(Purpose::Shared, packed_len(k.min(SPLIT), columns, 1))
         .max(needs(m, k))
 }

@@ -101,9 +101,14 @@ unsafe fn pack_rows(piece: &Matrix, [first, last]: [usize; 2], step: usize, to: 
                 split::number(*piece.at(first + row, col), place.wrapping_add(col), step % 2, 2 * TILE);
             }
         }
-        let (from, strides) = (piece.at(first + within, 0), [piece.row_stride, piece.col_stride]);
-        let rows = last - first - within;
-        split::columns(from, strides, [rows, piece.cols], at(step + within), [PANEL, 2 * TILE])
+        let strides = [piece.row_stride, piece.col_stride];
+        let mut largest = [0; ROWS];
+        for row in (first + within..last).step_by(DEPTH) {
+            let size = [DEPTH.min(last - row), piece.cols];
+            let found = split::columns(piece.at(row, 0), strides, size, at(step + row - first), 2 * TILE);
+            split::note(&mut largest, found);
+        }
+        largest.into_iter().any(split::is_odd)
     }
 }
 
@@ -248,19 +253,23 @@ impl Chunk<'_> {
         let accumulate = g.accumulate || block > 0;
         let a = row_tiles.map(|row_tile| left.wrapping_add(row_tile * self.left_len(block)));
         let b = panels.map(|(panel, group)| packed.wrapping_add(layout.at(block, group, panel)));
-        let patches: [Patch; 2] = std::array::from_fn(|at| {
-            let ((panel, group), row) = (panels[at], first_row + row_tiles[at] * ROWS);
-            let col = group * layout.run + panel * COLS;
+        let results: [*mut f32; 2 * ROWS] = std::array::from_fn(|at| {
+            let row = first_row + row_tiles[at / ROWS] * ROWS + at % ROWS;
+            g.c.wrapping_offset(row as isize * g.c_rs)
+        });
+        let patches: [Patch<'_>; 2] = std::array::from_fn(|at| {
+            let ((panel, group), row_tile) = (panels[at], row_tiles[at]);
             Patch {
-                to: g.c.wrapping_offset(row as isize * g.c_rs).wrapping_add(col),
-                rows: patch::rows(last_row - row) & !odd[row_tiles[at]],
+                rows: &results[at * ROWS..][..(last_row - first_row - row_tile * ROWS).min(ROWS)],
+                odd: odd[row_tile],
+                col: group * layout.run + panel * COLS,
                 cols: COLS.min(layout.run - panel * COLS),
             }
         });
         let operands = if is_below { Operands::Below(a, b[0]) } else { Operands::Beside(a[0], b) };
         // SAFETY: promised by the caller.
         unsafe {
-            patch::multiply(operands, patches, count, g.c_rs, tiles, accumulate);
+            patch::multiply(operands, patches, count, tiles, accumulate);
             for at in 0..count {
                 let odd = odd[row_tiles[at]];
                 for row in (0..ROWS).filter(|row| odd >> row & 1 != 0) {

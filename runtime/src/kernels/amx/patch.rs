@@ -6,16 +6,14 @@ use super::{COLS, ROWS};
 
 /// A piece of the result that two tiles cover.
 #[derive(Clone, Copy)]
-pub(super) struct Patch {
-    pub(super) to: *mut f32,
-    /// Bits of the rows that are wanted.
-    pub(super) rows: u16,
+pub(super) struct Patch<'a> {
+    /// Where the rows of the result begin, at most 16.
+    pub(super) rows: &'a [*mut f32],
+    /// Bits of the rows that are not wanted.
+    pub(super) odd: u16,
+    /// The first column, and how many there are.
+    pub(super) col: usize,
     pub(super) cols: usize,
-}
-
-/// Bits of so many rows.
-pub(super) fn rows(count: usize) -> u16 {
-    ((1_u32 << count.min(ROWS)) - 1) as u16
 }
 
 /// What two patches are products of.
@@ -27,15 +25,14 @@ pub(super) enum Operands {
     Beside(*const f32, [*const f32; 2]),
 }
 
-/// Computes the first `count` of two patches, `tiles` along the K loop; rows of the result are `stride` floats apart.
+/// Computes the first `count` of two patches, `tiles` along the K loop.
 ///
 /// # Safety
 /// The unit is in use on this thread; the operands and the patches are there.
 pub(super) unsafe fn multiply(
     operands: Operands,
-    patches: [Patch; 2],
+    patches: [Patch<'_>; 2],
     count: usize,
-    stride: isize,
     tiles: usize,
     accumulate: bool,
 ) {
@@ -50,8 +47,12 @@ pub(super) unsafe fn multiply(
             }
         }
     };
-    if count == 2 && patches.iter().all(|patch| patch.rows == u16::MAX && patch.cols == COLS) {
-        multiply(Sums { patches: patches.map(|patch| patch.to), stride: stride as usize * 4, tiles, accumulate });
+    if let [Some(stride), Some(other)] = patches.map(|patch| patch.stride())
+        && count == 2
+        && stride == other
+    {
+        let patches = patches.map(|patch| patch.rows[0].wrapping_add(patch.col));
+        multiply(Sums { patches, stride, tiles, accumulate });
         return;
     }
     let mut copies = Copies([[0.0; ROWS * COLS]; 2]);
@@ -59,18 +60,23 @@ pub(super) unsafe fn multiply(
     // SAFETY: promised by the caller.
     unsafe {
         if accumulate {
-            (0..count).for_each(|at| patches[at].copy(stride, places[at], false));
+            (0..count).for_each(|at| patches[at].copy(places[at], false));
         }
         multiply(Sums { patches: places, stride: COLS * 4, tiles, accumulate });
-        (0..count).for_each(|at| patches[at].copy(stride, places[at], true));
+        (0..count).for_each(|at| patches[at].copy(places[at], true));
     }
 }
 
-impl Patch {
+impl Patch<'_> {
+    /// The bytes from each row to the next, if all of the patch is wanted.
+    fn stride(&self) -> Option<usize> {
+        let is_whole = self.rows.len() == ROWS && self.odd == 0 && self.cols == COLS;
+        is_whole.then(|| self.rows[1].addr().wrapping_sub(self.rows[0].addr()))
+    }
     /// Copies the rows and columns that are wanted to a patch by itself, or back.
-    unsafe fn copy(&self, stride: isize, other: *mut f32, back: bool) {
-        for row in (0..ROWS).filter(|row| self.rows >> row & 1 != 0) {
-            let (here, there) = (self.to.wrapping_offset(row as isize * stride), other.wrapping_add(row * COLS));
+    unsafe fn copy(&self, other: *mut f32, back: bool) {
+        for (row, here) in self.rows.iter().enumerate().filter(|(row, _)| self.odd >> row & 1 == 0) {
+            let (here, there) = (here.wrapping_add(self.col), other.wrapping_add(row * COLS));
             let (from, to) = if back { (there, here) } else { (here, there) };
             // SAFETY: promised by the caller.
             unsafe { std::ptr::copy_nonoverlapping(from, to, self.cols) };

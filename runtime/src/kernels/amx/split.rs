@@ -51,8 +51,11 @@ fn first(count: isize) -> __mmask16 {
     ((1_u32 << count.clamp(0, LANES as isize)) - 1) as __mmask16
 }
 
-/// Packs steps `0..k` of 16 columns of a right operand, of which there are `cols`: `apart` floats from a tile of 32 steps to
-/// the next, `part` from a part to the next. What is missing is zero. Whether there are columns for the vector units.
+/// The largest magnitudes of 16 rows or columns, as bits.
+pub(super) type Largest = [u32; ROWS];
+
+/// Packs up to 32 steps of 16 columns of a right operand, of which there are `cols`, as a tile of each part, `apart` floats from
+/// each other. What is missing is zero.
 ///
 /// # Safety
 /// The operand is valid for the sizes, and there is room for the tiles.
@@ -60,63 +63,90 @@ fn first(count: isize) -> __mmask16 {
 pub(super) unsafe fn columns(
     from: *const f32,
     [row_stride, col_stride]: [isize; 2],
-    [k, cols]: [usize; 2],
+    [steps, cols]: [usize; 2],
     to: *mut f32,
-    [apart, part]: [usize; 2],
-) -> bool {
-    let mut largest = _mm512_setzero_si512();
-    let mut is_any_odd = false;
-    for (tile, step) in (0..k).step_by(DEPTH).enumerate() {
-        let to = to.wrapping_add(tile * apart);
-        let (from, steps) = (from.wrapping_offset(step as isize * row_stride), DEPTH.min(k - step));
-        // SAFETY: promised by the caller; masks and conditions keep to the operand.
-        unsafe {
-            if row_stride == 1 && col_stride != 1 {
-                let masks = [first(steps as isize), first(steps as isize - LANES as isize)];
-                for col in 0..ROWS {
-                    let from = from.wrapping_offset(col as isize * col_stride);
-                    let row = load_row(from, if col < cols { masks } else { [0; 2] });
-                    let largest = larger(larger(_mm512_setzero_si512(), row[0]), row[1]);
-                    is_any_odd |= is_odd(_mm512_reduce_max_epu32(largest));
-                    store(along(row), to.wrapping_add(col * LANES), part);
-                }
-                (0..PARTS).for_each(|p| transpose(to.wrapping_add(p * part)));
-                continue;
+    apart: usize,
+) -> Largest {
+    let mut magnitudes = [0; ROWS];
+    // SAFETY: promised by the caller; masks and conditions keep to the operand.
+    unsafe {
+        if row_stride == 1 && col_stride != 1 {
+            let masks = [first(steps as isize), first(steps as isize - LANES as isize)];
+            for (col, magnitude) in magnitudes.iter_mut().enumerate() {
+                let from = from.wrapping_offset(col as isize * col_stride);
+                let row = load_row(from, if col < cols { masks } else { [0; 2] });
+                let largest = larger(larger(_mm512_setzero_si512(), row[0]), row[1]);
+                *magnitude = _mm512_reduce_max_epu32(largest);
+                store(along(row), to.wrapping_add(col * LANES), apart);
             }
-            for pair in 0..DEPTH / 2 {
-                let row = |step: usize| {
-                    let from = from.wrapping_offset(step as isize * row_stride);
-                    let there = if step < steps { cols } else { 0 };
-                    if col_stride == 1 {
-                        return _mm512_maskz_loadu_ps(first(there as isize), from);
-                    }
-                    let mut row = [0.0; LANES];
-                    for (col, x) in row[..there].iter_mut().enumerate() {
-                        *x = *from.wrapping_offset(col as isize * col_stride);
-                    }
-                    _mm512_loadu_ps(row.as_ptr())
-                };
-                let both = [row(2 * pair), row(2 * pair + 1)];
-                largest = larger(larger(largest, both[0]), both[1]);
-                store(pairs(both[0], both[1]), to.wrapping_add(pair * LANES), part);
-            }
+            (0..PARTS).for_each(|part| transpose(to.wrapping_add(part * apart)));
+        } else {
+            let mut largest = _mm512_setzero_si512();
+            pairs_of_rows(from, [row_stride, col_stride], [steps, cols], to, apart, &mut largest);
+            _mm512_storeu_si512(magnitudes.as_mut_ptr().cast(), largest);
         }
     }
-    is_any_odd | are_odd(largest)
+    magnitudes
 }
 
-/// Packs steps `0..k` of 16 adjacent rows of a left operand, of which there are `rows`, as [`columns`] does. Whether there are
-/// rows for the vector units.
+/// Notes what is larger.
+pub(super) fn note(largest: &mut Largest, other: Largest) {
+    largest.iter_mut().zip(other).for_each(|(largest, other)| *largest = other.max(*largest));
+}
+
+/// Packs a tile of pairs of rows of a right operand, of which `steps` and `cols` are there, and keeps the largest ones of its
+/// columns.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn pairs_of_rows(
+    from: *const f32,
+    [row_stride, col_stride]: [isize; 2],
+    [steps, cols]: [usize; 2],
+    to: *mut f32,
+    part: usize,
+    largest: &mut __m512i,
+) {
+    for pair in 0..DEPTH / 2 {
+        // SAFETY: promised by the caller; masks and conditions keep to the operand.
+        unsafe {
+            let row = |step: usize| {
+                let from = from.wrapping_offset(step as isize * row_stride);
+                let there = if step < steps { cols } else { 0 };
+                if col_stride == 1 {
+                    return _mm512_maskz_loadu_ps(first(there as isize), from);
+                }
+                let mut row = [0.0; LANES];
+                for (col, x) in row[..there].iter_mut().enumerate() {
+                    *x = *from.wrapping_offset(col as isize * col_stride);
+                }
+                _mm512_loadu_ps(row.as_ptr())
+            };
+            let both = [row(2 * pair), row(2 * pair + 1)];
+            *largest = larger(larger(*largest, both[0]), both[1]);
+            store(pairs(both[0], both[1]), to.wrapping_add(pair * LANES), part);
+        }
+    }
+}
+
+/// Packs up to 32 steps of 16 adjacent rows of a left operand, of which there are `rows`, as [`columns`] does.
 ///
 /// # Safety
 /// As for [`columns`].
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn adjacent_rows(from: *const f32, stride: isize, [k, rows]: [usize; 2], to: *mut f32) -> bool {
-    // SAFETY: promised by the caller: these are tiles of columns, but for the order within each.
+pub(super) unsafe fn adjacent_rows(
+    from: *const f32,
+    stride: isize,
+    [steps, rows]: [usize; 2],
+    to: *mut f32,
+) -> Largest {
+    let mut largest = _mm512_setzero_si512();
+    // SAFETY: promised by the caller: this is a tile of columns, but for the order within.
     unsafe {
-        let is_odd = columns(from, [stride, 1], [k, rows], to, [PARTS * TILE, TILE]);
-        (0..k.div_ceil(DEPTH) * PARTS).for_each(|tile| transpose(to.wrapping_add(tile * TILE)));
-        is_odd
+        pairs_of_rows(from, [stride, 1], [steps, rows], to, TILE, &mut largest);
+        (0..PARTS).for_each(|part| transpose(to.wrapping_add(part * TILE)));
+        let mut bits = [0; ROWS];
+        _mm512_storeu_si512(bits.as_mut_ptr().cast(), largest);
+        bits
     }
 }
 
@@ -216,18 +246,8 @@ const LARGE: f32 = 1.7e38;
 const SMALL: f32 = 1e-24;
 
 /// Whether numbers, of which the largest has these bits but for the sign, are for the vector units.
-fn is_odd(largest: u32) -> bool {
+pub(super) fn is_odd(largest: u32) -> bool {
     largest >= LARGE.to_bits() || (largest > 0 && largest < SMALL.to_bits())
-}
-
-/// Whether any of these is.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn are_odd(largest: __m512i) -> bool {
-    let bits = |x: f32| _mm512_set1_epi32(x.to_bits() as i32);
-    let are_large = _mm512_cmpge_epu32_mask(largest, bits(LARGE));
-    let are_small = _mm512_cmplt_epu32_mask(largest, bits(SMALL)) & _mm512_test_epi32_mask(largest, largest);
-    (are_large | are_small) != 0
 }
 
 /// Transposes a tile of pairs.

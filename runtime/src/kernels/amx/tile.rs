@@ -88,17 +88,17 @@ macro_rules! end {
     };
 }
 
-/// Fetches a sixth of the right operand's next tiles along the K loop.
+/// Fetches a sixth of a right operand's next tiles along the K loop.
 macro_rules! fetch {
-    ($at:literal) => {
-        concat!(fetch!(line $at, 0), fetch!(line $at, 1), fetch!(line $at, 2), fetch!(line $at, 3))
+    ($b:literal, $at:literal) => {
+        concat!(fetch!(line $b, $at, 0), fetch!(line $b, $at, 1), fetch!(line $b, $at, 2), fetch!(line $b, $at, 3))
     };
-    (line $at:literal, $four:literal) => {
+    (line $b:literal, $at:literal, $four:literal) => {
         concat!(
-            "prefetcht0 [{b} + 6144 + 1024 * ", $at, " + 256 * ", $four, "]\n",
-            "prefetcht0 [{b} + 6144 + 1024 * ", $at, " + 256 * ", $four, " + 64]\n",
-            "prefetcht0 [{b} + 6144 + 1024 * ", $at, " + 256 * ", $four, " + 128]\n",
-            "prefetcht0 [{b} + 6144 + 1024 * ", $at, " + 256 * ", $four, " + 192]\n",
+            "prefetcht0 [{", $b, "} + 6144 + 1024 * ", $at, " + 256 * ", $four, "]\n",
+            "prefetcht0 [{", $b, "} + 6144 + 1024 * ", $at, " + 256 * ", $four, " + 64]\n",
+            "prefetcht0 [{", $b, "} + 6144 + 1024 * ", $at, " + 256 * ", $four, " + 128]\n",
+            "prefetcht0 [{", $b, "} + 6144 + 1024 * ", $at, " + 256 * ", $four, " + 192]\n",
         )
     };
 }
@@ -153,12 +153,12 @@ pub(super) unsafe fn below([a0, a1]: [*const f32; 2], b: *const f32, sums: Sums)
         asm!(
             begin!(),
             "4:",
-            rows!(0), columns!(2), products!(), fetch!(0),
-            columns!(1), products!(), fetch!(1),
-            rows!(1), products!(), fetch!(2),
-            columns!(0), products!(), fetch!(3),
-            rows!(2), products!(), fetch!(4),
-            rows!(0), products!(), fetch!(5),
+            rows!(0), columns!(2), products!(), fetch!("b", 0),
+            columns!(1), products!(), fetch!("b", 1),
+            rows!(1), products!(), fetch!("b", 2),
+            columns!(0), products!(), fetch!("b", 3),
+            rows!(2), products!(), fetch!("b", 4),
+            rows!(0), products!(), fetch!("b", 5),
             "add {a0}, {left_bytes}",
             "add {a1}, {left_bytes}",
             "add {b}, {right_bytes}",
@@ -220,7 +220,12 @@ pub(super) unsafe fn beside(a: *const f32, [b0, b1]: [*const f32; 2], sums: Sums
         asm!(
             begin!(),
             "4:",
-            four!(0, 2), four!(0, 1), four!(1, 1), four!(1, 0), four!(2, 0), four!(0, 0),
+            four!(0, 2), fetch!("b0", 0), fetch!("b1", 0),
+            four!(0, 1), fetch!("b0", 1), fetch!("b1", 1),
+            four!(1, 1), fetch!("b0", 2), fetch!("b1", 2),
+            four!(1, 0), fetch!("b0", 3), fetch!("b1", 3),
+            four!(2, 0), fetch!("b0", 4), fetch!("b1", 4),
+            four!(0, 0), fetch!("b0", 5), fetch!("b1", 5),
             "add {a}, {left_bytes}",
             "add {b0}, {right_bytes}",
             "add {b1}, {right_bytes}",
