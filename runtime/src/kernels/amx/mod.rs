@@ -2,12 +2,12 @@
 //!
 //! The unit multiplies numbers of 8 significant bits, `bf16`, sixteen times as many in a cycle as the vector units multiply
 //! `f32`, and adds them up in `f32`. An `f32` has 24 bits: it is the sum of three such parts, exactly. Of the nine products
-//! of parts the six largest are added up, the smallest first, so that what is left out of each product is less than
+//! of parts the six largest are added up, the largest last, so that what is left out of each product is less than
 //! 2⁻²⁵ of it, half the rounding of an `f32`: the result is as exact as a chain of multiply-adds, in less than half the time.
 //! Henry, Tang, Heinecke, "Leveraging the bfloat16 artificial intelligence datatype for higher-precision computations".
 //!
 //! The unit takes denormal numbers for zero, and parts of infinite ones are no numbers. Rows of a left operand in which that
-//! matters are left to the vector units, each by itself.
+//! matters are left to the vector units, each by itself; so are columns of a right operand that is no parameter.
 //!
 //! - [`detect`] asks whether the unit is there;
 //! - [`split`] cuts operands into parts and packs these as *tiles*;
@@ -90,17 +90,18 @@ pub(super) fn splits([m, n, k]: [usize; 3], is_adjacent: bool) -> bool {
 /// What a product for which [`splits`] holds takes at most, for sizes up to these.
 pub(super) fn split_needs(m: usize, n: usize, k: usize) -> Needs {
     let tiles = k.min(SLAB).div_ceil(DEPTH);
-    let columns = n.min(SPLIT.div_ceil(k.max(1)));
+    // Of smaller sizes, too, tiles are filled by two thirds.
+    let split = packed_len(k, n, 1).min(SPLIT / 4 * 9);
     Needs::default()
         .chunk(Purpose::Left, m.min(LONG_ROWS).div_ceil(ROWS) * tiles * PARTS * TILE)
         .chunk(Purpose::Right, GROUP * tiles * PANEL)
-        .caller(Purpose::Shared, packed_len(k.min(SPLIT), columns, 1))
+        .caller(Purpose::Shared, split)
         .max(needs(m, k))
 }
 
 /// How many floats a right operand takes that is packed for this unit.
 pub(super) fn packed_len(k: usize, n: usize, groups: usize) -> usize {
-    groups * (n / groups).div_ceil(COLS) * k.div_ceil(DEPTH) * PANEL
+    groups.saturating_mul((n / groups).div_ceil(COLS)).saturating_mul(k.div_ceil(DEPTH)).saturating_mul(PANEL)
 }
 
 /// What a product with a packed right operand takes at most, for `m` and `k` up to these.
