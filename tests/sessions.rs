@@ -11,6 +11,7 @@ use netc::data::Weights;
 use netc::kernel::Step;
 use netc::types::{ElementType, Extents, Symbol};
 use netc::{Entry, Session, SessionOptions, TensorView, pipeline};
+use netc_runtime::kernels::cpu::{Cpu, cpu};
 use random::Random;
 
 /// Networks that are small enough to run often.
@@ -115,7 +116,16 @@ fn a_batch_is_its_members() {
 
 /// As many members have equal bits in each larger batch. Of fewer, a processor with a matrix unit adds up the same products in
 /// another order.
-const MANY: usize = 12;
+const MANY: usize = netc_runtime::kernels::matmul::MANY;
+
+/// That a member alone has the bits that it has among many; on a processor with a matrix unit, the same values but for rounding.
+fn assert_alone(alone: &[u32], among_many: &[u32], what: &str) {
+    if cpu() != Cpu::Amx {
+        assert!(alone == among_many, "{what}");
+    }
+    let near = |(&x, &y): (&u32, &u32)| (f32::from_bits(x) - f32::from_bits(y)).abs() <= 2e-6;
+    assert!(alone.len() == among_many.len() && alone.iter().zip(among_many).all(near), "{what}");
+}
 
 /// What an input adds to the gates of 64 units is computed ahead of the steps: of all steps at once for a dozen members, of two
 /// at a time for 120 members, and the last two of an odd number overlap with those before.
@@ -136,6 +146,10 @@ fn rounds_of_steps_change_no_bit() {
     for length in [1, 2, 5, 8] {
         let batch = Batch::new(&session, 120, length);
         let all = forward(&mut session, &batch, 0, 120);
+        for member in [0, 1, 77, 119] {
+            let alone = forward(&mut session, &batch, member, member + 1);
+            assert_alone(&alone[0], &all[member], &format!("member {member} of length {length}"));
+        }
         for member in [0, 1, 77, 120 - MANY] {
             let some = forward(&mut session, &batch, member, member + MANY);
             assert!(some == all[member..member + MANY], "members {member} and more, of length {length}");
@@ -184,6 +198,8 @@ fn members_of_threads_change_no_bit() {
             let mut session = Session::new(network.clone(), &SessionOptions { threads, seed: 3 });
             let batch_of = Batch::new(&session, batch, length);
             let outputs = forward(&mut session, &batch_of, 0, batch);
+            let one = forward(&mut session, &batch_of, batch - 1, batch);
+            assert_alone(&one[0], &outputs[batch - 1], &format!("the last of {batch} by {threads} threads"));
             let last = forward(&mut session, &batch_of, batch - MANY, batch);
             assert!(last == outputs[batch - MANY..], "the last of {batch} by {threads} threads");
             let outcome = session.train_step(&batch_of.all()).unwrap().loss().unwrap().to_bits();

@@ -12,8 +12,9 @@ use super::lanes::memory;
 use crate::kernel::{Buffer, Home, Members, Program, Scan, Slice, Turns};
 use crate::types::{Dim, Symbol};
 
-/// A thread that has fewer members reads weights longer than it computes with them: threads then divide each step.
-pub(super) const LEAST: i64 = 12;
+/// A thread that has fewer members reads weights longer than it computes with them: threads then divide each step. No share
+/// has few rows where the whole has many, so that results do not tell how many threads there were.
+pub(super) const LEAST: i64 = netc_runtime::kernels::matmul::MANY as i64;
 
 /// The members that code is for.
 #[derive(Clone, Copy)]

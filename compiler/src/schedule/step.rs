@@ -135,7 +135,8 @@ fn pack(body: &mut [Step], program: &mut Program, fixed: impl Fn(Buffer) -> bool
     let mut before = Vec::new();
     for step in body {
         let weight = match step {
-            Step::MatMul(product) => product.b.buffer,
+            // Each product of a batch has an operand of its own.
+            Step::MatMul(product) if product.batch.is_one() => product.b.buffer,
             Step::Conv(conv) if conv.direction != crate::kernel::Direction::WeightGrad => conv.weight.buffer,
             _ => continue,
         };

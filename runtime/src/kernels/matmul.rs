@@ -11,6 +11,9 @@ use super::pack::Matrix;
 use super::simd::WIDEST;
 use super::{amx, dots, gemm, packed, rows};
 
+/// So many rows are many: a product of them may run elsewhere than one of fewer, and then adds up in another order.
+pub const MANY: usize = 12;
+
 /// How many floats [`netc_matmul_pack`](crate::abi::netc_matmul_pack) writes, on any CPU.
 pub fn packed_len(k: usize, n: usize, groups: usize) -> usize {
     let groups = groups.max(1);

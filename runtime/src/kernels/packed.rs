@@ -152,22 +152,94 @@ impl Task for Packed<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let layout = Layout::new::<S>([self.g.b.rows, self.g.b.cols], self.groups);
-        let m = self.g.a.rows;
-        let row_blocks = m.div_ceil(MC);
-        let mc = m.div_ceil(row_blocks).next_multiple_of(S::MR);
-        let row_blocks = m.div_ceil(mc);
-        // Of few rows, a thread meets the same columns again at the next call, in its own cache.
-        let threads = self.g.team.threads();
-        let chunks = if row_blocks == 1 { threads } else { CHUNKS * threads };
-        let splits = if threads == 1 { 1 } else { chunks.div_ceil(row_blocks).min(layout.panels) };
-        let per_split = layout.panels.div_ceil(splits);
-        self.g.team.run(row_blocks * layout.panels.div_ceil(per_split), |scratch, chunk| {
-            let (row, panel) = (chunk % row_blocks * mc, chunk / row_blocks * per_split);
-            let rows = [row, m.min(row + mc)];
-            let panels = [panel, layout.panels.min(panel + per_split)];
+        let division = Division::new(self.g.team.threads(), self.g.a.rows, [MC, S::MR], layout.panels);
+        self.g.team.run(division.chunks(), |scratch, chunk| {
+            let [rows, panels] = division.chunk(chunk);
             // SAFETY: chunks write to disjoint blocks.
             unsafe { S::vectorize(Chunk { all: &self, scratch, layout, rows, panels }) };
         });
+    }
+}
+
+/// How a product with a packed operand is divided into chunks: results do not depend on it.
+#[derive(Clone, Copy)]
+pub(super) struct Division {
+    rows: usize,
+    /// Rows of a chunk.
+    mc: usize,
+    row_blocks: usize,
+    panels: usize,
+    /// Panels of a chunk, of each run.
+    per_split: usize,
+}
+
+impl Division {
+    /// Chunks of at most `most` rows, a multiple of `multiple`.
+    pub(super) fn new(threads: usize, rows: usize, [most, multiple]: [usize; 2], panels: usize) -> Division {
+        let mc = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(multiple);
+        let row_blocks = rows.div_ceil(mc);
+        // Of few rows, a thread meets the same columns again at the next call, in its own cache.
+        let chunks = if row_blocks == 1 { threads } else { CHUNKS * threads };
+        let splits = if threads == 1 { 1 } else { chunks.div_ceil(row_blocks).min(panels) };
+        Division { rows, mc, row_blocks, panels, per_split: panels.div_ceil(splits) }
+    }
+    pub(super) fn chunks(&self) -> usize {
+        self.row_blocks * self.panels.div_ceil(self.per_split)
+    }
+    /// The rows and panels of a chunk.
+    pub(super) fn chunk(&self, chunk: usize) -> [[usize; 2]; 2] {
+        let (row, panel) = (chunk % self.row_blocks * self.mc, chunk / self.row_blocks * self.per_split);
+        [[row, self.rows.min(row + self.mc)], [panel, self.panels.min(panel + self.per_split)]]
+    }
+}
+
+/// The panels of a chunk in parts, after each of which the epilogue is called.
+#[derive(Clone, Copy)]
+pub(super) struct Parts {
+    panels: [usize; 2],
+    /// Panels of a part, and columns of a panel.
+    wide: usize,
+    width: usize,
+    /// Columns of a run.
+    run: usize,
+    turned: bool,
+}
+
+impl Parts {
+    pub(super) fn new(panels: [usize; 2], [wide, width]: [usize; 2], run: usize, turned: bool) -> Parts {
+        Parts { panels, wide, width, run, turned }
+    }
+    pub(super) fn count(&self) -> usize {
+        (self.panels[1] - self.panels[0]).div_ceil(self.wide)
+    }
+    /// The panels of a part, in all runs.
+    pub(super) fn panels(&self, index: usize) -> [usize; 2] {
+        let panel = self.panels[0] + self.wide * if self.turned { self.count() - 1 - index } else { index };
+        [panel, self.panels[1].min(panel + self.wide)]
+    }
+    /// The first panel of the part that follows.
+    pub(super) fn next(&self, index: usize) -> usize {
+        self.panels((index + 1).min(self.count() - 1))[0]
+    }
+    /// The columns of a part.
+    fn columns(&self, index: usize) -> [usize; 2] {
+        self.panels(index).map(|panel| self.run.min(panel * self.width))
+    }
+    /// Says which columns are the first to be complete.
+    ///
+    /// # Safety
+    /// The network made the epilogue for this product.
+    pub(super) unsafe fn begin(&self, g: &Gemm<'_>, rows: [usize; 2]) {
+        // SAFETY: promised by the caller.
+        unsafe { g.frame.foretell(g.epilogue, rows, self.columns(0)) };
+    }
+    /// Calls the epilogue on a part, which is complete in all runs.
+    ///
+    /// # Safety
+    /// As for [`Parts::begin`].
+    pub(super) unsafe fn finish(&self, g: &Gemm<'_>, rows: [usize; 2], index: usize) {
+        // SAFETY: promised by the caller.
+        unsafe { g.frame.finish_before(g.epilogue, rows, self.columns(index), self.next(index) * self.width) };
     }
 }
 
@@ -214,19 +286,14 @@ impl Task for Chunk<'_> {
             }
         };
         let wide = (EPILOGUE_COLS[usize::from(layout.groups > 1 && rows > FEW)] / S::NR).max(1);
-        let parts = (panels[1] - panels[0]).div_ceil(wide);
-        // The panels of a part of the columns, in all runs.
-        let part = |index: usize| {
-            let panel = panels[0] + wide * if g.turned { parts - 1 - index } else { index };
-            [panel, panels[1].min(panel + wide)]
-        };
+        let parts = Parts::new(panels, [wide, S::NR], layout.run, g.turned);
         let multiply = |table: &[*const f32; MC + 16], left_step: isize, index: usize, at: usize| {
-            let ([step, end], [panel, until]) = (layout.steps(index), part(at));
+            let ([step, end], [panel, until]) = (layout.steps(index), parts.panels(at));
             for group in 0..layout.groups {
                 // The next group's panels, or the next part's.
                 let next = match group + 1 {
                     next if next < layout.groups => layout.at::<S>(index, next, panel),
-                    _ => layout.at::<S>(index, 0, part((at + 1).min(parts - 1))[0]),
+                    _ => layout.at::<S>(index, 0, parts.next(at)),
                 };
                 // From a panel of the run to the next, as if all were whole.
                 let stride = (layout.groups * (end - step) * S::NR) as isize;
@@ -263,19 +330,15 @@ impl Task for Chunk<'_> {
                 }
             }
         };
-        let columns = |index: usize| part(index).map(|panel| layout.run.min(panel * S::NR));
+        let rows_of_chunk = [first_row, last_row];
         // SAFETY: the network made the epilogue for this product.
-        unsafe { g.frame.foretell(g.epilogue, [first_row, last_row], columns(0)) };
-        let finish = |index: usize| {
-            let cols = columns(index);
-            let next = part((index + 1).min(parts - 1))[0] * S::NR;
-            // SAFETY: these columns are complete in all runs.
-            unsafe { g.frame.finish_before(g.epilogue, [first_row, last_row], cols, next) };
-        };
+        unsafe { parts.begin(g, rows_of_chunk) };
+        // SAFETY: as above; these columns are complete in all runs.
+        let finish = |index: usize| unsafe { parts.finish(g, rows_of_chunk, index) };
         if rows <= FEW {
             // Reading the right operand is all: its parts one after the other, of which the last ones of one call are
             // the first of the next and still in the cache.
-            for at in 0..parts {
+            for at in 0..parts.count() {
                 for index in 0..layout.blocks {
                     let left_step = point(&mut table, index);
                     multiply(&table, left_step, index, at);
@@ -286,7 +349,7 @@ impl Task for Chunk<'_> {
         }
         for index in 0..layout.blocks {
             let left_step = point(&mut table, index);
-            for at in 0..parts {
+            for at in 0..parts.count() {
                 multiply(&table, left_step, index, at);
                 if index + 1 == layout.blocks {
                     finish(at);

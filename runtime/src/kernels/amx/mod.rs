@@ -56,7 +56,7 @@ const MC: usize = 128;
 ///
 /// Threads that share a recurrence by members have as many each, at least: whether a product is computed here does not
 /// depend on the number of threads.
-const FEWEST: usize = 12;
+const FEWEST: usize = super::matmul::MANY;
 
 /// Whether products of such a right operand, with columns in runs of `run`, are worth computing here: tiles are filled by
 /// two thirds.

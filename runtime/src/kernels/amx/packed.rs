@@ -11,15 +11,13 @@ use crate::scratch::{Purpose, Scratch};
 
 use super::super::gemm::Output;
 use super::super::pack::Matrix;
-use super::super::packed::{Pack, Packed};
+use super::super::packed::{Division, Pack, Packed, Parts};
 use super::patch::{self, Operands, Patch};
 use super::tile::Unit;
 use super::{COLS, DEPTH, KC, MC, PANEL, PARTS, ROWS, TILE, split};
 
 /// Columns of a run after which the epilogue is called.
 const EPILOGUE_COLS: usize = 64;
-/// Chunks for each thread that keep several evenly busy.
-const CHUNKS: usize = 4;
 /// A packed operand is `[block of K][panel][run][tile along K][part][2 tiles of columns]`.
 #[derive(Clone, Copy)]
 struct Layout {
@@ -118,19 +116,9 @@ unsafe fn pack_rows(piece: &Matrix, [first, last]: [usize; 2], step: usize, to: 
 /// The operands are valid for their sizes, and the result is not otherwise in use; the matrix unit is there.
 pub(crate) unsafe fn product(p: &Packed<'_>) {
     let layout = Layout::new([p.g.b.rows, p.g.b.cols], p.groups);
-    let m = p.g.a.rows;
-    let row_blocks = m.div_ceil(MC);
-    let mc = m.div_ceil(row_blocks).next_multiple_of(2 * ROWS);
-    let row_blocks = m.div_ceil(mc);
-    // Of few rows, a thread meets the same columns again at the next call, in its own cache.
-    let threads = p.g.team.threads();
-    let chunks = if row_blocks == 1 { threads } else { CHUNKS * threads };
-    let splits = if threads == 1 { 1 } else { chunks.div_ceil(row_blocks).min(layout.panels) };
-    let per_split = layout.panels.div_ceil(splits);
-    p.g.team.run(row_blocks * layout.panels.div_ceil(per_split), |scratch, chunk| {
-        let (row, panel) = (chunk % row_blocks * mc, chunk / row_blocks * per_split);
-        let rows = [row, m.min(row + mc)];
-        let panels = [panel, layout.panels.min(panel + per_split)];
+    let division = Division::new(p.g.team.threads(), p.g.a.rows, [MC, 2 * ROWS], layout.panels);
+    p.g.team.run(division.chunks(), |scratch, chunk| {
+        let [rows, panels] = division.chunk(chunk);
         // SAFETY: chunks write to disjoint blocks.
         unsafe { Chunk { p, scratch, layout, rows, panels }.run() };
     });
@@ -151,16 +139,9 @@ impl Chunk<'_> {
         let row_tiles = (last_row - first_row).div_ceil(ROWS);
         let mut left = scratch.lend(Purpose::Left, row_tiles * layout.kc / DEPTH * PARTS * TILE);
         let left = left.as_mut_ptr();
-        let wide = EPILOGUE_COLS / COLS;
-        let parts = (panels[1] - panels[0]).div_ceil(wide);
-        // The panels of a part of the columns, in all runs.
-        let part = |index: usize| {
-            let panel = panels[0] + wide * if g.turned { parts - 1 - index } else { index };
-            [panel, panels[1].min(panel + wide)]
-        };
-        let columns = |index: usize| part(index).map(|panel| layout.run.min(panel * COLS));
+        let parts = Parts::new(panels, [EPILOGUE_COLS / COLS, COLS], layout.run, g.turned);
         // SAFETY: the network made the epilogue for this product.
-        unsafe { g.frame.foretell(g.epilogue, [first_row, last_row], columns(0)) };
+        unsafe { parts.begin(g, [first_row, last_row]) };
         // SAFETY: whoever calls this has asked whether the unit is there. Epilogues do not know of it.
         let _unit = unsafe { Unit::enter() };
         for block in 0..layout.blocks {
@@ -169,8 +150,8 @@ impl Chunk<'_> {
                 // SAFETY: the scratch memory has room.
                 *odd = unsafe { self.split_rows(block, row_tile, left) };
             }
-            for at in 0..parts {
-                let [panel, until] = part(at);
+            for at in 0..parts.count() {
+                let [panel, until] = parts.panels(at);
                 let count = (until - panel) * groups;
                 // Two tiles of rows at a time, and of a last one two panels.
                 for row_tile in (0..row_tiles).step_by(2) {
@@ -189,9 +170,8 @@ impl Chunk<'_> {
                     }
                 }
                 if block + 1 == layout.blocks {
-                    let next = part((at + 1).min(parts - 1))[0] * COLS;
-                    // SAFETY: these columns are complete in all runs.
-                    unsafe { g.frame.finish_before(g.epilogue, [first_row, last_row], columns(at), next) };
+                    // SAFETY: as above; these columns are complete in all runs.
+                    unsafe { parts.finish(g, [first_row, last_row], at) };
                 }
             }
         }
