@@ -32,6 +32,8 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
     const MANY_REGISTERS: bool = false;
     /// Floats of Winograd's products that a chunk keeps in the second cache, beside what it reads.
     const PRODUCTS: usize = 56 << 10;
+    /// Floats of Winograd's transformed tiles of a chunk that has its own, beside these products.
+    const TRANSFORMED: usize = 72 << 10;
 
     /// Whether the micro-kernel's steps are written out: where a step's sums take little longer than its loop.
     const UNROLLS: bool = true;

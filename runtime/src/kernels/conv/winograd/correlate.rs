@@ -27,7 +27,7 @@ const TILES: usize = 96;
 const OWN_TILES: usize = 24;
 /// Most floats of transformed tiles at a time that all chunks share.
 const SHARED: usize = 2 << 20;
-/// Most floats of transformed tiles of a chunk that has its own.
+/// Floats of transformed tiles of a chunk that may have its own: at least those of the fewest tiles.
 const OWN: usize = 72 << 10;
 /// With fewer tiles, reading the weights for a chunk costs more than sharing transformed tiles does.
 const FEW: usize = 12;
@@ -57,19 +57,26 @@ fn most_tiles<S: Simd, P: Points>() -> usize {
     (S::PRODUCTS / (P::ALL * COLS)).min(TILES)
 }
 
-/// Tiles of a chunk that transforms its own, or none if the tiles are shared.
-fn own<P: Points>(g: &Correlation<'_>, all: usize) -> usize {
-    let most = (OWN / (P::ALL * Layout::new(1, g.from.channels).tile)).min(OWN_TILES);
-    if most < FEW || all < CHUNKS * FEW {
-        return 0;
-    }
+/// Most tiles of a chunk that transforms its own, if so many floats may be.
+fn most_own<P: Points>(channels: usize, floats: usize) -> usize {
+    (floats / (P::ALL * Layout::new(1, channels).tile)).min(OWN_TILES)
+}
+
+/// Whether chunks transform their own tiles, on any CPU.
+fn owns<P: Points>(g: &Correlation<'_>, all: usize) -> bool {
+    most_own::<P>(g.from.channels, OWN) >= FEW && all >= CHUNKS * FEW
+}
+
+/// How many tiles each chunk transforms then.
+fn own<S: Simd, P: Points>(g: &Correlation<'_>, all: usize) -> usize {
+    let most = most_own::<P>(g.from.channels, S::TRANSFORMED).max(FEW);
     all.div_ceil(all.div_ceil(most))
 }
 
 /// Whether weights are best packed by the groups that use them; with fewer pixels too, if with these.
 pub(crate) fn packs<P: Points>(g: &Correlation<'_>, _: P) -> bool {
     let all = Grid::new::<P>(&g.to).tiles(g.images);
-    own::<P>(g, all) == 0 && all <= most_shared::<P>(g.from.channels)
+    !owns::<P>(g, all) && all <= most_shared::<P>(g.from.channels)
 }
 
 /// Floats of the packed weights of a group, on any CPU.
@@ -90,7 +97,7 @@ pub(crate) fn needs<P: Points>(g: &Correlation<'_>, _: P, packed: bool) -> Needs
     if !packed {
         needs = needs.chunk(Purpose::Weights, group_len::<P>(g));
     }
-    if own::<P>(g, all) > 0 {
+    if owns::<P>(g, all) {
         needs = needs.chunk(Purpose::Left, Layout::new(OWN_TILES, channels).len::<P>());
     }
     needs
@@ -106,8 +113,8 @@ impl<P: Points> Task for Winograd<'_, P> {
         let mut zeros = self.team.scratch.lend(Purpose::Table, g.from.channels + 16);
         zeros.fill(0.0);
         let source = Source { image: &g.from, origin: origin(g), zeros: &zeros, grid };
-        let own = own::<P>(g, all);
-        if own > 0 {
+        if owns::<P>(g, all) {
+            let own = own::<S, P>(g, all);
             let layout = Layout::new(own, g.from.channels);
             self.team.run(all.div_ceil(own), |scratch, chunk| {
                 let tiles = [chunk * own, all.min((chunk + 1) * own)];
