@@ -13,6 +13,10 @@ pub(crate) const ROWS: usize = 8;
 const STRIP: usize = 4;
 /// Rows of the right operand that all strips of the left one are multiplied with, before the next.
 const BLOCK: usize = 6;
+/// Floats ahead of what one row is multiplied with that are fetched: memory is read faster than without.
+const AHEAD: usize = 256;
+/// Rows that are shorter lie in a cache, or too few lines follow each other.
+const LONG: usize = 1024;
 /// Floats of the right operand that one chunk reads.
 const CHUNK: usize = 1 << 16;
 
@@ -112,10 +116,14 @@ unsafe fn tile<S: Simd, const R: usize, const Q: usize>(d: &Dots<'_>, row: usize
         let left: [*const f32; R] = std::array::from_fn(|i| d.left.at(row + i.min(rows - 1), 0));
         let right: [*const f32; Q] = std::array::from_fn(|j| d.right.at(col + j, 0));
         let k = d.left.cols;
+        let fetches = R == 1 && k >= LONG;
         let mut p = 0;
         while p + S::LANES <= k {
             let a: [S::V; R] = std::array::from_fn(|i| S::load(left[i].add(p)));
             for j in 0..Q {
+                if fetches {
+                    S::prefetch(right[j].wrapping_add(p + AHEAD));
+                }
                 let b = S::load(right[j].add(p));
                 for i in 0..R {
                     sums[i][j] = S::mul_add(a[i], b, sums[i][j]);
