@@ -1,6 +1,6 @@
 //! Graph -> Program: what is stored, what is inlined, which algorithm runs, how memory is laid out.
 //!
-//! Only this pass decides those. In order: what is stored (`roots`), memory layout (`order`), which
+//! Only this pass decides those. In order: which sums are taken in two steps (`divide`), what is stored (`roots`), memory layout (`order`), which
 //! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
 //! for each root (`emit`). One step of a recurrence is scheduled in the same way (`recurrence`). Products that it alone
 //! reads are computed ahead of its steps, some at a time (`ahead`), and its states are stored where the caller wants them
@@ -13,6 +13,7 @@ mod apart;
 mod beside;
 mod call;
 mod collapse;
+mod divide;
 mod emit;
 mod fusion;
 mod lowering;
@@ -80,17 +81,18 @@ pub fn schedule(graph: &Graph) -> Scheduled {
 
 /// Schedules one entry, with algorithms that are asked for.
 pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
-    let mut roots = roots::choose(graph);
-    let orders = order::choose(graph, &roots.live);
+    let graph = divide::reductions(graph);
+    let mut roots = roots::choose(&graph);
+    let orders = order::choose(&graph, &roots.live);
     let mut program = Program::default();
-    let (interface, slots) = storage::external(graph, &roots, &mut program);
+    let (interface, slots) = storage::external(&graph, &roots, &mut program);
     let manner = Manner { algorithms, collapses: true };
-    let steps = steps(graph, &mut roots, &orders, interface, manner, &mut program);
+    let steps = steps(&graph, &mut roots, &orders, interface, manner, &mut program);
     program.steps = steps;
     for steps in [&mut program.prepare, &mut program.steps] {
         merge::siblings(steps);
     }
-    let trains = roots::trains(graph);
+    let trains = roots::trains(&graph);
     let is_parameter =
         |buffer: Buffer| slots.iter().any(|slot| slot.buffer == buffer && slot.kind == SlotKind::Source(Role::Param));
     results::of_scans(&mut program);
