@@ -156,6 +156,7 @@ fn convolution(direction: Direction, channels: [usize; 2], kernel: usize, stride
             dilation: [1, 1],
             groups,
             image: image.clone(),
+            pooled: false,
         };
         vec![b.emit(op, &args.map(|arg| b.var(arg)))]
     })

@@ -108,6 +108,7 @@ fn residual_of_convolutions_in_channels_last() {
                 dilation: [1, 1],
                 groups: 1,
                 image: [shape[2].clone(), shape[3].clone()],
+                pooled: false,
             };
             b.emit(op, &[b.var(x.id), w]).id
         };

@@ -170,6 +170,7 @@ fn graphs_print_one_line_a_node() {
         dilation: [1, 1],
         groups: 1,
         image: [h, w],
+        pooled: false,
     };
     let y = builder.emit(convolution, &[x, weight]);
     builder.add_output(Output { role: OutputRole::Output, name: "features".to_owned(), value: y.id });

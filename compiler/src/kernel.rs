@@ -171,6 +171,8 @@ pub struct ConvCall {
     pub weight: View,
     /// The weight packed for this direction, when it was packed beforehand.
     pub packed: Option<Buffer>,
+    /// Whether `y` is `[n, oc, oh / 2, ow / 2]`, the largest of each 2 by 2 neighbors: forward, by one of Winograd's algorithms.
+    pub pooled: bool,
     pub epilogue: Option<Kernel>,
 }
 

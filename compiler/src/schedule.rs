@@ -1,6 +1,7 @@
 //! Graph -> Program: what is stored, what is inlined, which algorithm runs, how memory is laid out.
 //!
-//! Only this pass decides those. In order: which sums are taken in two steps (`divide`), what is stored (`roots`), memory layout (`order`), which
+//! Only this pass decides those. In order: which sums are taken in two steps (`divide`), which
+//! convolutions keep the largest of neighbors alone (`pool`), what is stored (`roots`), memory layout (`order`), which
 //! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
 //! for each root (`emit`). One step of a recurrence is scheduled in the same way (`recurrence`). Products that it alone
 //! reads are computed ahead of its steps, some at a time (`ahead`), and its states are stored where the caller wants them
@@ -21,6 +22,7 @@ mod merge;
 mod onto;
 mod order;
 mod pieces;
+mod pool;
 mod recurrence;
 mod results;
 mod roots;
@@ -81,7 +83,7 @@ pub fn schedule(graph: &Graph) -> Scheduled {
 
 /// Schedules one entry, with algorithms that are asked for.
 pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
-    let graph = divide::reductions(graph);
+    let graph = pool::into_convolutions(&divide::reductions(graph), algorithms);
     let mut roots = roots::choose(&graph);
     let orders = order::choose(&graph, &roots.live);
     let mut program = Program::default();

@@ -101,6 +101,7 @@ fn measure(line: &str, n: i64, [c, side, oc, kernel, stride]: [i64; 5], directio
         weight: weight.get().as_mut_ptr(),
         packed: std::ptr::null(),
         algorithm,
+        pooled: 0,
         epilogue: None,
     };
     let pool = Pool::new(1);

@@ -103,11 +103,14 @@ pub struct PackMatrix {
 ///
 /// What the kernel reads outside of `x` is zero, at the end also beyond the padding if `oh` and `ow` ask for it.
 ///
+/// If `pooled`, `y` holds the largest of each 2 by 2 pixels in their place, `[n, oh / 2, ow / 2, oc]`: forward, with weights
+/// and channels to which Winograd's algorithms apply.
+///
 /// The epilogue's rows and columns are those of the output seen as a matrix:
 ///
 /// | function | row | column |
 /// |---|---|---|
-/// | `netc_conv2d` | pixel `((n * oh) + i) * ow + j` of `y` | channel of `y` |
+/// | `netc_conv2d` | pixel `((n * oh) + i) * ow + j` of `y`, of half as many rows and columns if `pooled` | channel of `y` |
 /// | `netc_conv2d_data_grad` | pixel `((n * h) + i) * w + j` of `x` | channel of `x` |
 /// | `netc_conv2d_weight_grad` | channel of `y` | `((channel in its group) * kh + i) * kw + j` |
 #[derive(Clone, Copy, Debug)]
@@ -147,6 +150,8 @@ pub struct Conv {
     /// [`conv::DIRECT`], [`conv::WINOGRAD`] or [`conv::WINOGRAD_2X2`]; Winograd's fall back to direct where they do not
     /// apply.
     pub algorithm: i64,
+    /// 1 or 0.
+    pub pooled: i64,
     pub epilogue: Option<EpilogueFn>,
 }
 

@@ -28,6 +28,7 @@ fn conv<'b>(x: Var<'b>, name: &str, n: usize) -> Var<'b> {
         dilation: [1, 1],
         groups: 1,
         image: [shape[2].clone(), shape[3].clone()],
+        pooled: false,
     };
     let bias = x.builder.source(Role::Param, &format!("{name}.bias"), TensorType::f32([n]));
     x.builder.emit(convolution, &[x, weight]) + bias.reshape(&[1, n, 1, 1].map(Dim::fixed))

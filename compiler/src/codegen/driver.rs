@@ -221,6 +221,10 @@ impl Driver<'_, '_, '_> {
             }
         }
         self.put_view(&d, offset_of!(abi::Conv, weight), &call.weight);
+        if call.pooled {
+            let yes = self.number(1);
+            self.put(&d, offset_of!(abi::Conv, pooled), yes);
+        }
         if let Some(packed) = call.packed {
             let address = self.buffer(packed);
             self.put(&d, offset_of!(abi::Conv, packed), address);

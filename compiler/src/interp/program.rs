@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use netc_runtime::rng::Key;
 
-use super::{Precision, Scope, binary, compare, unary};
+use super::{Precision, Scope, binary, combine, compare, unary};
 use crate::index::IndexVec;
 use crate::kernel::{
-    Address, Axis, Buffer, Condition, ConvCall, Direction, Expr, Int, IntExpr, Kernel, MatMulCall, PackMatrixCall,
-    Program, Scalar, Scan, ScatterAddCall, Step, View,
+    Address, Axis, Buffer, Combine, Condition, ConvCall, Direction, Expr, Int, IntExpr, Kernel, MatMulCall,
+    PackMatrixCall, Program, Scalar, Scan, ScatterAddCall, Step, View,
 };
 use crate::types::{Dim, Extents};
 
@@ -143,6 +143,19 @@ impl Cx {
                 sums[flat(&indices[target], &shape)] += product;
             }
         }
+        let shape = if call.pooled {
+            let pooled = [n, g.oc, oh / 2, ow / 2];
+            let largest = pairs(n, g.oc).flat_map(|outer| pairs(oh / 2, ow / 2).map(move |inner| (outer, inner))).map(
+                |((image, o), (y, x))| {
+                    let of = pairs(2, 2).map(|(i, j)| sums[flat(&[image, o, 2 * y + i, 2 * x + j], &shape)]);
+                    of.reduce(|most, x| combine(Combine::Max, most, x)).expect("four numbers")
+                },
+            );
+            sums = largest.collect();
+            pooled
+        } else {
+            shape
+        };
         for ((a, b), (c, d)) in
             pairs(shape[0], shape[1]).flat_map(|outer| pairs(shape[2], shape[3]).map(move |inner| (outer, inner)))
         {

@@ -120,7 +120,7 @@ impl Display for MatMulCall {
 
 impl Display for ConvCall {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let ConvCall { direction, geometry: g, algorithm, x, y, weight, packed, epilogue } = self;
+        let ConvCall { direction, geometry: g, algorithm, x, y, weight, packed, pooled, epilogue } = self;
         let (to, from) = match direction {
             super::Direction::Forward => (y, [x, weight]),
             super::Direction::DataGrad => (x, [y, weight]),
@@ -133,6 +133,9 @@ impl Display for ConvCall {
         write!(f, " x[{}, {}, {}, {}] y[{}, {}, {}, {}]", g.n, g.c, g.h, g.w, g.n, g.oc, g.oh, g.ow)?;
         write!(f, " kernel {:?} stride {:?} pad {:?}", g.kernel, g.stride, g.pad)?;
         write!(f, " dilation {:?} groups {}", g.dilation, g.groups)?;
+        if *pooled {
+            write!(f, ", the largest of 2 by 2")?;
+        }
         write_epilogue(f, epilogue.as_ref())
     }
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use netc_runtime::kernels::matmul::{are_panels, packed_len};
 
-use super::{Address, Along, Axis, Expr, Geometry, Home, Int, IntExpr, Kernel, MatMulCall, Program, Scalar, Step};
+use super::{
+    Address, Algorithm, Along, Axis, Direction, Expr, Geometry, Home, Int, IntExpr, Kernel, MatMulCall, Program,
+    Scalar, Step,
+};
 use crate::index::IndexVec;
 use crate::types::{Dim, ElementType, Symbol};
 
@@ -59,6 +62,8 @@ impl Program {
                 }
                 let adjacent = call.y.strides[1].is_one() || call.geometry.oc == 1;
                 assert!(adjacent, "channels of `y` are contiguous: {step}");
+                let is_pooled_well = call.direction == Direction::Forward && call.algorithm != Algorithm::Direct;
+                assert!(!call.pooled || is_pooled_well, "Winograd's algorithms alone take the largest: {step}");
                 let Geometry { c, oc, kernel: [kh, kw], groups, .. } = call.geometry;
                 let shape = [oc, c / groups, kh, kw];
                 let mut dense = 1;

@@ -47,7 +47,16 @@ pub(super) fn convolution<'b>(
     let (folded, outer) = fold_map(x);
     let shape = folded.shape();
     let image = [shape[2].clone(), shape[3].clone()];
-    let op = Convolution { direction: Direction::Forward, kernel: [kh, kw], stride, pad, dilation, groups, image };
+    let op = Convolution {
+        direction: Direction::Forward,
+        kernel: [kh, kw],
+        stride,
+        pad,
+        dilation,
+        groups,
+        image,
+        pooled: false,
+    };
     let convolved = cx.builder.apply(op, &[folded, weight])?;
     let mut y = unfold(convolved, &outer);
 

@@ -1,11 +1,12 @@
 //! Convolution in its three directions, each of which is the gradient of the others.
 
+use super::window::Window;
 use super::{Primitive, require_f32};
 use crate::diag::Message;
 use crate::ensure;
 use crate::graph::{Value, Var};
-use crate::interp::{Scope, Tensor};
-use crate::kernel::{Direction, Expr, Int};
+use crate::interp::{self, Scope, Tensor};
+use crate::kernel::{Combine, Direction, Expr, Int};
 use crate::schedule::Lowering;
 use crate::types::{Dim, TensorType};
 
@@ -25,7 +26,13 @@ pub struct Convolution {
     pub groups: usize,
     /// Height and width of `x`, which `y` does not tell where the stride is above 1.
     pub image: [Dim; 2],
+    /// Whether `y` is `[n, oc, oh / 2, ow / 2]`: the largest of each 2 by 2 neighbors, where a row or column that is left over
+    /// has none. Forward only, and without a gradient: what is scheduled may be so, nothing before.
+    pub pooled: bool,
 }
+
+/// What a convolution that is pooled takes the largest of.
+pub const POOL: Window = Window { kernel: [2, 2], stride: [2, 2], pad: [0, 0] };
 
 /// The types of all three operands.
 struct Operands {
@@ -172,6 +179,7 @@ impl Primitive for Convolution {
     fn infer(&self, args: &[&TensorType]) -> Result<TensorType, Message> {
         let operands = self.operands(args)?;
         Ok(match self.direction {
+            Direction::Forward if self.pooled => POOL.reduced(&operands.y)?,
             Direction::Forward => operands.y,
             Direction::DataGrad => operands.x,
             Direction::WeightGrad => operands.weight,
@@ -180,6 +188,18 @@ impl Primitive for Convolution {
 
     fn eval(&self, args: &[&Tensor], shape: &[usize], scope: &Scope) -> Tensor {
         let [a, b] = args else { panic!("two arguments") };
+        if self.pooled {
+            let [oh, ow] = self.windows().map(|dim| dim.eval(&scope.extents));
+            let plain = Convolution { pooled: false, ..self.clone() };
+            let y = plain.eval(args, &[shape[0], shape[1], oh, ow], scope);
+            let mut largest = Tensor::filled(shape, 0.0);
+            // From the first on: four that are no numbers are none.
+            POOL.visit(&y.shape, shape, |from, to, number| {
+                let most = if number == 0 { y.data[from] } else { largest.data[to] };
+                largest.data[to] = interp::combine(Combine::Max, most, y.data[from]);
+            });
+            return largest;
+        }
         let mut result = Tensor::filled(shape, 0.0);
         let sums = &mut result.data;
         let step = self.stride[1];
@@ -205,6 +225,9 @@ impl Primitive for Convolution {
     }
 
     fn vjp<'b>(&self, arg: usize, x: &[Var<'b>], _: Var<'b>, ct: Var<'b>) -> Option<Var<'b>> {
+        if self.pooled {
+            return None;
+        }
         let emit = |direction, a, b| ct.builder.emit(self.toward(direction), &[a, b]);
         // The cotangent takes the place of the result in the form, and the argument becomes the result.
         Some(match (self.direction, arg) {
@@ -232,6 +255,7 @@ impl Primitive for Convolution {
             dilation: [1, 1],
             groups: 1,
             image: fixed,
+            pooled: false,
         };
         let cases = [
             (plain.clone(), 2, 3),

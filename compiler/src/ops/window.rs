@@ -57,7 +57,7 @@ impl Window {
     }
 
     /// The type of what is reduced from `image`, or why the windows do not fit.
-    fn reduced(&self, image: &TensorType) -> Result<TensorType, Message> {
+    pub(super) fn reduced(&self, image: &TensorType) -> Result<TensorType, Message> {
         require_f32(&[image])?;
         let Window { kernel, stride, pad } = *self;
         ensure!(image.rank() == 4, ShapeMismatch, "windows slide over [n, c, h, w], not over {image}");
@@ -78,7 +78,7 @@ impl Window {
     }
 
     /// Visits each element of each window: its offset in the image, the window's, and its number within the window.
-    fn visit(&self, image: &[usize], windows: &[usize], mut visit: impl FnMut(usize, usize, usize)) {
+    pub(super) fn visit(&self, image: &[usize], windows: &[usize], mut visit: impl FnMut(usize, usize, usize)) {
         let Window { kernel, stride, pad } = *self;
         let (h, w) = (image[2], image[3]);
         let mut to = 0;

@@ -107,7 +107,8 @@ pub(super) fn call(
             let algorithm = algorithm(&geometry, direction, &input.strides[1], stays, asked);
             let packed = stays.then(|| pack(program, direction, &geometry, algorithm, weight.clone()));
             let (x, y) = (x_view, y_view);
-            Step::Conv(ConvCall { direction, geometry, algorithm, x, y, weight, packed, epilogue })
+            let pooled = convolution.pooled;
+            Step::Conv(ConvCall { direction, geometry, algorithm, x, y, weight, packed, pooled, epilogue })
         }
         Op::ScatterAdd(_) => scatter_add(graph, value, operands, result),
         op => panic!("no library call: {op:?}"),
@@ -215,6 +216,7 @@ pub(super) fn packed_weight_len(direction: Direction, algorithm: Algorithm, geom
             Algorithm::Winograd => conv::WINOGRAD,
             Algorithm::Winograd2x2 => conv::WINOGRAD_2X2,
         },
+        pooled: 0,
         epilogue: None,
     };
     let direction = match direction {
@@ -225,10 +227,11 @@ pub(super) fn packed_weight_len(direction: Direction, algorithm: Algorithm, geom
     conv::packed_len(&conv, direction)
 }
 
-fn geometry(graph: &Graph, convolution: &Convolution, x: Value, y: Value) -> Geometry {
-    let ([n, c, h, w], [_, oc, oh, ow]) = (&graph.ty(x).shape[..], &graph.ty(y).shape[..]) else {
+pub(super) fn geometry(graph: &Graph, convolution: &Convolution, x: Value, y: Value) -> Geometry {
+    let ([n, c, h, w], [_, oc, ..]) = (&graph.ty(x).shape[..], &graph.ty(y).shape[..]) else {
         panic!("maps have four axes: {convolution:?}")
     };
+    let [oh, ow] = convolution.windows();
     let fixed = |dim: &Dim| dim.as_fixed().unwrap_or_else(|| panic!("channels are a constant, not {dim}"));
     Geometry {
         n: n.clone(),
@@ -236,8 +239,8 @@ fn geometry(graph: &Graph, convolution: &Convolution, x: Value, y: Value) -> Geo
         h: h.clone(),
         w: w.clone(),
         oc: fixed(oc),
-        oh: oh.clone(),
-        ow: ow.clone(),
+        oh,
+        ow,
         kernel: convolution.kernel,
         stride: convolution.stride,
         pad: convolution.pad,

@@ -216,7 +216,7 @@ fn only_moves_ones(graph: &Graph, from: Value, to: Value) -> bool {
 }
 
 /// Never worth memory: sources have theirs, the others are known without a load.
-fn is_leaf(op: &Op) -> bool {
+pub(super) fn is_leaf(op: &Op) -> bool {
     matches!(op, Op::Source(_) | Op::Constant(_) | Op::Iota(_) | Op::SizeOf(_))
 }
 

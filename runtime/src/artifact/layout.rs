@@ -299,6 +299,7 @@ fn descriptor(g: &Geometry, [n, h, w, oh, ow]: [i64; 5], algorithm: i64, is_pack
         weight: null,
         packed: if is_packed { std::ptr::dangling() } else { std::ptr::null() },
         algorithm,
+        pooled: 0,
         epilogue: None,
     }
 }

@@ -52,6 +52,11 @@ unsafe impl Simd for Avx2 {
         unsafe { _mm256_sub_ps(a, b) }
     }
     #[inline(always)]
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: promised by the caller.
+        unsafe { _mm256_max_ps(a, b) }
+    }
+    #[inline(always)]
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
         // SAFETY: promised by the caller.
         unsafe { _mm256_mul_ps(a, b) }

@@ -56,6 +56,11 @@ unsafe impl Simd for Avx512 {
         unsafe { _mm512_sub_ps(a, b) }
     }
     #[inline(always)]
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
         // SAFETY: promised by the caller.
         unsafe { _mm512_mul_ps(a, b) }

@@ -51,6 +51,11 @@ unsafe impl Simd for Neon {
         unsafe { vsubq_f32(a, b) }
     }
     #[inline(always)]
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: promised by the caller.
+        unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) }
+    }
+    #[inline(always)]
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
         // SAFETY: promised by the caller.
         unsafe { vmulq_f32(a, b) }

@@ -47,6 +47,10 @@ unsafe impl Simd for Portable {
         zip(a, b, |a, b| a - b)
     }
     #[inline(always)]
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
         zip(a, b, |a, b| a * b)
     }

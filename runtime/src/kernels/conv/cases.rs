@@ -79,6 +79,7 @@ impl Case {
             weight: std::ptr::null_mut(),
             packed: std::ptr::null(),
             algorithm: self.algorithm,
+            pooled: 0,
             epilogue: MARK,
         }
     }

@@ -13,6 +13,8 @@ pub(crate) struct Correlation<'a> {
     pub(crate) groups: usize,
     pub(crate) from: Image,
     pub(crate) to: Image,
+    /// Whether the memory of `to` has the largest of each 2 by 2 pixels in their place; its height and width are those before.
+    pub(crate) pooled: bool,
     pub(crate) phases: &'a [Phase<'a>],
     /// The taps of all phases, one phase after the other.
     pub(crate) in_order: &'a [Tap],
@@ -156,6 +158,7 @@ impl<'a> Correlation<'a> {
             groups: d.groups as usize,
             from,
             to,
+            pooled: d.pooled != 0 && way == Way::Forward,
             phases,
             in_order,
             scale,

@@ -185,6 +185,7 @@ unsafe fn correlate(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv, direction:
         packed = room.as_ptr();
     }
     let (g, epilogue) = (&g, d.epilogue);
+    assert!(!g.pooled || algorithm(d, g) != DIRECT, "Winograd's algorithms alone take the largest of neighbors");
     if g.is_depthwise() {
         cpu::run_on(cpu, depthwise::Depthwise { team, frame, g, packed, epilogue });
         return;

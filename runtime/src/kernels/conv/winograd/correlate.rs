@@ -246,7 +246,12 @@ impl<P: Points> Task for Chunk<'_, P> {
             unsafe {
                 self.multiply::<S>(panels, products, cols, stride);
                 for row in 0..rows {
-                    self.transform_result::<S>(self.tiles[0] + row, panels, products.add(row * cols), stride);
+                    let (tile, products) = (self.tiles[0] + row, products.add(row * cols));
+                    if self.all.g.pooled {
+                        self.transform_result::<S, true>(tile, panels, products, stride);
+                    } else {
+                        self.transform_result::<S, false>(tile, panels, products, stride);
+                    }
                 }
             }
         }
@@ -296,13 +301,21 @@ impl<P: Points> Chunk<'_, P> {
     }
 
     #[inline(always)]
-    unsafe fn transform_result<S: Simd>(&self, tile: usize, panels: [usize; 2], products: *const f32, stride: usize) {
+    unsafe fn transform_result<S: Simd, const POOLED: bool>(
+        &self,
+        tile: usize,
+        panels: [usize; 2],
+        products: *const f32,
+        stride: usize,
+    ) {
         let g = self.all.g;
         let (image, row, col) = self.grid.place(tile);
-        let (height, width) = (P::TILE.min(g.to.height - row), P::TILE.min(g.to.width - col));
+        // Pixels in memory.
+        let pool = if POOLED { 2 } else { 1 };
+        let [height, width] = [P::TILE.min(g.to.height - row) / pool, P::TILE.min(g.to.width - col) / pool];
         let first = panels[0] * S::NR;
         let last = g.to.channels.min(panels[1] * S::NR);
-        let to = g.to.at(image, row as isize, col as isize).wrapping_add(first);
+        let to = g.to.at(image, (row / pool) as isize, (col / pool) as isize).wrapping_add(first);
         for channel in (0..last - first).step_by(S::LANES) {
             let lanes = last - first - channel;
             // SAFETY: promised by the caller; only pixels and channels of the image are written.
@@ -317,15 +330,27 @@ impl<P: Points> Chunk<'_, P> {
                         half[j] = x;
                     }
                 }
-                for (i, row) in half.into_iter().enumerate().take(height) {
-                    let row = P::result::<S>(row);
-                    let to = to.offset(i as isize * g.to.row).add(channel);
-                    for (j, x) in row.into_iter().enumerate().take(width) {
-                        let to = to.offset(j as isize * g.to.col);
-                        if lanes >= S::LANES {
-                            S::store(to, x);
-                        } else {
-                            S::store_first(to, x, lanes);
+                let store = |row: *mut f32, j: usize, x: S::V| {
+                    let to = row.wrapping_offset(j as isize * g.to.col).wrapping_add(channel);
+                    if lanes >= S::LANES {
+                        S::store(to, x);
+                    } else {
+                        S::store_first(to, x, lanes);
+                    }
+                };
+                let rows = |i: usize| to.wrapping_offset(i as isize * g.to.row);
+                if POOLED {
+                    for (i, [above, below]) in half.as_chunks::<2>().0.iter().enumerate().take(height) {
+                        let [above, below] = [P::result::<S>(*above), P::result::<S>(*below)];
+                        let pairs = above.as_chunks::<2>().0.iter().zip(below.as_chunks::<2>().0);
+                        for (j, ([a, b], [c, d])) in pairs.enumerate().take(width) {
+                            store(rows(i), j, S::max(*d, S::max(*c, S::max(*b, *a))));
+                        }
+                    }
+                } else {
+                    for (i, row) in half.into_iter().enumerate().take(height) {
+                        for (j, x) in P::result::<S>(row).into_iter().enumerate().take(width) {
+                            store(rows(i), j, x);
                         }
                     }
                 }
@@ -345,8 +370,13 @@ impl<P: Points> Chunk<'_, P> {
             let run = end.min(tile - tile % self.grid.cols + self.grid.cols);
             let (image, row, col) = self.grid.place(tile);
             let until = g.to.width.min(col + (run - tile) * P::TILE);
-            for row in row..g.to.height.min(row + P::TILE) {
-                let pixel = (image * g.to.height + row) * g.to.width;
+            let end = g.to.height.min(row + P::TILE);
+            // Pixels in memory.
+            let pool = if g.pooled { 2 } else { 1 };
+            let [row, end, col, until, height, width] =
+                [row, end, col, until, g.to.height, g.to.width].map(|n| n / pool);
+            for row in row..end {
+                let pixel = (image * height + row) * width;
                 // SAFETY: promised by the caller.
                 unsafe {
                     self.all.frame.finish(self.all.epilogue, [pixel + col, pixel + until], cols);
