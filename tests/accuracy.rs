@@ -178,6 +178,39 @@ fn winograd_and_direct_convolutions() {
     }
 }
 
+/// The pools that become a part of a convolution, and those that cannot: maps of odd sizes, of which a row and a column are
+/// left over, with a bias, a `relu`, both or none between.
+#[test]
+fn pools_in_convolutions() {
+    let cases = [
+        ("conv3x3(24, relu) -> conv3x3(40, relu) -> maxpool2x2 -> conv3x3(32) -> maxpool2x2", 2),
+        ("conv3x3(24, relu) -> conv3x3(40, bias = false) -> maxpool2x2", 1),
+        // An input of the network; a map that something else reads; a function that rounds; windows that overlap.
+        ("conv3x3(24, relu) -> maxpool2x2", 0),
+        ("conv3x3(24, relu) -> residual { conv3x3(24) -> relu } -> maxpool2x2", 0),
+        ("conv3x3(24) -> conv3x3(24, tanh) -> maxpool2x2", 0),
+        ("conv3x3(24) -> conv3x3(24, relu) -> maxpool3x3(stride = 2)", 0),
+        ("conv3x3(24) -> conv3x3(24, relu) -> avgpool2x2", 0),
+    ];
+    for (layers, pooled) in cases {
+        let network = nets::network(&format!("net m {{\n  input x[17, 21, 18]\n  y = x -> {layers}\n  output y\n}}"));
+        let graph = entry_graph(&network, Entry::Forward, &mut ());
+        let (scheduled, _) = lower(&network, Entry::Forward, &mut ());
+        let is_pooled = |step: &&Step| matches!(step, Step::Conv(call) if call.pooled);
+        let found = scheduled.program.steps.iter().filter(is_pooled).count();
+        assert_eq!(found, pooled, "{layers}\n{}", scheduled.program);
+        let extents = Extents::with_batch(3);
+        // Where `tanh` is at its ends, large numbers leave nothing to compare.
+        for &kind in if pooled > 0 { &KINDS[..] } else { &[Kind::Random, Kind::Subnormal] } {
+            let worst = error(&graph, &scheduled, &extents, &|source| match source.role {
+                Role::Input => input(kind, source, &extents),
+                _ => nets::sample(&network, source, &extents),
+            });
+            assert!(worst <= BOUND, "{layers}, {kind:?}: {worst:e}");
+        }
+    }
+}
+
 #[test]
 fn other_convolutions() {
     // Channels in and out, kernel, stride, groups: 1x1, with a stride, the first of a network, depthwise, in groups.

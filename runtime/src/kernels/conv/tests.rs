@@ -82,7 +82,7 @@ fn run(cpu: Cpu, threads: usize, what: What, packed: bool, d: &Conv, [x, y, w]: 
     }
     let columns = (d.c / d.groups * d.kh * d.kw) as usize;
     let marked = match what {
-        What::Forward => Marked::new(&pool, d.y, d.y_w as usize, d.ow as usize, d.y_h as usize),
+        What::Forward => Marked::new(&pool, d.y, d.y_w as usize, (d.ow >> d.pooled) as usize, d.y_h as usize),
         What::DataGrad => Marked::new(&pool, d.x, d.x_w as usize, d.w as usize, d.x_h as usize),
         What::WeightGrad => Marked::new(&pool, d.weight, columns, 0, 0),
     };
@@ -253,6 +253,45 @@ fn winograd_of_many_tiles() {
     }
     check(Case { n: 1, c: 20, oc: 17, channels_first: true, ..case });
     check(Case { n: 1, c: 16, oc: 130, pad: [0, 2], ..case });
+}
+
+/// To the bit what is made of the whole map, at every border; nothing beside is touched.
+#[test]
+fn winograd_keeps_the_largest_of_neighbors() {
+    for algorithm in [WINOGRAD, WINOGRAD_2X2] {
+        for (n, size, c, oc) in
+            [(2, [7, 9], 17, 33), (1, [8, 12], 40, 70), (3, [5, 5], 16, 16), (2, [59, 50], 18, 20), (1, [1, 3], 16, 20)]
+        {
+            let whole = Case { n, size, c, oc, algorithm, ..CASE }.descriptor();
+            let [oh, ow] = [whole.oh / 2, whole.ow / 2];
+            // A gap after each pixel and each row.
+            let (y_w, y_h) = (oc + 2, ow * (oc + 2) + 3);
+            let pooled = Conv { pooled: 1, y_w, y_h, y_n: oh * y_h, ..whole };
+            let x = random((n * whole.x_n) as usize, 0);
+            let w = random((oc * c * 9) as usize, 2);
+            let [before, y] = [&whole, &pooled].map(|d| random((n * d.y_n) as usize, 1));
+            for cpu in cpus() {
+                for packed in [false, true] {
+                    let all = run(cpu, 1, What::Forward, packed, &whole, [&x, &before, &w]);
+                    let mut expected = y.clone();
+                    for (image, i, j, o) in (0..n).flat_map(|n| {
+                        (0..oh).flat_map(move |i| (0..ow).flat_map(move |j| (0..oc).map(move |o| (n, i, j, o))))
+                    }) {
+                        let at = |a: i64, b: i64| {
+                            let (i, j) = (2 * i + a, 2 * j + b);
+                            all[(image * whole.y_n + i * whole.y_h + j * whole.y_w + o) as usize]
+                        };
+                        let to = (image * pooled.y_n + i * y_h + j * y_w + o) as usize;
+                        expected[to] = at(0, 0).max(at(0, 1)).max(at(1, 0)).max(at(1, 1));
+                    }
+                    for threads in [1, 2] {
+                        let found = run(cpu, threads, What::Forward, packed, &pooled, [&x, &y, &w]);
+                        assert_eq!(found, expected, "{algorithm} {cpu:?} packed {packed} {size:?}");
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// The largest error over the largest value, the measure in which oneDNN states its bound of 2e-5.
