@@ -89,13 +89,13 @@ pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool) -> Needs {
         return needs;
     }
     let packed = !d.packed.is_null();
-    if !packed && !packs_itself(d, &g) {
+    if !packed && !packs_itself(cpu, d, &g) {
         needs = needs.caller(Purpose::Weights, packed_len(d, direction));
     }
     if g.is_depthwise() {
         return needs;
     }
-    needs.max(match algorithm(d, &g) {
+    needs.max(match algorithm(cpu, d, &g) {
         WINOGRAD => winograd::needs(&g, winograd::Four, packed),
         WINOGRAD_2X2 => winograd::needs(&g, winograd::Two, packed),
         _ => match Windows::on(cpu, &g) {
@@ -122,14 +122,19 @@ pub(crate) unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &Conv, direction: i64,
     unsafe { pack_weights(cpu, team, d, &Correlation::new(d, way, &taps, &phases), packed) };
 }
 
-/// The algorithm that is asked for where it applies, or the direct one.
-fn algorithm(d: &Conv, g: &Correlation<'_>) -> i64 {
-    if winograd::applies(g) { d.algorithm } else { DIRECT }
+/// The algorithm that is asked for where it applies, or the direct one. Portable code is small rather than fast: it has one of
+/// Winograd's, that of which weights take the least.
+fn algorithm(cpu: Cpu, d: &Conv, g: &Correlation<'_>) -> i64 {
+    match d.algorithm {
+        _ if !winograd::applies(g) => DIRECT,
+        WINOGRAD if cpu == Cpu::Portable => WINOGRAD_2X2,
+        algorithm => algorithm,
+    }
 }
 
 /// Whether the algorithm packs the weights while it runs, if nobody has before.
-fn packs_itself(d: &Conv, g: &Correlation<'_>) -> bool {
-    match algorithm(d, g) {
+fn packs_itself(cpu: Cpu, d: &Conv, g: &Correlation<'_>) -> bool {
+    match algorithm(cpu, d, g) {
         WINOGRAD => winograd::packs(g, winograd::Four),
         WINOGRAD_2X2 => winograd::packs(g, winograd::Two),
         _ => false,
@@ -148,7 +153,7 @@ unsafe fn pack_weights(cpu: Cpu, team: Team<'_>, d: &Conv, g: &Correlation<'_>, 
         unsafe { depthwise::pack(g, packed) };
         return;
     }
-    match algorithm(d, g) {
+    match algorithm(cpu, d, g) {
         WINOGRAD => cpu::run_on(cpu, winograd::Pack { team, g, packed, points: winograd::Four }),
         WINOGRAD_2X2 => cpu::run_on(cpu, winograd::Pack { team, g, packed, points: winograd::Two }),
         _ => cpu::run_on(cpu, weights::Pack { team, g, packed }),
@@ -178,19 +183,19 @@ unsafe fn correlate(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv, direction:
     let g = Correlation::new(d, way, &taps, &phases);
     let mut packed = d.packed;
     let mut room = None;
-    if packed.is_null() && !packs_itself(d, &g) {
+    if packed.is_null() && !packs_itself(cpu, d, &g) {
         let room = room.insert(team.scratch.lend(Purpose::Weights, packed_len(d, direction)));
         // SAFETY: the scratch memory has room for the packed weights.
         unsafe { pack_weights(cpu, team, d, &g, room.as_mut_ptr()) };
         packed = room.as_ptr();
     }
     let (g, epilogue) = (&g, d.epilogue);
-    assert!(!g.pooled || algorithm(d, g) != DIRECT, "Winograd's algorithms alone take the largest of neighbors");
+    assert!(!g.pooled || algorithm(cpu, d, g) != DIRECT, "Winograd's algorithms alone take the largest of neighbors");
     if g.is_depthwise() {
         cpu::run_on(cpu, depthwise::Depthwise { team, frame, g, packed, epilogue });
         return;
     }
-    match algorithm(d, g) {
+    match algorithm(cpu, d, g) {
         WINOGRAD => cpu::run_on(cpu, winograd::Winograd { team, frame, g, packed, epilogue, points: winograd::Four }),
         WINOGRAD_2X2 => {
             cpu::run_on(cpu, winograd::Winograd { team, frame, g, packed, epilogue, points: winograd::Two });

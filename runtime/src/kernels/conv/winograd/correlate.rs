@@ -14,7 +14,7 @@ use crate::threads::Team;
 
 use super::super::super::gemm::Output;
 use super::super::super::micro::{self, Block};
-use super::super::super::simd::{Simd, Task, WIDEST};
+use super::super::super::simd::{LONGEST, Simd, Task, WIDEST};
 use super::super::geometry::Correlation;
 use super::pack::PackPanel;
 use super::tiles::{Grid, Layout, Source};
@@ -106,6 +106,9 @@ pub(crate) fn needs<P: Points>(g: &Correlation<'_>, _: P, packed: bool) -> Needs
 impl<P: Points> Task for Winograd<'_, P> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        if super::is_left_out::<S, P>() {
+            return;
+        }
         let g = self.g;
         let grid = Grid::new::<P>(&g.to);
         let all = grid.tiles(g.images);
@@ -246,12 +249,7 @@ impl<P: Points> Task for Chunk<'_, P> {
             unsafe {
                 self.multiply::<S>(panels, products, cols, stride);
                 for row in 0..rows {
-                    let (tile, products) = (self.tiles[0] + row, products.add(row * cols));
-                    if self.all.g.pooled {
-                        self.transform_result::<S, true>(tile, panels, products, stride);
-                    } else {
-                        self.transform_result::<S, false>(tile, panels, products, stride);
-                    }
+                    self.transform_result::<S>(self.tiles[0] + row, panels, products.add(row * cols), stride);
                 }
             }
         }
@@ -301,23 +299,27 @@ impl<P: Points> Chunk<'_, P> {
     }
 
     #[inline(always)]
-    unsafe fn transform_result<S: Simd, const POOLED: bool>(
-        &self,
-        tile: usize,
-        panels: [usize; 2],
-        products: *const f32,
-        stride: usize,
-    ) {
+    unsafe fn transform_result<S: Simd>(&self, tile: usize, panels: [usize; 2], products: *const f32, stride: usize) {
         let g = self.all.g;
         let (image, row, col) = self.grid.place(tile);
         // Pixels in memory.
-        let pool = if POOLED { 2 } else { 1 };
+        let pool = if g.pooled { 2 } else { 1 };
         let [height, width] = [P::TILE.min(g.to.height - row) / pool, P::TILE.min(g.to.width - col) / pool];
         let first = panels[0] * S::NR;
         let last = g.to.channels.min(panels[1] * S::NR);
         let to = g.to.at(image, (row / pool) as isize, (col / pool) as isize).wrapping_add(first);
+        // A tile of which the largest neighbors are kept is written here first.
+        let mut room = [0.0_f32; 4 * 4 * LONGEST];
         for channel in (0..last - first).step_by(S::LANES) {
             let lanes = last - first - channel;
+            let to = Pixels { first: to.wrapping_add(channel), row: g.to.row, col: g.to.col, lanes };
+            let there = [height, width];
+            let (all, sizes) = if g.pooled {
+                let (row, col) = ((4 * S::LANES) as isize, S::LANES as isize);
+                (Pixels { first: room.as_mut_ptr(), row, col, lanes: S::LANES }, [P::TILE; 2])
+            } else {
+                (to, there)
+            };
             // SAFETY: promised by the caller; only pixels and channels of the image are written.
             unsafe {
                 let mut half = [[S::splat(0.0); MOST]; 4];
@@ -330,29 +332,13 @@ impl<P: Points> Chunk<'_, P> {
                         half[j] = x;
                     }
                 }
-                let store = |row: *mut f32, j: usize, x: S::V| {
-                    let to = row.wrapping_offset(j as isize * g.to.col).wrapping_add(channel);
-                    if lanes >= S::LANES {
-                        S::store(to, x);
-                    } else {
-                        S::store_first(to, x, lanes);
+                for (i, row) in half.into_iter().enumerate().take(sizes[0]) {
+                    for (j, x) in P::result::<S>(row).into_iter().enumerate().take(sizes[1]) {
+                        all.store::<S>([i, j], x);
                     }
-                };
-                let rows = |i: usize| to.wrapping_offset(i as isize * g.to.row);
-                if POOLED {
-                    for (i, [above, below]) in half.as_chunks::<2>().0.iter().enumerate().take(height) {
-                        let [above, below] = [P::result::<S>(*above), P::result::<S>(*below)];
-                        let pairs = above.as_chunks::<2>().0.iter().zip(below.as_chunks::<2>().0);
-                        for (j, ([a, b], [c, d])) in pairs.enumerate().take(width) {
-                            store(rows(i), j, S::max(*d, S::max(*c, S::max(*b, *a))));
-                        }
-                    }
-                } else {
-                    for (i, row) in half.into_iter().enumerate().take(height) {
-                        for (j, x) in P::result::<S>(row).into_iter().enumerate().take(width) {
-                            store(rows(i), j, x);
-                        }
-                    }
+                }
+                if g.pooled {
+                    all.largest::<S>(&to, there);
                 }
             }
         }
@@ -383,6 +369,49 @@ impl<P: Points> Chunk<'_, P> {
                 };
             }
             tile = run;
+        }
+    }
+}
+
+/// A vector of channels of some pixels.
+#[derive(Clone, Copy)]
+struct Pixels {
+    first: *mut f32,
+    row: isize,
+    col: isize,
+    /// Channels of the vector.
+    lanes: usize,
+}
+
+impl Pixels {
+    fn at(&self, [i, j]: [usize; 2]) -> *mut f32 {
+        self.first.wrapping_offset(i as isize * self.row + j as isize * self.col)
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(&self, at: [usize; 2], x: S::V) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            if self.lanes >= S::LANES {
+                S::store(self.at(at), x);
+            } else {
+                S::store_first(self.at(at), x, self.lanes);
+            }
+        }
+    }
+
+    /// Writes the largest of each 2 by 2 neighbors.
+    #[inline(always)]
+    unsafe fn largest<S: Simd>(&self, to: &Pixels, [height, width]: [usize; 2]) {
+        for i in 0..height {
+            for j in 0..width {
+                // SAFETY: promised by the caller.
+                unsafe {
+                    let at = |a: usize, b: usize| S::load(self.at([2 * i + a, 2 * j + b]));
+                    let above = S::max(at(0, 1), at(0, 0));
+                    to.store::<S>([i, j], S::max(at(1, 1), S::max(at(1, 0), above)));
+                }
+            }
         }
     }
 }

@@ -26,6 +26,11 @@ const fn per_group<S: Simd>() -> usize {
     if S::NR < COLS { COLS / S::NR } else { 1 }
 }
 
+/// Whether nobody asks for these points where few shapes do.
+const fn is_left_out<S: Simd, P: transforms::Points>() -> bool {
+    S::COMPACT && P::TILE > <Two as transforms::Points>::TILE
+}
+
 /// Whether the algorithms are for this convolution.
 pub(crate) fn applies(g: &Correlation<'_>) -> bool {
     let [phase] = g.phases else { return false };

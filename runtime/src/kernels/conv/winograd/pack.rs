@@ -23,6 +23,9 @@ pub(crate) struct Pack<'a, P> {
 impl<P: Points> Task for Pack<'_, P> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        if super::is_left_out::<S, P>() {
+            return;
+        }
         let panels = self.g.to.channels.div_ceil(S::NR);
         let (g, points, packed) = (self.g, self.points, Output(self.packed));
         self.team.run(panels, |_, panel| {
