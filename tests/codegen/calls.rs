@@ -211,6 +211,7 @@ fn convolution(direction: Direction, is_packed: bool) -> Program {
         y: View::whole(y, [oh * ow * oc, 1, ow * oc, oc].map(fixed).to_vec()),
         weight,
         packed,
+        pooled: false,
         epilogue,
     }));
     p.program
