@@ -294,6 +294,21 @@ fn winograd_keeps_the_largest_of_neighbors() {
     }
 }
 
+/// Neighbors that are no numbers have no largest: a network does not hide them.
+#[test]
+fn winograd_keeps_what_is_no_number() {
+    for algorithm in [WINOGRAD, WINOGRAD_2X2] {
+        let whole = Case { n: 1, size: [8, 8], c: 16, oc: 16, algorithm, ..CASE }.descriptor();
+        let d = Conv { pooled: 1, y_w: 16, y_h: 4 * 16, y_n: 16 * 16, ..whole };
+        let [x, y] = [d.x_n, d.y_n].map(|len| vec![f32::NAN; len as usize]);
+        let w = random(16 * 16 * 9, 2);
+        for cpu in cpus() {
+            let found = run(cpu, 1, What::Forward, true, &d, [&x, &vec![0.0; y.len()], &w]);
+            assert!(found.iter().all(|x| x.is_nan()), "{algorithm} {cpu:?}");
+        }
+    }
+}
+
 /// The largest error over the largest value, the measure in which oneDNN states its bound of 2e-5.
 #[test]
 fn winograd_is_accurate() {
