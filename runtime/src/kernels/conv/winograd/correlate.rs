@@ -8,6 +8,8 @@
 //! of panels after the other, each used by all tiles while it is in the last cache.
 #![expect(unsafe_code, reason = "vector instructions on raw images")]
 
+use std::mem::MaybeUninit;
+
 use crate::abi::{EpilogueFn, Frame};
 use crate::scratch::{Needs, Purpose, Scratch};
 use crate::threads::Team;
@@ -107,7 +109,7 @@ impl<P: Points> Task for Winograd<'_, P> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         if super::is_left_out::<S, P>() {
-            return;
+            unreachable!("nobody asks for these points here");
         }
         let g = self.g;
         let grid = Grid::new::<P>(&g.to);
@@ -309,14 +311,14 @@ impl<P: Points> Chunk<'_, P> {
         let last = g.to.channels.min(panels[1] * S::NR);
         let to = g.to.at(image, (row / pool) as isize, (col / pool) as isize).wrapping_add(first);
         // A tile of which the largest neighbors are kept is written here first.
-        let mut room = [0.0_f32; 4 * 4 * LONGEST];
+        let mut room = MaybeUninit::<[f32; 4 * 4 * LONGEST]>::uninit();
         for channel in (0..last - first).step_by(S::LANES) {
             let lanes = last - first - channel;
             let to = Pixels { first: to.wrapping_add(channel), row: g.to.row, col: g.to.col, lanes };
             let there = [height, width];
             let (all, sizes) = if g.pooled {
                 let (row, col) = ((4 * S::LANES) as isize, S::LANES as isize);
-                (Pixels { first: room.as_mut_ptr(), row, col, lanes: S::LANES }, [P::TILE; 2])
+                (Pixels { first: room.as_mut_ptr().cast(), row, col, lanes: S::LANES }, [P::TILE; 2])
             } else {
                 (to, there)
             };
