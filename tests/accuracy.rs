@@ -185,6 +185,11 @@ fn pools_in_convolutions() {
     let cases = [
         ("conv3x3(24, relu) -> conv3x3(40, relu) -> maxpool2x2 -> conv3x3(32) -> maxpool2x2", 2),
         ("conv3x3(24, relu) -> conv3x3(40, bias = false) -> maxpool2x2", 1),
+        // A last pool that brings its map to the order of a dense layer.
+        (
+            "conv3x3(24, relu) -> conv3x3(40, relu) -> maxpool2x2 -> conv3x3(32, relu) -> maxpool2x2 -> flatten -> dense(5)",
+            1,
+        ),
         // An input of the network; a map that something else reads; a function that rounds; windows that overlap.
         ("conv3x3(24, relu) -> maxpool2x2", 0),
         ("conv3x3(24, relu) -> residual { conv3x3(24) -> relu } -> maxpool2x2", 0),

@@ -1,5 +1,5 @@
 //! Sums over the batch and over a map are sums of each member's: threads share members and read whole maps, where few channels
-//! would have each of them read a part of every pixel.
+//! would have each of them read a part of every pixel, and a loss would have one thread alone add up all.
 
 use crate::graph::{Graph, Node, Output, Value};
 use crate::index::IndexVec;

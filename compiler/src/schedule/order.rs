@@ -35,7 +35,7 @@ pub(super) fn choose(graph: &Graph, live: &IndexVec<Value, bool>) -> IndexVec<Va
 
 /// Values that are read by nothing but reshapes: row-major, so that the reshape is free. What a convolution
 /// writes keeps its channels contiguous all the same.
-fn reshaped_only(graph: &Graph, live: &IndexVec<Value, bool>) -> IndexVec<Value, bool> {
+pub(super) fn reshaped_only(graph: &Graph, live: &IndexVec<Value, bool>) -> IndexVec<Value, bool> {
     let mut only: IndexVec<Value, bool> =
         graph.nodes().map(|(_, node)| !matches!(node.op, Op::Convolution(_))).collect();
     let mut used = IndexVec::filled(false, graph.len());

@@ -7,7 +7,8 @@
 
 use super::algorithm::{Algorithms, algorithm};
 use super::call::{geometry, is_fixed_parameter};
-use super::roots::{is_leaf, is_view};
+use super::order::reshaped_only;
+use super::roots::{is_leaf, is_view, live};
 use crate::graph::{Graph, Output, Value};
 use crate::index::IndexVec;
 use crate::kernel::{Algorithm, BinaryFn, Combine};
@@ -72,8 +73,11 @@ fn half(shape: &[Dim]) -> Vec<Dim> {
 fn parts(graph: &Graph, algorithms: &Algorithms) -> IndexVec<Value, Option<Part>> {
     let mut parts = IndexVec::filled(None, graph.len());
     let counts = graph.use_counts();
+    // These take a loop to their own order in any case: it pools on the way.
+    let reshaped = reshaped_only(graph, &live(graph));
     for (pool, node) in graph.nodes() {
-        if node.op != Op::WindowReduce(WindowReduce { combine: Combine::Max, window: POOL }) || node.args.len() != 1 {
+        let is_pool = node.op == Op::WindowReduce(WindowReduce { combine: Combine::Max, window: POOL });
+        if !is_pool || node.args.len() != 1 || reshaped[pool] {
             continue;
         }
         let mut way = vec![(pool, Part::Pool(node.args[0]))];
