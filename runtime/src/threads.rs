@@ -1,11 +1,10 @@
 //! Fork-join over fixed chunks: a result never depends on the number of threads.
 #![expect(unsafe_code, reason = "workers call a closure that lives on the caller's stack")]
 
-use std::cell::UnsafeCell;
-use std::marker::PhantomData;
+use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, Thread};
 
 use crate::scratch::Scratch;
@@ -32,8 +31,8 @@ use crate::scratch::Scratch;
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
-    /// A pool is not `Sync`.
-    one_thread: PhantomData<std::cell::Cell<()>>,
+    /// Whether a job runs. A pool is not `Sync`, so that one thread alone sees this.
+    is_busy: Cell<bool>,
 }
 
 /// Who works on the jobs of a kernel: all threads of a pool, or within a chunk the thread that runs it.
@@ -72,20 +71,40 @@ struct Worker {
 
 #[derive(Debug)]
 struct Shared {
-    /// The number of jobs so far (upper bits), whether the present one may be entered ([`OPEN`]), and how many
-    /// workers are inside it (lower bits). One word, so that a worker enters exactly the job that it saw.
-    gate: AtomicU64,
-    job: UnsafeCell<Job>,
+    /// One a worker.
+    slots: Vec<Slot>,
     /// The next chunk of each thread's part, the caller's first.
     next: Vec<Line<AtomicUsize>>,
     /// Of each thread, the caller's first. A thread touches its own alone.
     scratch: Vec<Scratch>,
-    /// Whether a job runs.
-    busy: AtomicBool,
+    // What workers look at all the time is written once in a while at most: else it would be on a line of its own.
     stop: AtomicBool,
     panicked: AtomicBool,
-    /// One flag a worker: set while it sleeps or is about to.
-    parked: Vec<AtomicBool>,
+}
+
+/// Where a worker finds its job: on cache lines of its own, which is all that a fork and a join move between two cores.
+///
+/// The caller writes the job while the state is [`IDLE`], and makes it [`POSTED`]. Who takes it from there, the worker to
+/// [`TAKEN`] or the caller back to `IDLE`, does what it asks for; the worker makes the state `IDLE` when it is done.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Slot {
+    state: AtomicU32,
+    /// Set while the worker sleeps or is about to.
+    is_parked: AtomicBool,
+    job: UnsafeCell<Job>,
+}
+
+const IDLE: u32 = 0;
+const POSTED: u32 = 1;
+const TAKEN: u32 = 2;
+
+impl Slot {
+    /// Takes the job, for its worker or back for the caller, unless the other one has.
+    fn take(&self, then: u32) -> bool {
+        self.state.load(Ordering::Relaxed) == POSTED
+            && self.state.compare_exchange(POSTED, then, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
 }
 
 /// On a cache line of its own.
@@ -100,15 +119,11 @@ struct Job {
     chunks: usize,
 }
 
-// SAFETY: `job` is written only by the pool's one user, while the gate is closed and no worker is inside. Of `scratch`,
-// the first is the user's, and each worker has its own.
+// SAFETY: a slot's job is written only by the pool's one user, while the slot is idle, and read by its worker after that has
+// taken it. Of `scratch`, the first is the user's, and each worker has its own.
 unsafe impl Sync for Shared {}
-// SAFETY: as above; the pointer in `job` is used only between the opening of the gate and the last worker's leaving.
+// SAFETY: as above; the pointer in `job` is used only by a worker that has taken it, for which the user waits.
 unsafe impl Send for Shared {}
-
-const OPEN: u64 = 1 << 16;
-const INSIDE: u64 = OPEN - 1;
-const NEXT_JOB: u64 = 1 << 17;
 
 /// How often an idle worker looks for a job before it sleeps: some tens of microseconds.
 const SPINS: u32 = 4_000;
@@ -120,14 +135,11 @@ impl Pool {
     pub fn new(threads: usize) -> Pool {
         let count = threads.clamp(1, 1024) - 1;
         let shared = Arc::new(Shared {
-            gate: AtomicU64::new(0),
-            job: UnsafeCell::new(Job { call: nothing, body: std::ptr::null(), chunks: 0 }),
+            slots: (0..count).map(|_| Slot::default()).collect(),
             next: (0..=count).map(|_| Line(AtomicUsize::new(0))).collect(),
             scratch: (0..=count).map(|_| Scratch::new()).collect(),
-            busy: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
-            parked: (0..count).map(|_| AtomicBool::new(false)).collect(),
         });
         let mut workers = Vec::with_capacity(count);
         for index in 0..count {
@@ -137,7 +149,7 @@ impl Pool {
             let Ok(handle) = built else { break };
             workers.push(Worker { thread: handle.thread().clone(), handle: Some(handle) });
         }
-        Pool { shared, workers, one_thread: PhantomData }
+        Pool { shared, workers, is_busy: Cell::new(false) }
     }
 
     /// The number of threads, the caller included.
@@ -165,25 +177,39 @@ impl Pool {
 
     /// Shares the chunks among all threads.
     fn share<F: Fn(&Scratch, usize) + Sync>(&self, chunks: usize, body: F) {
-        assert!(!self.shared.busy.swap(true, Ordering::Acquire), "a job within a job of the same pool");
+        assert!(!self.is_busy.replace(true), "a job within a job of the same pool");
         let shared = &*self.shared;
-        // SAFETY: the gate is closed with nobody inside, so no one else looks at the job.
-        unsafe { *shared.job.get() = Job { call: call::<F>, body: (&raw const body).cast(), chunks } };
+        let job = Job { call: call::<F>, body: (&raw const body).cast(), chunks };
         let parts = shared.parts(chunks);
-        for (part, next) in shared.next[..parts].iter().enumerate() {
-            next.0.store(part * chunks / parts, Ordering::Relaxed);
-        }
-        shared.gate.fetch_add(NEXT_JOB | OPEN, Ordering::SeqCst);
-        // Workers that sleep are woken one for each chunk beyond the caller's own.
-        for (worker, parked) in self.workers.iter().zip(&shared.parked).take(chunks - 1) {
-            if parked.load(Ordering::SeqCst) && parked.swap(false, Ordering::SeqCst) {
-                worker.thread.unpark();
+        if chunks > parts {
+            for (part, next) in shared.next[..parts].iter().enumerate() {
+                next.0.store(part * chunks / parts, Ordering::Relaxed);
             }
         }
-        let closing = Closing(shared);
-        shared.work_through(0, body);
+        let slots = &shared.slots[..parts - 1];
+        for (index, slot) in slots.iter().enumerate() {
+            // SAFETY: the slot is idle, so no one else looks at its job.
+            unsafe { *slot.job.get() = job };
+            slot.state.store(POSTED, Ordering::Release);
+            // A worker that falls asleep just now may be missed: its job is taken back, as that of one that there is not.
+            if slot.is_parked.load(Ordering::Relaxed) && slot.is_parked.swap(false, Ordering::SeqCst) {
+                self.workers[index].thread.unpark();
+            }
+        }
+        let closing = Closing { slots, is_busy: &self.is_busy };
+        if chunks > parts {
+            shared.work_through(0, chunks, body);
+        } else {
+            body(&shared.scratch[0], 0);
+            // What the others have not begun, the last of them first.
+            for part in (1..parts).rev() {
+                if slots[part - 1].take(IDLE) {
+                    body(&shared.scratch[0], part);
+                }
+            }
+        }
         drop(closing);
-        if shared.panicked.swap(false, Ordering::Relaxed) {
+        if shared.panicked.load(Ordering::Relaxed) && shared.panicked.swap(false, Ordering::Relaxed) {
             panic!("a chunk panicked on another thread");
         }
     }
@@ -203,16 +229,23 @@ impl Drop for Pool {
 }
 
 /// Ends a job when dropped, also when a chunk panics: no worker may outlive the closure it calls.
-struct Closing<'a>(&'a Shared);
+struct Closing<'a> {
+    slots: &'a [Slot],
+    is_busy: &'a Cell<bool>,
+}
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        self.0.gate.fetch_and(!OPEN, Ordering::AcqRel);
-        let mut spins = 0;
-        while self.0.gate.load(Ordering::Acquire) & INSIDE != 0 {
-            pause(&mut spins);
+        for slot in self.slots {
+            if slot.take(IDLE) {
+                continue;
+            }
+            let mut spins = 0;
+            while slot.state.load(Ordering::Acquire) != IDLE {
+                pause(&mut spins);
+            }
         }
-        self.0.busy.store(false, Ordering::Release);
+        self.is_busy.set(false);
     }
 }
 
@@ -223,10 +256,8 @@ impl Shared {
     }
 
     /// Runs the chunks that no one else has begun, those of the thread's own part first.
-    fn work_through(&self, thread: usize, body: impl Fn(&Scratch, usize)) {
+    fn work_through(&self, thread: usize, chunks: usize, body: impl Fn(&Scratch, usize)) {
         let scratch = &self.scratch[thread];
-        // SAFETY: the job does not change while its runner or a worker is inside.
-        let chunks = unsafe { (*self.job.get()).chunks };
         let parts = self.parts(chunks);
         for part in (thread..thread + parts).map(|part| part % parts) {
             let (next, end) = (&self.next[part].0, (part + 1) * chunks / parts);
@@ -241,51 +272,41 @@ impl Shared {
         }
     }
 
-    /// Enters the present job unless it is closed or was entered by this worker before.
-    fn enter(&self, last: &mut u64) -> bool {
-        let gate = self.gate.load(Ordering::SeqCst);
-        let job = gate / NEXT_JOB;
-        if gate & OPEN == 0 || job == *last {
-            return false;
+    /// What a worker does with a job that it has taken.
+    fn work(&self, thread: usize, job: Job) {
+        // SAFETY: `call` is the instance of `call` for the type of `body`, which lives until the slot is idle.
+        let body = |scratch: &Scratch, chunk| unsafe { (job.call)(job.body, scratch, chunk) };
+        if job.chunks > self.parts(job.chunks) {
+            self.work_through(thread, job.chunks, body);
+        } else {
+            body(&self.scratch[thread], thread);
         }
-        if self.gate.compare_exchange(gate, gate + 1, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-            return false;
-        }
-        *last = job;
-        true
     }
 }
 
 fn work(shared: &Shared, index: usize) {
-    let mut last = 0;
+    let slot = &shared.slots[index];
     let mut spins = 0;
-    while !shared.stop.load(Ordering::SeqCst) {
-        if shared.enter(&mut last) {
-            // SAFETY: inside the gate, where the job stays as it is and its body alive.
-            let job = unsafe { *shared.job.get() };
-            let outcome = catch_unwind(AssertUnwindSafe(|| {
-                // SAFETY: `call` is the instance of `call` for the type of `body`.
-                shared.work_through(index + 1, |scratch, chunk| unsafe { (job.call)(job.body, scratch, chunk) });
-            }));
-            if outcome.is_err() {
+    while !shared.stop.load(Ordering::Relaxed) {
+        if slot.take(TAKEN) {
+            // SAFETY: taken, so that the job stays as it is and its body alive.
+            let job = unsafe { *slot.job.get() };
+            if catch_unwind(AssertUnwindSafe(|| shared.work(index + 1, job))).is_err() {
                 shared.panicked.store(true, Ordering::Relaxed);
             }
-            shared.gate.fetch_sub(1, Ordering::Release);
+            slot.state.store(IDLE, Ordering::Release);
             spins = 0;
             continue;
         }
         if pause(&mut spins) {
             continue;
         }
-        // The flag is set before the last look, and the caller opens the gate before it reads the flag,
-        // so one of the two sees the other.
-        shared.parked[index].store(true, Ordering::SeqCst);
-        let gate = shared.gate.load(Ordering::SeqCst);
-        let job_waits = gate & OPEN != 0 && gate / NEXT_JOB != last;
-        if !job_waits && !shared.stop.load(Ordering::SeqCst) {
+        // The flag is set before the last look.
+        slot.is_parked.store(true, Ordering::SeqCst);
+        if slot.state.load(Ordering::SeqCst) == IDLE && !shared.stop.load(Ordering::SeqCst) {
             std::thread::park();
         }
-        shared.parked[index].store(false, Ordering::SeqCst);
+        slot.is_parked.store(false, Ordering::SeqCst);
         spins = 0;
     }
 }
@@ -309,7 +330,14 @@ unsafe fn call<F: Fn(&Scratch, usize)>(body: *const (), scratch: &Scratch, chunk
     body(scratch, chunk);
 }
 
-/// The job of a pool that has not run any.
+impl Default for Slot {
+    fn default() -> Self {
+        let job = Job { call: nothing, body: std::ptr::null(), chunks: 0 };
+        Slot { state: AtomicU32::new(IDLE), is_parked: AtomicBool::new(false), job: UnsafeCell::new(job) }
+    }
+}
+
+/// The job of a worker that has not had any.
 ///
 /// # Safety
 /// Safe for all arguments.

@@ -42,6 +42,23 @@ pub(crate) struct Block {
     pub(crate) accumulate: bool,
 }
 
+/// Runs of columns of the result whose whole panels take turns in memory: the first of each, then the second of each.
+#[derive(Clone, Copy)]
+pub(crate) struct ColumnRuns {
+    pub(crate) count: usize,
+    /// Columns of a run.
+    pub(crate) len: usize,
+}
+
+impl ColumnRuns {
+    const ONE: ColumnRuns = ColumnRuns { count: 1, len: 0 };
+    /// The first column of a panel.
+    #[inline(always)]
+    fn column<S: Simd>(self, panel: usize) -> usize {
+        panel % self.count * self.len + panel / self.count * S::NR
+    }
+}
+
 /// Steps of the K loop that are written out.
 const STEPS: usize = 4;
 /// Steps of the K loop in which few results are ready when the next tile wants to store its own.
@@ -255,7 +272,11 @@ impl Task for StoreNarrow<'_> {
 ///
 /// Each element is the same sum, in the same order, as in a [`tile`] of one panel.
 #[inline(always)]
-unsafe fn tiles<S: Simd, const R: usize, const W: usize, const P: usize>(block: &Block, panel: usize) {
+unsafe fn tiles<S: Simd, const R: usize, const W: usize, const P: usize>(
+    block: &Block,
+    runs: ColumnRuns,
+    panel: usize,
+) {
     if W != S::WIDTH || S::COMPACT {
         return;
     }
@@ -270,20 +291,21 @@ unsafe fn tiles<S: Simd, const R: usize, const W: usize, const P: usize>(block: 
                 std::array::from_fn(|q| right_start.wrapping_offset(q as isize * block.right_panel));
             let mut offset = 0_isize;
             let mut at = 0;
-            // A panel is read from its start to its end, as fast as the second cache gives it.
-            if P == 1 && block.left_step == 1 {
+            if S::UNROLLS && block.left_step == 1 && block.right_step == S::NR as isize {
                 let whole = block.len - block.len % STEPS;
                 while at < whole {
                     for step in 0..STEPS {
                         let a: [S::V; R] = std::array::from_fn(|i| S::splat(*left[i].add(at + step)));
-                        for (j, sums) in sums[0].iter_mut().enumerate() {
-                            let b = S::load(right[0].add(step * S::NR + j * S::LANES));
-                            for (sum, &a) in sums.iter_mut().zip(&a) {
-                                *sum = S::mul_add(a, b, *sum);
+                        for (right, sums) in right.iter().zip(&mut sums) {
+                            for (j, sums) in sums.iter_mut().enumerate() {
+                                let b = S::load(right.add(step * S::NR + j * S::LANES));
+                                for (sum, &a) in sums.iter_mut().zip(&a) {
+                                    *sum = S::mul_add(a, b, *sum);
+                                }
                             }
                         }
                     }
-                    right[0] = right[0].wrapping_add(STEPS * S::NR);
+                    right = right.map(|right| right.wrapping_add(STEPS * S::NR));
                     at += STEPS;
                 }
                 offset = at as isize;
@@ -307,7 +329,7 @@ unsafe fn tiles<S: Simd, const R: usize, const W: usize, const P: usize>(block: 
         // By reference: copies of the sums would go through memory.
         for (q, sums) in sums.iter().enumerate() {
             for (j, sums) in sums.iter().enumerate() {
-                let column = block.result_offset + (panel + q) * S::NR + j * S::LANES;
+                let column = block.result_offset + runs.column::<S>(panel + q) + j * S::LANES;
                 for (i, &sum) in sums.iter().enumerate() {
                     let to = (*block.result.add(i)).add(column);
                     let before = if block.accumulate { S::load(to) } else { S::splat(0.0) };
@@ -320,27 +342,29 @@ unsafe fn tiles<S: Simd, const R: usize, const W: usize, const P: usize>(block: 
 
 /// Computes all rows of as many whole panels as suit so few rows; how many panels, or none if the rows suffice.
 #[inline(always)]
-unsafe fn several_panels<S: Simd>(block: &Block, panel: usize, last: usize) -> usize {
-    let whole = last.min(block.cols / S::NR);
-    let left = if S::COMPACT { 0 } else { whole.saturating_sub(panel) };
+unsafe fn several_panels<S: Simd>(block: &Block, runs: ColumnRuns, panel: usize, last: usize) -> usize {
+    let left = if S::COMPACT { 0 } else { last.saturating_sub(panel) };
     macro_rules! choose {
         ($rows:literal, $panels:literal) => {{
             // SAFETY: promised by the caller.
             unsafe {
                 match S::WIDTH {
-                    2 => tiles::<S, $rows, 2, $panels>(block, panel),
-                    _ => tiles::<S, $rows, 4, $panels>(block, panel),
+                    2 => tiles::<S, $rows, 2, $panels>(block, runs, panel),
+                    _ => tiles::<S, $rows, 4, $panels>(block, runs, panel),
                 }
             }
             $panels
         }};
     }
     match (block.rows, left) {
-        (1, 1..) if S::WIDTH == 4 && block.right_step == S::NR as isize => choose!(1, 1),
         (1, 4..) => choose!(1, 4),
+        (1, 3) if S::MANY_REGISTERS => choose!(1, 3),
         (1, 2..) => choose!(1, 2),
+        (1, 1) => choose!(1, 1),
         (2, 2..) => choose!(2, 2),
+        (2, 1) => choose!(2, 1),
         (3, 2..) => choose!(3, 2),
+        (3, 1) => choose!(3, 1),
         _ => 0,
     }
 }
@@ -390,7 +414,7 @@ impl Task for Panels<'_> {
         let mut panel = self.first;
         while panel < self.last {
             // SAFETY: promised by the caller of `panels`.
-            let done = unsafe { several_panels::<S>(block, panel, self.last) };
+            let done = unsafe { several_panels::<S>(block, ColumnRuns::ONE, panel, self.last.min(block.cols / S::NR)) };
             if done > 0 {
                 panel += done;
                 continue;
@@ -422,6 +446,39 @@ impl Task for Panels<'_> {
                 tile += 1;
             }
             panel += 1;
+        }
+    }
+}
+
+/// Rows so few that [`panels_of_runs`] computes them.
+pub(crate) const fn are_few<S: Simd>(rows: usize) -> bool {
+    rows < 4 && !S::COMPACT
+}
+
+/// Computes whole panels `first..last` of all runs, as they lie in memory, for [few](are_few) rows.
+///
+/// # Safety
+/// As for [`panels`].
+pub(crate) unsafe fn panels_of_runs<S: Simd>(block: &Block, runs: ColumnRuns, first: usize, last: usize) {
+    // SAFETY: promised by the caller.
+    unsafe { S::vectorize(PanelsOfRuns { block, runs, first, last }) };
+}
+
+struct PanelsOfRuns<'a> {
+    block: &'a Block,
+    runs: ColumnRuns,
+    first: usize,
+    last: usize,
+}
+
+impl Task for PanelsOfRuns<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let PanelsOfRuns { block, runs, first, last } = self;
+        let mut panel = first;
+        while panel < last {
+            // SAFETY: promised by the caller of `panels_of_runs`.
+            panel += unsafe { several_panels::<S>(block, runs, panel, last) };
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::scratch::{Needs, Purpose, Scratch};
 use crate::threads::Team;
 
 use super::gemm::{Gemm, MC, Output, PackPanel};
-use super::micro::{self, Block};
+use super::micro::{self, Block, ColumnRuns};
 use super::pack::{self, Matrix};
 use super::simd::{LONGEST, Simd, TALLEST, Task};
 
@@ -16,6 +16,8 @@ use super::simd::{LONGEST, Simd, TALLEST, Task};
 const KC: usize = 512;
 /// Columns of a run after which the epilogue is called, when it reads one run and when it reads several of many rows.
 const EPILOGUE_COLS: [usize; 2] = [64, 32];
+/// Panels, of all runs, that few rows are multiplied with at once: as many sums as keep the second cache busy.
+const AT_ONCE: usize = 4;
 /// Rows that are so few that a product waits for the memory of its right operand.
 const FEW: usize = 4;
 /// Chunks for each thread that keep several evenly busy.
@@ -285,10 +287,13 @@ impl Task for Chunk<'_> {
                 }
             }
         };
+        let few = micro::are_few::<S>(rows);
         let wide = (EPILOGUE_COLS[usize::from(layout.groups > 1 && rows > FEW)] / S::NR).max(1);
+        let wide = if few { wide.max(AT_ONCE.div_ceil(layout.groups)) } else { wide };
         let parts = Parts::new(panels, [wide, S::NR], layout.run, g.turned);
         let multiply = |table: &[*const f32; MC + 16], left_step: isize, index: usize, at: usize| {
             let ([step, end], [panel, until]) = (layout.steps(index), parts.panels(at));
+            let whole = until.min(layout.run / S::NR).max(panel);
             for group in 0..layout.groups {
                 // The next group's panels, or the next part's.
                 let next = match group + 1 {
@@ -321,11 +326,17 @@ impl Task for Chunk<'_> {
                     accumulate: g.accumulate || index > 0,
                 };
                 // A last panel that is not whole lies by itself.
-                let whole = until.min(layout.run / S::NR).max(panel);
                 let last = Block { right: right(until - 1), ..block };
                 // SAFETY: pointers are valid for the sizes.
                 unsafe {
-                    micro::panels::<S>(&block, panel, whole);
+                    if !few {
+                        micro::panels::<S>(&block, panel, whole);
+                    } else if group == 0 {
+                        let right = packed.wrapping_add(layout.at::<S>(index, 0, 0));
+                        let block = Block { right, right_panel: stride / layout.groups as isize, ..block };
+                        let runs = ColumnRuns { count: layout.groups, len: layout.run };
+                        micro::panels_of_runs::<S>(&block, runs, panel * layout.groups, whole * layout.groups);
+                    }
                     micro::panels::<S>(&last, whole, until);
                 }
             }

@@ -142,12 +142,16 @@ fn the_epilogue_follows_all_runs_of_columns() {
             check(m, run * groups, k, groups);
         }
     }
+    // Several whole panels of each run, few rows of which are computed at once.
+    for (m, run) in [(1, 340), (2, 135), (3, 200)] {
+        (1..=4).for_each(|groups| check_with(m, run * groups, 19, groups, &[(0, true), (3, true)]));
+    }
     check(3, 4 * 4100, 8, 4);
 }
 
 #[test]
 fn a_packed_row_does_not_depend_on_other_rows() {
-    let [m, n, k] = [23, 90, 530];
+    let [m, n, k] = [23, 350, 530];
     let (a, b) = (random(m * k, 0), random(k * n, 1));
     let pool = Pool::new(2);
     let words = pool_frame(&pool);
