@@ -1,5 +1,6 @@
 """Workers: processes that obey line by line. Those of a row live side by side, and one at a time works."""
 
+import contextlib
 import os
 import select
 import subprocess
@@ -13,21 +14,37 @@ class Failed(Exception):
     """A worker's answer is missing; the reason is for the table."""
 
 
+@contextlib.contextmanager
+def pinned(threads):
+    """Processes that are started within have so many processors.
+
+    They inherit them. A function that is called in the new process would make the system copy this one first, which takes
+    longer than a small network's start.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, environment.cpus(threads))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 class Worker:
     def __init__(self, name, command, threads, limit):
         self.name, self.limit = name, limit
         self.errors = tempfile.TemporaryFile()
-        cpus = environment.cpus(threads)
-        pin = (lambda: os.sched_setaffinity(0, cpus)) if hasattr(os, "sched_setaffinity") else None
-        self.started = time.perf_counter()
-        self.process = subprocess.Popen(
-            [str(part) for part in command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            env=environment.variables(threads),
-            preexec_fn=pin,
-        )
+        with pinned(threads):
+            self.started = time.perf_counter()
+            self.process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.errors,
+                env=environment.variables(threads),
+            )
         self.rest = b""
 
     def ask(self, line):
@@ -97,8 +114,7 @@ class Workshop:
     def limits(self, threads):
         """The machine's operations and bytes a second."""
         command = [str(self.netc), "limits", str(threads)]
-        cpus = environment.cpus(threads)
-        pin = (lambda: os.sched_setaffinity(0, cpus)) if hasattr(os, "sched_setaffinity") else None
-        output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, preexec_fn=pin).stdout
+        with pinned(threads):
+            output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         operations, read = (float(word) for word in output.split())
         return {"operations_per_second": operations, "bytes_per_second": read}

@@ -7,9 +7,11 @@ mod scan;
 pub use build::{Builder, Var};
 pub use scan::{Recurrence, Results, without_bodies};
 
+use std::sync::Arc;
+
 use crate::diag::Message;
 use crate::ensure;
-use crate::index::IndexVec;
+use crate::index::{Few, IndexVec};
 use crate::ops::Op;
 use crate::types::{Dim, MAX_ELEMENTS, TensorType};
 
@@ -26,16 +28,20 @@ crate::new_id! {
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Graph {
     nodes: IndexVec<Value, Node>,
-    origins: IndexVec<Origin, String>,
+    /// Shared by the graphs that are rebuilt from each other.
+    origins: Arc<IndexVec<Origin, String>>,
     /// What the caller receives, in the order of the entry's interface.
     pub outputs: Vec<Output>,
 }
+
+/// Most primitives have at most three arguments.
+pub type Arguments = Few<Value>;
 
 /// A primitive applied to earlier values.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Node {
     pub op: Op,
-    pub args: Vec<Value>,
+    pub args: Arguments,
     pub ty: TensorType,
     /// The layer that asked for it; its gradient carries the same.
     pub origin: Option<Origin>,
@@ -68,10 +74,12 @@ impl Graph {
     /// # Errors
     /// What the primitive's type rule refuses, and values too large to be addressed.
     pub fn push(&mut self, op: Op, args: &[Value], origin: Option<Origin>) -> Result<Value, Message> {
-        let types: Vec<&TensorType> = args.iter().map(|&arg| &self.nodes[arg].ty).collect();
-        let ty = op.infer(&types)?;
+        let ty = {
+            let types: Few<&TensorType> = args.iter().map(|&arg| &self.nodes[arg].ty).collect();
+            op.infer(&types)?
+        };
         check_size(&ty)?;
-        Ok(self.nodes.push(Node { op, args: args.to_vec(), ty, origin }))
+        Ok(self.nodes.push(Node { op, args: args.into(), ty, origin }))
     }
     pub fn node(&self, value: Value) -> &Node {
         &self.nodes[value]
@@ -90,7 +98,7 @@ impl Graph {
         self.nodes.is_empty()
     }
     pub fn add_origin(&mut self, path: impl Into<String>) -> Origin {
-        self.origins.push(path.into())
+        Arc::make_mut(&mut self.origins).push(path.into())
     }
     pub fn origin_path(&self, origin: Origin) -> &str {
         &self.origins[origin]
@@ -101,7 +109,7 @@ impl Graph {
     }
     /// An empty graph whose nodes may carry the origins of this one.
     pub fn successor(&self) -> Graph {
-        Graph { origins: self.origins.clone(), ..Graph::default() }
+        Graph { origins: Arc::clone(&self.origins), ..Graph::default() }
     }
     /// How often each value is an argument or an output.
     pub fn use_counts(&self) -> IndexVec<Value, usize> {

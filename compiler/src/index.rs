@@ -1,7 +1,12 @@
-//! `IndexVec`: a `Vec` that only its own kind of id can read.
+//! `IndexVec`: a `Vec` that only its own kind of id can read. `Few`: a `Vec` of mostly up to four elements.
 
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
+
+use smallvec::SmallVec;
+
+/// Arguments, operands: what there is one to three of, kept without memory of its own.
+pub type Few<T> = SmallVec<[T; 4]>;
 
 /// A dense id. Declare one with [`new_id!`](crate::new_id).
 pub trait Id: Copy {

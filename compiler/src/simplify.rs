@@ -10,7 +10,7 @@ mod shapes;
 
 use std::collections::BTreeMap;
 
-use crate::graph::{Graph, Node, Origin, Output, Value};
+use crate::graph::{Arguments, Graph, Node, Origin, Output, Value};
 use crate::index::IndexVec;
 use crate::ops::{Broadcast, Constant, Op, Reshape, SizeOf};
 use crate::types::{Dim, TensorType};
@@ -53,7 +53,7 @@ fn rebuild(graph: &Graph, gradients: Gradients) -> (Graph, bool) {
     let renamed =
         |new: &IndexVec<Value, Option<Value>>, old: Value| new[old].expect("arguments of live nodes are live");
     for (value, node) in graph.nodes().filter(|(value, _)| live[*value]) {
-        let args = node.args.iter().map(|&arg| renamed(&new, arg)).collect();
+        let args: Arguments = node.args.iter().map(|&arg| renamed(&new, arg)).collect();
         cx.origin = node.origin;
         new[value] = Some(cx.apply(node.op.clone(), args));
     }
@@ -80,7 +80,7 @@ fn live(graph: &Graph) -> IndexVec<Value, bool> {
 struct Rewriter {
     graph: Graph,
     gradients: Gradients,
-    known: BTreeMap<(Vec<Value>, Op), Value>,
+    known: BTreeMap<(Arguments, Op), Value>,
     /// What the node being rewritten was made for.
     origin: Option<Origin>,
     /// Whether a rule applied, or two nodes became one.
@@ -89,8 +89,8 @@ struct Rewriter {
 
 impl Rewriter {
     /// The value of `op` of `args`, by the fewest nodes that a rule knows.
-    fn apply(&mut self, op: impl Into<Op>, mut args: Vec<Value>) -> Value {
-        let op = op.into();
+    fn apply(&mut self, op: impl Into<Op>, args: impl AsRef<[Value]>) -> Value {
+        let (op, mut args) = (op.into(), Arguments::from(args.as_ref()));
         algebra::order(self, &op, &mut args);
         let rules = [folding::fold, algebra::rewrite, shapes::rewrite];
         if let Some(value) = rules.iter().find_map(|rule| rule(self, &op, &args)) {
@@ -129,7 +129,7 @@ impl Rewriter {
             return self.constant(n as f64, TensorType::f32(shape.to_vec()));
         }
         let scalar = self.apply(SizeOf { dim: dim.clone() }, Vec::new());
-        let single = self.apply(Reshape { to: vec![Dim::ONE; shape.len()] }, vec![scalar]);
-        self.apply(Broadcast { to: shape.to_vec() }, vec![single])
+        let single = self.apply(Reshape { to: vec![Dim::ONE; shape.len()] }, [scalar]);
+        self.apply(Broadcast { to: shape.to_vec() }, [single])
     }
 }

@@ -39,20 +39,25 @@ pub struct Derived {
 
 /// One size of a shape: a constant times named sizes, `3`, `T`, `B*T`, `768*B`.
 ///
-/// Invariant: `symbols` is sorted, so that equal sizes compare equal; it is empty when the factor is 0.
+/// Invariant: the symbols are sorted, so that equal sizes compare equal; there are none when the factor is 0.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Dim {
     factor: usize,
-    symbols: Vec<Symbol>,
+    /// Shared, since every pass copies the shapes of a graph; `None` when there are none.
+    symbols: Option<Arc<[Symbol]>>,
 }
 
 impl Dim {
     /// The constant 1.
-    pub const ONE: Dim = Dim { factor: 1, symbols: Vec::new() };
+    pub const ONE: Dim = Dim { factor: 1, symbols: None };
 
     /// A constant.
     pub fn fixed(n: usize) -> Self {
-        Dim { factor: n, symbols: Vec::new() }
+        Dim { factor: n, symbols: None }
+    }
+    /// A constant times sorted symbols.
+    fn of(factor: usize, symbols: Vec<Symbol>) -> Self {
+        Dim { factor, symbols: (!symbols.is_empty()).then(|| symbols.into()) }
     }
     /// The size of the batch.
     pub fn batch() -> Self {
@@ -64,7 +69,7 @@ impl Dim {
     }
     /// The constant, when nothing in it is known at run time only.
     pub fn as_fixed(&self) -> Option<usize> {
-        self.symbols.is_empty().then_some(self.factor)
+        self.symbols.is_none().then_some(self.factor)
     }
     /// Whether it is the constant 1.
     pub fn is_one(&self) -> bool {
@@ -76,7 +81,7 @@ impl Dim {
     }
     /// The named sizes in it, sorted.
     pub fn symbols(&self) -> &[Symbol] {
-        &self.symbols
+        self.symbols.as_deref().unwrap_or_default()
     }
     /// The product of two sizes; saturates, because `Graph::push` has refused anything near the limit.
     pub fn times(&self, other: &Dim) -> Dim {
@@ -84,9 +89,14 @@ impl Dim {
         if factor == 0 {
             return Dim::fixed(0);
         }
-        let mut symbols = [self.symbols.as_slice(), &other.symbols].concat();
-        symbols.sort();
-        Dim { factor, symbols }
+        match (&self.symbols, &other.symbols) {
+            (symbols, None) | (None, symbols) => Dim { factor, symbols: symbols.clone() },
+            (Some(mine), Some(others)) => {
+                let mut symbols = [&mine[..], others].concat();
+                symbols.sort();
+                Dim::of(factor, symbols)
+            }
+        }
     }
     /// The sum, when it is a size again: one of them is 0, or both have the same named sizes.
     pub fn plus(&self, other: &Dim) -> Option<Dim> {
@@ -104,12 +114,12 @@ impl Dim {
         if other.factor == 0 || !self.factor.is_multiple_of(other.factor) {
             return None;
         }
-        let mut symbols = self.symbols.clone();
-        for symbol in &other.symbols {
+        let mut symbols = self.symbols().to_vec();
+        for symbol in other.symbols() {
             let at = symbols.iter().position(|mine| mine == symbol)?;
             symbols.remove(at);
         }
-        Some(Dim { factor: self.factor / other.factor, symbols })
+        Some(Dim::of(self.factor / other.factor, symbols))
     }
     /// `max(0, floor((self + add) / div))`, folded where the size is a constant.
     pub fn window(&self, add: i64, div: i64) -> Dim {
@@ -119,7 +129,7 @@ impl Dim {
             None if add == 0 && div == 1 => self.clone(),
             // floor((floor((n + a)/d) + add)/div) == floor((n + a + add*d)/(d*div)), and likewise where the inner
             // one is cut off at 0: it never is when a >= 0, and then makes no difference when add <= 0.
-            None if let [Symbol::Derived(inner)] = self.symbols.as_slice()
+            None if let [Symbol::Derived(inner)] = self.symbols()
                 && self.factor == 1
                 && (inner.add >= 0 || add <= 0) =>
             {
@@ -139,7 +149,7 @@ impl Dim {
     }
     /// `self == max(0, of + add)`; a constant counts from 0.
     fn offset_form(&self) -> (Dim, i64) {
-        match (self.as_fixed(), self.symbols.as_slice()) {
+        match (self.as_fixed(), self.symbols()) {
             (Some(n), _) => (Dim::fixed(0), n as i64),
             (None, [Symbol::Derived(derived)]) if self.factor == 1 && derived.div == 1 => {
                 (derived.of.clone(), derived.add)
@@ -152,7 +162,7 @@ impl Dim {
     /// # Panics
     /// When a symbol has no value: sessions bind all of them before anything is evaluated.
     pub fn eval(&self, extents: &Extents) -> usize {
-        self.symbols.iter().fold(self.factor, |n, symbol| n.saturating_mul(extents.get(symbol)))
+        self.symbols().iter().fold(self.factor, |n, symbol| n.saturating_mul(extents.get(symbol)))
     }
 }
 
@@ -164,13 +174,13 @@ impl From<usize> for Dim {
 
 impl From<Symbol> for Dim {
     fn from(symbol: Symbol) -> Self {
-        Dim { factor: 1, symbols: vec![symbol] }
+        Dim::of(1, vec![symbol])
     }
 }
 
 impl fmt::Display for Dim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let symbols: Vec<String> = self.symbols.iter().map(Symbol::to_string).collect();
+        let symbols: Vec<String> = self.symbols().iter().map(Symbol::to_string).collect();
         match (self.factor, symbols.is_empty()) {
             (factor, true) => write!(f, "{factor}"),
             (1, false) => write!(f, "{}", symbols.join("*")),
@@ -221,7 +231,7 @@ impl Extents {
     pub fn find(&self, symbol: &Symbol) -> Option<usize> {
         match symbol {
             Symbol::Derived(derived) => {
-                let of = derived.of.symbols.iter().try_fold(derived.of.factor, |n, s| Some(n * self.find(s)?))?;
+                let of = derived.of.symbols().iter().try_fold(derived.of.factor, |n, s| Some(n * self.find(s)?))?;
                 Some(usize::try_from((of as i64 + derived.add).div_euclid(derived.div)).unwrap_or(0))
             }
             Symbol::Batch | Symbol::Axis(_) => {

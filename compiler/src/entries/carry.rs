@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::rebuild::{Names, add_outputs, constant_of, live, place, rebuild, successor};
 use crate::error::Error;
-use crate::graph::{Graph, Output, OutputRole, Value};
+use crate::graph::{Arguments, Graph, Output, OutputRole, Value};
 use crate::ops::{Op, Role, Scan, ScanResult};
 use crate::types::TensorType;
 
@@ -12,7 +12,7 @@ use crate::types::TensorType;
 #[derive(Debug, Clone)]
 pub(super) struct Recurrence {
     pub(super) scan: Scan,
-    pub(super) args: Vec<Value>,
+    pub(super) args: Arguments,
     pub(super) results: Vec<Value>,
     pub(super) names: Vec<String>,
 }

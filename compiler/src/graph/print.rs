@@ -23,7 +23,7 @@ impl Graph {
         let mut printed: Vec<(&Scan, &[Value])> = Vec::new();
         for (value, node) in self.nodes() {
             if let Op::Scan(scan) = &node.op
-                && !printed.iter().any(|(known, args)| *args == node.args && known.is_same_recurrence(scan))
+                && !printed.iter().any(|(known, args)| *args == &node.args[..] && known.is_same_recurrence(scan))
             {
                 let direction = if scan.reverse { "reverse step" } else { "step" };
                 writeln!(f, "{indent}each {direction} of {}:", scan.steps)?;

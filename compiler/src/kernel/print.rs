@@ -2,11 +2,13 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use smallvec::smallvec;
+
 use super::{
     Address, BinaryFn, Combine, CompareFn, Condition, ConvCall, Expr, Home, Int, IntExpr, Kernel, MatMulCall, Members,
     Program, Scalar, Slice, Step, Turns, UnaryFn, View,
 };
-use crate::index::IndexVec;
+use crate::index::{Few, IndexVec};
 use crate::types::{Dim, ElementType, Symbol, show_shape};
 
 impl Display for Program {
@@ -198,14 +200,14 @@ fn uses(kernel: &Kernel) -> IndexVec<Expr, usize> {
 
 impl Scalar {
     /// The expressions that it is made of, but for those within integers.
-    pub fn operands(&self) -> Vec<Expr> {
+    pub fn operands(&self) -> Few<Expr> {
         match self {
-            Scalar::Const(_) | Scalar::Load { .. } | Scalar::Position(_) => Vec::new(),
-            Scalar::Convert(x) | Scalar::Unary(_, x) => vec![*x],
-            Scalar::Binary(_, a, b) | Scalar::Compare(_, a, b) => vec![*a, *b],
-            Scalar::Select(condition, a, b) => vec![*condition, *a, *b],
-            Scalar::Reduce { body, .. } | Scalar::Guard { body, .. } => vec![*body],
-            Scalar::Random { key, .. } => key.to_vec(),
+            Scalar::Const(_) | Scalar::Load { .. } | Scalar::Position(_) => Few::new(),
+            Scalar::Convert(x) | Scalar::Unary(_, x) => smallvec![*x],
+            Scalar::Binary(_, a, b) | Scalar::Compare(_, a, b) => smallvec![*a, *b],
+            Scalar::Select(condition, a, b) => smallvec![*condition, *a, *b],
+            Scalar::Reduce { body, .. } | Scalar::Guard { body, .. } => smallvec![*body],
+            Scalar::Random { key, .. } => key.iter().copied().collect(),
         }
     }
 }

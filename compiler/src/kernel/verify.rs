@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use netc_runtime::kernels::matmul::{are_panels, packed_len};
+use smallvec::smallvec;
 
 use super::{
     Address, Algorithm, Along, Axis, Direction, Expr, Geometry, Home, Int, IntExpr, Kernel, MatMulCall, Program,
     Scalar, Step,
 };
-use crate::index::IndexVec;
+use crate::index::{Few, IndexVec};
 use crate::types::{Dim, ElementType, Symbol};
 
 impl Program {
@@ -269,12 +270,12 @@ impl Kernel {
 
 impl IntExpr {
     /// The integers that it is made of.
-    pub fn operands(&self) -> Vec<Int> {
+    pub fn operands(&self) -> Few<Int> {
         match self {
-            IntExpr::Const(_) | IntExpr::Axis(_) | IntExpr::Size(_) | IntExpr::Value(_) => Vec::new(),
-            IntExpr::Add(a, b) => vec![*a, *b],
-            IntExpr::Mul(a, _) | IntExpr::Div(a, _) | IntExpr::Rem(a, _) | IntExpr::Clamp(a, _) => vec![*a],
-            IntExpr::MulSize(a, _) | IntExpr::DivSize(a, _) | IntExpr::RemSize(a, _) => vec![*a],
+            IntExpr::Const(_) | IntExpr::Axis(_) | IntExpr::Size(_) | IntExpr::Value(_) => Few::new(),
+            IntExpr::Add(a, b) => smallvec![*a, *b],
+            IntExpr::Mul(a, _) | IntExpr::Div(a, _) | IntExpr::Rem(a, _) | IntExpr::Clamp(a, _) => smallvec![*a],
+            IntExpr::MulSize(a, _) | IntExpr::DivSize(a, _) | IntExpr::RemSize(a, _) => smallvec![*a],
         }
     }
 }

@@ -38,10 +38,10 @@ impl Primitive for MatMul {
         let lead = b.rank() - 2;
         let inner = &b.shape[lead + usize::from(self.transpose[1])];
         let shown = |ty: &TensorType, transposed| format!("{ty}{}", if transposed { " transposed" } else { "" });
-        let (left, right) = (shown(a, self.transpose[0]), shown(b, self.transpose[1]));
-        ensure!(k == *inner, ShapeMismatch, "cannot multiply {left} by {right}: the inner sizes are {k} and {inner}");
+        let shown = || format!("{} by {}", shown(a, self.transpose[0]), shown(b, self.transpose[1]));
+        ensure!(k == *inner, ShapeMismatch, "cannot multiply {}: the inner sizes are {k} and {inner}", shown());
         let same = a.shape[..lead] == b.shape[..lead];
-        ensure!(same, ShapeMismatch, "cannot multiply {left} by {right}: not as many matrices");
+        ensure!(same, ShapeMismatch, "cannot multiply {}: not as many matrices", shown());
         Ok(TensorType::f32([&a.shape[..lead], &[m, n]].concat()))
     }
 

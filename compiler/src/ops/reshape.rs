@@ -18,8 +18,13 @@ impl Primitive for Reshape {
     fn infer(&self, args: &[&TensorType]) -> Result<TensorType, Message> {
         let from = args[0];
         let (n, to) = (from.n_elements(), product(&self.to));
-        let shape = show_shape(&self.to);
-        ensure!(n == to, ShapeMismatch, "cannot reshape {from}, which has {n} elements, to {shape}, which has {to}");
+        let shape = || show_shape(&self.to);
+        ensure!(
+            n == to,
+            ShapeMismatch,
+            "cannot reshape {from}, which has {n} elements, to {}, which has {to}",
+            shape()
+        );
         Ok(from.with_shape(self.to.clone()))
     }
 

@@ -63,8 +63,10 @@ impl Primitive for Scan {
         ensure!(self.states + self.sequences <= inputs, ShapeMismatch, "a step has {inputs} inputs");
         for (arg, (ty, (_, source))) in args.iter().zip(self.sources()).enumerate() {
             let lead = if self.is_sequence(arg) { std::slice::from_ref(&self.steps) } else { &[] };
-            let expected = source.ty.with_shape([lead, &source.ty.shape].concat());
-            ensure!(**ty == expected, ShapeMismatch, "`{}` of a recurrence is {expected}, not {ty}", source.name);
+            let is_expected =
+                ty.element == source.ty.element && ty.shape.iter().eq(lead.iter().chain(&source.ty.shape));
+            let expected = || source.ty.with_shape([lead, &source.ty.shape].concat());
+            ensure!(is_expected, ShapeMismatch, "`{}` of a recurrence is {}, not {ty}", source.name, expected());
         }
         let outputs = &self.body.outputs;
         ensure!(outputs.len() == self.states, ShapeMismatch, "a step has {} next states", outputs.len());

@@ -58,31 +58,31 @@ fn binary(cx: &mut Rewriter, function: BinaryFn, a: Value, b: Value) -> Option<V
         // x + 0 == x, x - 0 == x
         (BinaryFn::Add | BinaryFn::Sub, _, Some(0.0)) => Some(a),
         // 0 - x == -x
-        (BinaryFn::Sub, Some(0.0), _) => Some(cx.apply(Unary(UnaryFn::Neg), vec![b])),
+        (BinaryFn::Sub, Some(0.0), _) => Some(cx.apply(Unary(UnaryFn::Neg), [b])),
         // a + -b == a - b, a - -b == a + b
-        (BinaryFn::Add, ..) if let Some(b) = minus_b => Some(cx.apply(Binary(BinaryFn::Sub), vec![a, b])),
-        (BinaryFn::Sub, ..) if let Some(b) = minus_b => Some(cx.apply(Binary(BinaryFn::Add), vec![a, b])),
+        (BinaryFn::Add, ..) if let Some(b) = minus_b => Some(cx.apply(Binary(BinaryFn::Sub), [a, b])),
+        (BinaryFn::Sub, ..) if let Some(b) = minus_b => Some(cx.apply(Binary(BinaryFn::Add), [a, b])),
         // -a + b == b - a
-        (BinaryFn::Add, ..) if let Some(a) = minus_a => Some(cx.apply(Binary(BinaryFn::Sub), vec![b, a])),
+        (BinaryFn::Add, ..) if let Some(a) = minus_a => Some(cx.apply(Binary(BinaryFn::Sub), [b, a])),
         // x * 1 == x, x / 1 == x
         (BinaryFn::Mul | BinaryFn::Div, _, Some(1.0)) => Some(a),
         // x * -1 == -x
-        (BinaryFn::Mul, _, Some(-1.0)) => Some(cx.apply(Unary(UnaryFn::Neg), vec![a])),
+        (BinaryFn::Mul, _, Some(-1.0)) => Some(cx.apply(Unary(UnaryFn::Neg), [a])),
         // x * 0 == 0, unless x may be infinite or NaN
         (BinaryFn::Mul, _, Some(0.0)) if is_finite(cx, a) => Some(b),
         // -a * -b == a * b, -a / -b == a / b
         (BinaryFn::Mul | BinaryFn::Div, ..) if let (Some(a), Some(b)) = (minus_a, minus_b) => {
-            Some(cx.apply(Binary(function), vec![a, b]))
+            Some(cx.apply(Binary(function), [a, b]))
         }
         // -a * c == a * -c, -a / c == a / -c
         (BinaryFn::Mul | BinaryFn::Div, _, Some(_)) if let Some(a) = minus_a => {
             let b = negated_constant(cx, b)?;
-            Some(cx.apply(Binary(function), vec![a, b]))
+            Some(cx.apply(Binary(function), [a, b]))
         }
         // x / c == x * (1 / c), exactly where c is a power of two
         (BinaryFn::Div, _, Some(c)) if is_power_of_two(c) => {
             let factor = cx.constant(1.0 / c, cx.ty(b).clone());
-            Some(cx.apply(Binary(BinaryFn::Mul), vec![a, factor]))
+            Some(cx.apply(Binary(BinaryFn::Mul), [a, factor]))
         }
         // mask * mask == mask
         (BinaryFn::Mul, ..) if a == b && matches!(cx.node(a).op, Op::Compare(_)) => Some(a),
@@ -92,8 +92,8 @@ fn binary(cx: &mut Rewriter, function: BinaryFn, a: Value, b: Value) -> Option<V
         (BinaryFn::Max | BinaryFn::Min, _, Some(_)) if cx.node(a).op == Op::Binary(Binary(function)) => {
             let (x, c) = (cx.node(a).args[0], cx.node(a).args[1]);
             cx.constant_of(c)?;
-            let bound = cx.apply(Binary(function), vec![c, b]);
-            Some(cx.apply(Binary(function), vec![x, bound]))
+            let bound = cx.apply(Binary(function), [c, b]);
+            Some(cx.apply(Binary(function), [x, bound]))
         }
         _ => None,
     }
@@ -140,7 +140,7 @@ fn broadcast_last(cx: &mut Rewriter, op: &Op, args: &[Value]) -> Option<Value> {
         });
     }
     let inner = cx.apply(op.clone(), inner);
-    Some(cx.apply(Broadcast { to }, vec![inner]))
+    Some(cx.apply(Broadcast { to }, [inner]))
 }
 
 /// `x` of a value `-x`.

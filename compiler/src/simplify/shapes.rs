@@ -1,7 +1,7 @@
 //! Laws of reductions and of what moves elements without computing.
 
 use super::Rewriter;
-use crate::graph::Value;
+use crate::graph::{Arguments, Value};
 use crate::kernel::{BinaryFn, Combine, UnaryFn};
 use crate::ops::{Binary, Broadcast, Concat, MatMul, Op, Pad, Reduce, Reshape, Slice, Transpose, Unary};
 use crate::types::{Dim, product};
@@ -21,9 +21,9 @@ pub(super) fn rewrite(cx: &mut Rewriter, op: &Op, args: &[Value]) -> Option<Valu
         Op::Concat(concat) => {
             let inner = |&arg: &Value| match &cx.node(arg).op {
                 Op::Concat(inner) if inner == concat => cx.node(arg).args.clone(),
-                _ => vec![arg],
+                _ => [arg].into_iter().collect(),
             };
-            let parts: Vec<Value> = args.iter().flat_map(inner).collect();
+            let parts: Arguments = args.iter().flat_map(inner).collect();
             (parts.len() > args.len()).then(|| cx.apply(concat.clone(), parts))
         }
         Op::MatMul(product) => matmul(cx, *product, args[0], args[1]),
@@ -40,7 +40,7 @@ fn reduction(cx: &mut Rewriter, reduce: &Reduce, x: Value) -> Option<Value> {
         return Some(x);
     }
     if long.len() < axes.len() {
-        return Some(cx.apply(Reduce { combine: *combine, axes: long }, vec![x]));
+        return Some(cx.apply(Reduce { combine: *combine, axes: long }, [x]));
     }
     let node = cx.node(x);
     let inner = node.args.first().copied();
@@ -50,13 +50,13 @@ fn reduction(cx: &mut Rewriter, reduce: &Reduce, x: Value) -> Option<Value> {
             let mut all = [axes.as_slice(), &first.axes].concat();
             all.sort_unstable();
             all.dedup();
-            Some(cx.apply(Reduce { combine: *combine, axes: all }, vec![inner?]))
+            Some(cx.apply(Reduce { combine: *combine, axes: all }, [inner?]))
         }
         Op::Broadcast(broadcast) => reduced_broadcast(cx, reduce, &broadcast.clone(), inner?),
         // sum(-x) == -sum(x)
         Op::Unary(Unary(UnaryFn::Neg)) if *combine == Combine::Sum => {
-            let sum = cx.apply(reduce.clone(), vec![inner?]);
-            Some(cx.apply(Unary(UnaryFn::Neg), vec![sum]))
+            let sum = cx.apply(reduce.clone(), [inner?]);
+            Some(cx.apply(Unary(UnaryFn::Neg), [sum]))
         }
         // sum(x * c) == sum(x) * c and sum(x / c) == sum(x) / c, where c is the same along the axes summed
         Op::Binary(Binary(function @ (BinaryFn::Mul | BinaryFn::Div))) if *combine == Combine::Sum => {
@@ -72,19 +72,19 @@ fn reduction(cx: &mut Rewriter, reduce: &Reduce, x: Value) -> Option<Value> {
                             let (function, x, c) = scaled(cx, xc, axes, &reduced)?;
                             Some((function, x, c, y))
                         })?;
-                    (inner, cx.apply(Binary(BinaryFn::Mul), vec![x, y]), c)
+                    (inner, cx.apply(Binary(BinaryFn::Mul), [x, y]), c)
                 }
                 _ => return None,
             };
-            let sum = cx.apply(reduce.clone(), vec![x]);
-            Some(cx.apply(Binary(function), vec![sum, c]))
+            let sum = cx.apply(reduce.clone(), [x]);
+            Some(cx.apply(Binary(function), [sum, c]))
         }
         // sum of n times c == c * n, where n is known at run time only
         Op::Constant(constant) if *combine == Combine::Sum => {
             let (value, reduced) = (constant.value, cx.ty(x).reduced(axes));
             let c = cx.constant(value, reduced.clone());
             let n = cx.size(&count(&shape, axes), &reduced.shape);
-            Some(cx.apply(Binary(BinaryFn::Mul), vec![c, n]))
+            Some(cx.apply(Binary(BinaryFn::Mul), [c, n]))
         }
         _ => None,
     }
@@ -114,7 +114,7 @@ fn same_along(cx: &mut Rewriter, value: Value, axes: &[usize], reduced: &[Dim]) 
             let shape = &cx.ty(from).shape;
             let is_same = axes.iter().all(|&axis| shape[axis].is_one());
             let fits = shape.as_slice() == reduced;
-            is_same.then(|| if fits { from } else { cx.apply(Broadcast { to: reduced.to_vec() }, vec![from]) })
+            is_same.then(|| if fits { from } else { cx.apply(Broadcast { to: reduced.to_vec() }, [from]) })
         }
         _ => None,
     }
@@ -136,15 +136,15 @@ fn reduced_broadcast(cx: &mut Rewriter, reduce: &Reduce, broadcast: &Broadcast, 
     }
     match combine {
         Combine::Sum => {
-            let sum = cx.apply(Reduce { combine, axes: rest }, vec![x]);
+            let sum = cx.apply(Reduce { combine, axes: rest }, [x]);
             let shape = cx.ty(sum).shape.clone();
             let n = cx.size(&n, &shape);
-            let sum = cx.apply(Binary(BinaryFn::Mul), vec![sum, n]);
-            Some(cx.apply(Broadcast { to }, vec![sum]))
+            let sum = cx.apply(Binary(BinaryFn::Mul), [sum, n]);
+            Some(cx.apply(Broadcast { to }, [sum]))
         }
         Combine::Max | Combine::Min if n.as_fixed().is_some_and(|n| n > 0) => {
-            let extreme = cx.apply(Reduce { combine, axes: rest }, vec![x]);
-            Some(cx.apply(Broadcast { to }, vec![extreme]))
+            let extreme = cx.apply(Reduce { combine, axes: rest }, [x]);
+            Some(cx.apply(Broadcast { to }, [extreme]))
         }
         Combine::Max | Combine::Min => None,
     }
@@ -162,7 +162,7 @@ fn broadcasting(cx: &mut Rewriter, broadcast: &Broadcast, x: Value) -> Option<Va
         // broadcast(broadcast(x)) == broadcast(x)
         Op::Broadcast(_) => {
             let inner = node.args[0];
-            Some(cx.apply(broadcast.clone(), vec![inner]))
+            Some(cx.apply(broadcast.clone(), [inner]))
         }
         _ => None,
     }
@@ -176,7 +176,7 @@ fn reshaping(cx: &mut Rewriter, reshape: &Reshape, x: Value) -> Option<Value> {
         // reshape(reshape(x)) == reshape(x)
         Op::Reshape(_) => {
             let inner = node.args[0];
-            Some(cx.apply(reshape.clone(), vec![inner]))
+            Some(cx.apply(reshape.clone(), [inner]))
         }
         // reshape(broadcast(x)) == broadcast(reshape(x)) where it only adds leading axes of length one
         Op::Broadcast(broadcast) => {
@@ -187,8 +187,8 @@ fn reshaping(cx: &mut Rewriter, reshape: &Reshape, x: Value) -> Option<Value> {
             }
             let inner = node.args[0];
             let to = [lead, &cx.ty(inner).shape].concat();
-            let inner = cx.apply(Reshape { to }, vec![inner]);
-            Some(cx.apply(Broadcast { to: reshape.to.clone() }, vec![inner]))
+            let inner = cx.apply(Reshape { to }, [inner]);
+            Some(cx.apply(Broadcast { to: reshape.to.clone() }, [inner]))
         }
         _ => None,
     }
@@ -201,12 +201,12 @@ fn transposition(cx: &mut Rewriter, transpose: &Transpose, x: Value) -> Option<V
         // transpose(transpose(x)) == transpose(x) by both orders
         let order = transpose.order.iter().map(|&axis| first.order[axis]).collect();
         let inner = node.args[0];
-        return Some(cx.apply(Transpose { order }, vec![inner]));
+        return Some(cx.apply(Transpose { order }, [inner]));
     }
     // Where all axes but those of length one keep their order, transpose(x) == reshape(x).
     let long = transpose.order.iter().filter(|&&axis| !shape[axis].is_one());
     let to = || transpose.order.iter().map(|&axis| shape[axis].clone()).collect();
-    long.is_sorted().then(to).map(|to| cx.apply(Reshape { to }, vec![x]))
+    long.is_sorted().then(to).map(|to| cx.apply(Reshape { to }, [x]))
 }
 
 fn slicing(cx: &mut Rewriter, slice: &Slice, x: Value) -> Option<Value> {
@@ -219,7 +219,7 @@ fn slicing(cx: &mut Rewriter, slice: &Slice, x: Value) -> Option<Value> {
         // slice(slice(x)) == slice(x)
         Op::Slice(first) if first.axis == axis => {
             let start = first.start + start;
-            Some(cx.apply(Slice { axis, start, len }, vec![inner?]))
+            Some(cx.apply(Slice { axis, start, len }, [inner?]))
         }
         // slice(pad(x)) == x where it takes away just the zeros
         Op::Pad(pad) if pad.axis == axis && pad.before == start && cx.ty(inner?).shape[axis] == len => inner,
@@ -234,7 +234,7 @@ fn slicing(cx: &mut Rewriter, slice: &Slice, x: Value) -> Option<Value> {
                 Some((part, within?))
             });
             let (part, start) = part?;
-            Some(cx.apply(Slice { axis, start, len: Dim::fixed(len) }, vec![part]))
+            Some(cx.apply(Slice { axis, start, len: Dim::fixed(len) }, [part]))
         }
         _ => None,
     }
@@ -258,7 +258,7 @@ pub(super) fn sum_of_pads(cx: &mut Rewriter, a: Value, b: Value) -> Option<Value
         () => return None,
     };
     let joined = cx.apply(Concat { axis: pad.axis }, parts);
-    Some(cx.apply(pad, vec![joined]))
+    Some(cx.apply(pad, [joined]))
 }
 
 /// transpose(a) @ b, by the product that transposes itself.

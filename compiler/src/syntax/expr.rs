@@ -114,30 +114,38 @@ impl Cx {
         let kind = match pair.as_rule() {
             Rule::number => self.number(&pair)?,
             Rule::text => ExprKind::Text(self.text(pair).text),
-            Rule::name => match pair.as_str() {
-                "true" => ExprKind::Bool(true),
-                "false" => ExprKind::Bool(false),
-                _ => ExprKind::Name(self.ident(pair)),
-            },
-            Rule::next => ExprKind::Next(self.ident(Parts::of(pair).next(Rule::name))),
-            Rule::path => ExprKind::Path(Parts::of(pair).map(|part| self.ident(part)).collect()),
+            Rule::named => self.named(pair)?,
             Rule::list => ExprKind::List(self.exprs(pair)?),
             Rule::group => {
                 let mut parts = Parts::of(pair);
                 let inner = Parts::of(parts.next(Rule::paren)).next(Rule::expr);
                 ExprKind::Group { inner: Box::new(self.expr(inner)?), repeat: self.repeat(&mut parts)? }
             }
-            Rule::call => {
-                let mut parts = Parts::of(pair);
-                let callee = self.ident(parts.next(Rule::name));
-                let args = self.arguments(parts.next(Rule::arguments))?;
-                ExprKind::Call { callee, args, repeat: self.repeat(&mut parts)? }
-            }
             Rule::combinator => self.combinator(pair)?,
             Rule::choice => self.choice_value(pair)?,
             rule => unreachable!("not an operand: {rule:?}"),
         };
         Ok(Expr { kind, span })
+    }
+
+    /// A name, the next value of a state, a path or a call.
+    fn named(&self, pair: Pair<'_, Rule>) -> Result<ExprKind, Diagnostic> {
+        let whole = pair.as_str();
+        let is_next = whole.ends_with('\'');
+        let mut parts = Parts::of(pair);
+        let name = self.ident(parts.next(Rule::name));
+        if let Some(args) = parts.optional(Rule::arguments) {
+            let args = self.arguments(args)?;
+            return Ok(ExprKind::Call { callee: name, args, repeat: self.repeat(&mut parts)? });
+        }
+        let fields: Vec<_> = parts.map(|part| self.ident(part)).collect();
+        Ok(match name.text.as_str() {
+            _ if !fields.is_empty() => ExprKind::Path([vec![name], fields].concat()),
+            _ if is_next => ExprKind::Next(name),
+            "true" => ExprKind::Bool(true),
+            "false" => ExprKind::Bool(false),
+            _ => ExprKind::Name(name),
+        })
     }
 
     fn number(&self, pair: &Pair<'_, Rule>) -> Result<ExprKind, Diagnostic> {

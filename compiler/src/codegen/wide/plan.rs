@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::smallvec;
+
 use super::vector::{Vop, Width};
 use crate::codegen::facts::AxisSet;
-use crate::index::{Id, IndexVec};
+use crate::index::{Few, Id, IndexVec};
 use crate::kernel::{Axis, BinaryFn, Kernel};
 use crate::types::ElementType;
 
@@ -173,14 +175,14 @@ pub(super) enum Op {
 }
 
 impl Op {
-    pub(super) fn operands(self) -> Vec<Val> {
+    pub(super) fn operands(self) -> Few<Val> {
         match self {
-            Op::Two(_, a, b) => vec![a, b],
-            Op::One(_, a) | Op::Shift(_, a, _) => vec![a],
-            Op::Blend { mask, yes, no } => vec![mask, yes, no],
-            Op::MulAdd { a, b, c, .. } => vec![a, b, c],
-            Op::Const(_) | Op::Ramp(_) | Op::Index | Op::Load { .. } | Op::Splat { .. } => Vec::new(),
-            Op::SplatNum(_) | Op::Cell(_) | Op::Mask => Vec::new(),
+            Op::Two(_, a, b) => smallvec![a, b],
+            Op::One(_, a) | Op::Shift(_, a, _) => smallvec![a],
+            Op::Blend { mask, yes, no } => smallvec![mask, yes, no],
+            Op::MulAdd { a, b, c, .. } => smallvec![a, b, c],
+            Op::Const(_) | Op::Ramp(_) | Op::Index | Op::Load { .. } | Op::Splat { .. } => Few::new(),
+            Op::SplatNum(_) | Op::Cell(_) | Op::Mask => Few::new(),
         }
     }
     pub(super) fn pointer(self) -> Option<Num> {
@@ -339,12 +341,12 @@ impl Plan {
         }
     }
     /// The vectors that an instruction reads, but for the mask.
-    pub(super) fn reads(&self, inst: Inst) -> Vec<Val> {
+    pub(super) fn reads(&self, inst: Inst) -> Few<Val> {
         match inst {
-            Inst::Num(_) | Inst::Fetch(_) => Vec::new(),
+            Inst::Num(_) | Inst::Fetch(_) => Few::new(),
             Inst::Val(val) => self.vals[val].op.operands(),
-            Inst::Store { value, .. } | Inst::Set { value, .. } => vec![value],
-            Inst::Accumulate(region) => vec![self.fold(region).body],
+            Inst::Store { value, .. } | Inst::Set { value, .. } => smallvec![value],
+            Inst::Accumulate(region) => smallvec![self.fold(region).body],
         }
     }
     /// Whether a region is a loop or within one.

@@ -7,6 +7,7 @@ use super::asm::*;
 use super::code::{Coder, INDEX, on_stack};
 use super::plan::{Inst, Num, Op, Region, Run, Two, Val};
 use super::vector::*;
+use crate::index::Few;
 
 /// Bytes of a line of the caches.
 const LINE: usize = 64;
@@ -128,7 +129,7 @@ impl Coder<'_> {
         }
     }
     /// What an instruction reads; the mask comes last.
-    fn operands(&self, inst: Inst) -> Vec<Val> {
+    fn operands(&self, inst: Inst) -> Few<Val> {
         let mut operands = self.plan.reads(inst);
         let is_masked = self.is_masked
             && match inst {
