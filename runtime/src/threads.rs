@@ -177,9 +177,13 @@ impl Pool {
 
     /// Shares the chunks among all threads.
     fn share<F: Fn(&Scratch, usize) + Sync>(&self, chunks: usize, body: F) {
+        self.share_job(Job { call: call::<F>, body: (&raw const body).cast(), chunks });
+    }
+
+    /// One function for all kernels. The body lives until it returns.
+    fn share_job(&self, job: Job) {
         assert!(!self.is_busy.replace(true), "a job within a job of the same pool");
-        let shared = &*self.shared;
-        let job = Job { call: call::<F>, body: (&raw const body).cast(), chunks };
+        let (shared, chunks) = (&*self.shared, job.chunks);
         let parts = shared.parts(chunks);
         if chunks > parts {
             for (part, next) in shared.next[..parts].iter().enumerate() {
@@ -197,15 +201,11 @@ impl Pool {
             }
         }
         let closing = Closing { slots, is_busy: &self.is_busy };
-        if chunks > parts {
-            shared.work_through(0, chunks, body);
-        } else {
-            body(&shared.scratch[0], 0);
-            // What the others have not begun, the last of them first.
-            for part in (1..parts).rev() {
-                if slots[part - 1].take(IDLE) {
-                    body(&shared.scratch[0], part);
-                }
+        shared.work(0, &job, &shared.scratch[0]);
+        // Of one chunk a thread, what the others have not begun, the last of them first.
+        for part in (1..parts).rev() {
+            if chunks == parts && slots[part - 1].take(IDLE) {
+                shared.work(part, &job, &shared.scratch[0]);
             }
         }
         drop(closing);
@@ -255,10 +255,14 @@ impl Shared {
         self.next.len().min(chunks)
     }
 
-    /// Runs the chunks that no one else has begun, those of the thread's own part first.
-    fn work_through(&self, thread: usize, chunks: usize, body: impl Fn(&Scratch, usize)) {
-        let scratch = &self.scratch[thread];
-        let parts = self.parts(chunks);
+    /// Runs a thread's chunk, or of more chunks than threads those that no one else has begun, the thread's own part first.
+    fn work(&self, thread: usize, job: &Job, scratch: &Scratch) {
+        // SAFETY: `call` is the instance of `call` for the type of `body`, which lives until all slots are idle.
+        let body = |chunk| unsafe { (job.call)(job.body, scratch, chunk) };
+        let (chunks, parts) = (job.chunks, self.parts(job.chunks));
+        if chunks == parts {
+            return body(thread);
+        }
         for part in (thread..thread + parts).map(|part| part % parts) {
             let (next, end) = (&self.next[part].0, (part + 1) * chunks / parts);
             // A look before the claim: a part that is done costs no more than that.
@@ -267,19 +271,8 @@ impl Shared {
                 if chunk >= end {
                     break;
                 }
-                body(scratch, chunk);
+                body(chunk);
             }
-        }
-    }
-
-    /// What a worker does with a job that it has taken.
-    fn work(&self, thread: usize, job: Job) {
-        // SAFETY: `call` is the instance of `call` for the type of `body`, which lives until the slot is idle.
-        let body = |scratch: &Scratch, chunk| unsafe { (job.call)(job.body, scratch, chunk) };
-        if job.chunks > self.parts(job.chunks) {
-            self.work_through(thread, job.chunks, body);
-        } else {
-            body(&self.scratch[thread], thread);
         }
     }
 }
@@ -291,7 +284,7 @@ fn work(shared: &Shared, index: usize) {
         if slot.take(TAKEN) {
             // SAFETY: taken, so that the job stays as it is and its body alive.
             let job = unsafe { *slot.job.get() };
-            if catch_unwind(AssertUnwindSafe(|| shared.work(index + 1, job))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| shared.work(index + 1, &job, &shared.scratch[index + 1]))).is_err() {
                 shared.panicked.store(true, Ordering::Relaxed);
             }
             slot.state.store(IDLE, Ordering::Release);

@@ -273,5 +273,5 @@ fn matmul(cx: &mut Rewriter, product: MatMul, a: Value, b: Value) -> Option<Valu
             *flag = !*flag;
         }
     }
-    (args != [a, b]).then(|| cx.apply(MatMul { transpose }, args.to_vec()))
+    (args != [a, b]).then(|| cx.apply(MatMul { transpose }, args))
 }

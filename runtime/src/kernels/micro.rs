@@ -130,14 +130,14 @@ const fn narrow_height<S: Simd>(left: usize) -> usize {
     }
 }
 
-/// A tile of `R` rows and `W` vectors, of which `cols` columns are kept.
+/// A tile of `R` rows and `W` vectors, of which `cols` columns are kept, in the result from `column` on.
 #[expect(clippy::needless_range_loop, reason = "indices that are constants once unrolled: sums stay in registers")]
 #[inline(always)]
 unsafe fn tile<S: Simd, const R: usize, const W: usize>(
     block: &Block,
     row: usize,
     panel: usize,
-    cols: usize,
+    [column, cols]: [usize; 2],
     fetch: Ahead,
 ) {
     if W > S::WIDTH || !has_tile::<S>(R, W) {
@@ -145,7 +145,6 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
     }
     // SAFETY: the block's pointers are valid for its sizes.
     unsafe {
-        let column = block.result_offset + panel * S::NR;
         // The next tile's results: of short sums whole rows, which would else wait for memory more than they compute.
         let lines = if block.segments * block.len < SHORT { (W * S::LANES).div_ceil(LINE) } else { 1 };
         for i in 0..R {
@@ -291,7 +290,7 @@ unsafe fn tiles<S: Simd, const R: usize, const W: usize, const P: usize>(
                 std::array::from_fn(|q| right_start.wrapping_offset(q as isize * block.right_panel));
             let mut offset = 0_isize;
             let mut at = 0;
-            if S::UNROLLS && block.left_step == 1 && block.right_step == S::NR as isize {
+            if R == 1 && S::MANY_REGISTERS && block.left_step == 1 && block.right_step == S::NR as isize {
                 let whole = block.len - block.len % STEPS;
                 while at < whole {
                     for step in 0..STEPS {
@@ -360,11 +359,9 @@ unsafe fn several_panels<S: Simd>(block: &Block, runs: ColumnRuns, panel: usize,
         (1, 4..) => choose!(1, 4),
         (1, 3) if S::MANY_REGISTERS => choose!(1, 3),
         (1, 2..) => choose!(1, 2),
-        (1, 1) => choose!(1, 1),
+        (1, 1) if S::MANY_REGISTERS => choose!(1, 1),
         (2, 2..) => choose!(2, 2),
-        (2, 1) => choose!(2, 1),
         (3, 2..) => choose!(3, 2),
-        (3, 1) => choose!(3, 1),
         _ => 0,
     }
 }
@@ -375,14 +372,14 @@ unsafe fn tile_of_rows<S: Simd, const W: usize>(
     rows: usize,
     row: usize,
     panel: usize,
-    cols: usize,
+    columns: [usize; 2],
     fetch: Ahead,
 ) {
     macro_rules! choose {
         ($($count:literal)*) => {
             match rows {
                 // SAFETY: promised by the caller.
-                $($count => unsafe { tile::<S, $count, W>(block, row, panel, cols, fetch) },)*
+                $($count => unsafe { tile::<S, $count, W>(block, row, panel, columns, fetch) },)*
                 _ => unreachable!("a tile of {rows} rows"),
             }
         };
@@ -397,11 +394,13 @@ unsafe fn tile_of_rows<S: Simd, const W: usize>(
 pub(crate) unsafe fn panels<S: Simd>(block: &Block, first: usize, last: usize) {
     // Entered through a task, so that the tiles are compiled once for each instruction set and not for each caller.
     // SAFETY: promised by the caller.
-    unsafe { S::vectorize(Panels { block, first, last }) };
+    unsafe { S::vectorize(Panels { block, runs: ColumnRuns::ONE, first, last }) };
 }
 
 struct Panels<'a> {
     block: &'a Block,
+    /// Of more than one the panels are whole.
+    runs: ColumnRuns,
     first: usize,
     last: usize,
 }
@@ -409,17 +408,18 @@ struct Panels<'a> {
 impl Task for Panels<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let block = self.block;
+        let Panels { block, runs, first: mut panel, last } = self;
         let tiles = block.rows.div_ceil(S::MR);
-        let mut panel = self.first;
-        while panel < self.last {
+        let whole = if runs.count > 1 { last } else { last.min(block.cols / S::NR) };
+        while panel < last {
             // SAFETY: promised by the caller of `panels`.
-            let done = unsafe { several_panels::<S>(block, ColumnRuns::ONE, panel, self.last.min(block.cols / S::NR)) };
+            let done = unsafe { several_panels::<S>(block, runs, panel, whole) };
             if done > 0 {
                 panel += done;
                 continue;
             }
-            let cols = S::NR.min(block.cols - panel * S::NR);
+            let cols = if panel < whole { S::NR } else { block.cols - panel * S::NR };
+            let column = block.result_offset + runs.column::<S>(panel);
             let (mut row, mut tile) = (0, 0);
             while row < block.rows {
                 let left = block.rows - row;
@@ -430,16 +430,16 @@ impl Task for Panels<'_> {
                 let mut fetch = Ahead { first: 0, step: 0 };
                 if block.right_step == S::NR as isize {
                     let share = S::NR * block.len * tile.min(tiles) / tiles;
-                    let next = if panel + 1 == self.last { block.right_next } else { block.right_panel };
+                    let next = if panel + 1 == last { block.right_next } else { block.right_panel };
                     fetch = Ahead { first: next + share as isize, step: (STEPS * S::NR).div_ceil(tiles) as isize };
                 }
                 // SAFETY: promised by the caller of `panels`.
                 unsafe {
                     match cols.div_ceil(S::LANES) {
-                        1 => tile_of_rows::<S, 1>(block, rows, row, panel, cols, fetch),
-                        2 => tile_of_rows::<S, 2>(block, rows, row, panel, cols, fetch),
-                        3 => tile_of_rows::<S, 3>(block, rows, row, panel, cols, fetch),
-                        _ => tile_of_rows::<S, 4>(block, rows, row, panel, cols, fetch),
+                        1 => tile_of_rows::<S, 1>(block, rows, row, panel, [column, cols], fetch),
+                        2 => tile_of_rows::<S, 2>(block, rows, row, panel, [column, cols], fetch),
+                        3 => tile_of_rows::<S, 3>(block, rows, row, panel, [column, cols], fetch),
+                        _ => tile_of_rows::<S, 4>(block, rows, row, panel, [column, cols], fetch),
                     }
                 }
                 row += rows;
@@ -461,24 +461,5 @@ pub(crate) const fn are_few<S: Simd>(rows: usize) -> bool {
 /// As for [`panels`].
 pub(crate) unsafe fn panels_of_runs<S: Simd>(block: &Block, runs: ColumnRuns, first: usize, last: usize) {
     // SAFETY: promised by the caller.
-    unsafe { S::vectorize(PanelsOfRuns { block, runs, first, last }) };
-}
-
-struct PanelsOfRuns<'a> {
-    block: &'a Block,
-    runs: ColumnRuns,
-    first: usize,
-    last: usize,
-}
-
-impl Task for PanelsOfRuns<'_> {
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let PanelsOfRuns { block, runs, first, last } = self;
-        let mut panel = first;
-        while panel < last {
-            // SAFETY: promised by the caller of `panels_of_runs`.
-            panel += unsafe { several_panels::<S>(block, runs, panel, last) };
-        }
-    }
+    unsafe { S::vectorize(Panels { block, runs, first, last }) };
 }
