@@ -9,7 +9,7 @@ use crate::kernel::{Scan, Step, Turns};
 
 /// Elements that the products ahead of a recurrence's steps compute at once: they stay in the second cache until the steps
 /// have read them.
-const ROUND: i64 = 64 << 10;
+const ROUND: i64 = 128 << 10;
 /// More weights than these would leave the second cache from round to round, and few rows do not repay reading them again:
 /// then one round has all steps.
 const WEIGHTS: usize = 160 << 10;
