@@ -77,7 +77,7 @@ struct Shared {
     next: Vec<Line<AtomicUsize>>,
     /// Of each thread, the caller's first. A thread touches its own alone.
     scratch: Vec<Scratch>,
-    // What workers look at all the time is written once in a while at most: else it would be on a line of its own.
+    // Waiting workers read these two all the time; nobody writes them but at the end, or after a panic.
     stop: AtomicBool,
     panicked: AtomicBool,
 }
@@ -184,6 +184,10 @@ impl Pool {
     fn share_job(&self, job: Job) {
         assert!(!self.is_busy.replace(true), "a job within a job of the same pool");
         let (shared, chunks) = (&*self.shared, job.chunks);
+        // Of a job before; the caller may have panicked, too, and not have told.
+        if shared.panicked.load(Ordering::Relaxed) {
+            shared.panicked.store(false, Ordering::Relaxed);
+        }
         let parts = shared.parts(chunks);
         if chunks > parts {
             for (part, next) in shared.next[..parts].iter().enumerate() {
@@ -209,7 +213,7 @@ impl Pool {
             }
         }
         drop(closing);
-        if shared.panicked.load(Ordering::Relaxed) && shared.panicked.swap(false, Ordering::Relaxed) {
+        if shared.panicked.load(Ordering::Relaxed) {
             panic!("a chunk panicked on another thread");
         }
     }
@@ -432,6 +436,22 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn panics_on_all_threads_are_those_of_one_job() {
+        let pool = Pool::new(2);
+        for chunks in [2, 8] {
+            let both = std::sync::Barrier::new(2);
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                pool.run(chunks, |_| {
+                    both.wait();
+                    panic!("on both threads");
+                });
+            }));
+            assert!(outcome.is_err());
+            check(&pool, 8);
+        }
     }
 
     #[test]
