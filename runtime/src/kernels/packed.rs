@@ -294,25 +294,25 @@ impl Task for Chunk<'_> {
         let multiply = |table: &[*const f32; MC + 16], left_step: isize, index: usize, at: usize| {
             let ([step, end], [panel, until]) = (layout.steps(index), parts.panels(at));
             let whole = until.min(layout.run / S::NR).max(panel);
-            for group in 0..layout.groups {
+            // From a panel of a run to the next, as if all were whole.
+            let stride = (layout.groups * (end - step) * S::NR) as isize;
+            let right = |group: usize, panel: usize| {
+                packed.wrapping_add(layout.at::<S>(index, group, panel)).wrapping_offset(panel as isize * -stride)
+            };
+            let block_of = |group: usize| {
                 // The next group's panels, or the next part's.
                 let next = match group + 1 {
                     next if next < layout.groups => layout.at::<S>(index, next, panel),
                     _ => layout.at::<S>(index, 0, parts.next(at)),
                 };
-                // From a panel of the run to the next, as if all were whole.
-                let stride = (layout.groups * (end - step) * S::NR) as isize;
-                let right = |panel: usize| {
-                    packed.wrapping_add(layout.at::<S>(index, group, panel)).wrapping_offset(panel as isize * -stride)
-                };
-                let block = Block {
+                Block {
                     segments: 1,
                     len: end - step,
                     left: table.as_ptr(),
                     left_rows: rows,
                     left_offset: 0,
                     left_step,
-                    right: right(panel),
+                    right: right(group, panel),
                     right_step: S::NR as isize,
                     right_segment: 0,
                     right_panel: stride,
@@ -324,19 +324,24 @@ impl Task for Chunk<'_> {
                     rows,
                     cols: layout.run,
                     accumulate: g.accumulate || index > 0,
-                };
-                // A last panel that is not whole lies by itself.
-                let last = Block { right: right(until - 1), ..block };
-                // SAFETY: pointers are valid for the sizes.
-                unsafe {
+                }
+            };
+            // SAFETY: pointers are valid for the sizes.
+            unsafe {
+                if few {
+                    // The panels of all runs, as they lie.
+                    let right_panel = stride / layout.groups as isize;
+                    let block = Block { right: right(0, 0), right_panel, ..block_of(0) };
+                    let runs = ColumnRuns { count: layout.groups, len: layout.run };
+                    micro::panels_of_runs::<S>(&block, runs, panel * layout.groups, whole * layout.groups);
+                }
+                for group in 0..layout.groups {
+                    let block = block_of(group);
                     if !few {
                         micro::panels::<S>(&block, panel, whole);
-                    } else if group == 0 {
-                        let right = packed.wrapping_add(layout.at::<S>(index, 0, 0));
-                        let block = Block { right, right_panel: stride / layout.groups as isize, ..block };
-                        let runs = ColumnRuns { count: layout.groups, len: layout.run };
-                        micro::panels_of_runs::<S>(&block, runs, panel * layout.groups, whole * layout.groups);
                     }
+                    // A last panel that is not whole lies by itself.
+                    let last = Block { right: right(group, until - 1), ..block };
                     micro::panels::<S>(&last, whole, until);
                 }
             }
