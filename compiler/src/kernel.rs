@@ -221,6 +221,16 @@ pub struct Geometry {
     pub groups: usize,
 }
 
+impl Geometry {
+    /// Whether images of what is computed have many pixels, for which weights are packed in another way; a size that is known at
+    /// run time is taken for a large one.
+    pub fn is_of_many(&self, direction: Direction) -> bool {
+        let [height, width] = if direction == Direction::DataGrad { [&self.h, &self.w] } else { [&self.oh, &self.ow] };
+        let size = |dim: &Dim| dim.as_fixed().unwrap_or(usize::MAX);
+        size(height).saturating_mul(size(width)) >= netc_runtime::kernels::conv::MANY as usize
+    }
+}
+
 /// `table = 0; table[index[r], :] += source[r, :]` for each row `r`, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScatterAddCall {

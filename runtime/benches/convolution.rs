@@ -102,6 +102,7 @@ fn measure(line: &str, n: i64, [c, side, oc, kernel, stride]: [i64; 5], directio
         packed: std::ptr::null(),
         algorithm,
         pooled: 0,
+        many: 1,
         epilogue: None,
     };
     let pool = Pool::new(1);

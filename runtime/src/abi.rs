@@ -152,6 +152,9 @@ pub struct Conv {
     pub algorithm: i64,
     /// 1 or 0.
     pub pooled: i64,
+    /// Whether images of what is computed have many pixels, [`conv::MANY`] or more, 1 or 0: how weights are packed depends on it,
+    /// so that it is the same in all calls with the same packed weights.
+    pub many: i64,
     pub epilogue: Option<EpilogueFn>,
 }
 

@@ -303,7 +303,7 @@ impl Cx<'_> {
                     kernel::Direction::DataGrad => Direction::DataGrad,
                     kernel::Direction::WeightGrad => Direction::WeightGrad,
                 },
-                geometry: self.geometry(&call.geometry, call.x.strides[1] == Dim::ONE),
+                geometry: self.geometry(&call.geometry, call.direction, call.x.strides[1] == Dim::ONE),
                 algorithm: match call.algorithm {
                     kernel::Algorithm::Direct => Algorithm::Direct,
                     kernel::Algorithm::Winograd => Algorithm::Winograd,
@@ -313,7 +313,7 @@ impl Cx<'_> {
             }),
         }
     }
-    fn geometry(&mut self, geometry: &kernel::Geometry, adjacent: bool) -> Geometry {
+    fn geometry(&mut self, geometry: &kernel::Geometry, direction: kernel::Direction, adjacent: bool) -> Geometry {
         let pair = |pair: [usize; 2]| pair.map(|n| n as u64).to_vec();
         let kernel::Geometry { n, c, h, w, oc, oh, ow, kernel, stride, pad, dilation, groups } = geometry;
         Geometry {
@@ -330,6 +330,7 @@ impl Cx<'_> {
             dilation: pair(*dilation),
             groups: *groups as u64,
             adjacent,
+            many: geometry.is_of_many(direction),
         }
     }
 }

@@ -188,7 +188,7 @@ impl Driver<'_, '_, '_> {
     }
 
     fn conv(&mut self, call: &ConvCall) {
-        let d = self.conv_descriptor(&call.geometry, call.algorithm);
+        let d = self.conv_descriptor(&call.geometry, call.direction, call.algorithm);
         for (view, offsets) in [
             (
                 &call.x,
@@ -240,7 +240,7 @@ impl Driver<'_, '_, '_> {
     }
 
     fn pack(&mut self, call: &PackCall) {
-        let d = self.conv_descriptor(&call.geometry, call.algorithm);
+        let d = self.conv_descriptor(&call.geometry, call.direction, call.algorithm);
         self.put_view(&d, offset_of!(abi::Conv, weight), &call.weight);
         // Packing depends on whether channels are adjacent where Winograd's transforms read them: they are.
         self.put_size(&d, offset_of!(abi::Conv, x_c), &Dim::ONE);
@@ -256,7 +256,7 @@ impl Driver<'_, '_, '_> {
     }
 
     /// A descriptor with the sizes of a convolution; all pointers and strides are zero.
-    fn conv_descriptor(&mut self, geometry: &Geometry, algorithm: Algorithm) -> Descriptor {
+    fn conv_descriptor(&mut self, geometry: &Geometry, direction: Direction, algorithm: Algorithm) -> Descriptor {
         let d = self.descriptor(size_of::<abi::Conv>());
         let Geometry { n, c, h, w, oc, oh, ow, kernel, stride, pad, dilation, groups } = geometry;
         let fixed = [*c, *oc, kernel[0], kernel[1], stride[0], stride[1], pad[0], pad[1], dilation[0], dilation[1]];
@@ -292,6 +292,8 @@ impl Driver<'_, '_, '_> {
         };
         let algorithm = self.number(algorithm);
         self.put(&d, offset_of!(abi::Conv, algorithm), algorithm);
+        let many = self.number(geometry.is_of_many(direction).into());
+        self.put(&d, offset_of!(abi::Conv, many), many);
         d
     }
 

@@ -155,7 +155,7 @@ fn pack(
     algorithm: Algorithm,
     weight: View,
 ) -> Buffer {
-    // What is packed does not depend on the batch or the size of the map.
+    // What is packed does not depend on the batch, nor on the size of the map but for whether it has many pixels.
     let key = |geometry: &Geometry| {
         let Geometry { c, oc, kernel, stride, pad, dilation, groups, .. } = geometry;
         [vec![*c, *oc, *groups], [*kernel, *stride, *pad, *dilation].concat()].concat()
@@ -163,6 +163,7 @@ fn pack(
     let known = program.prepare.iter().find_map(|step| match step {
         Step::Pack(call) => {
             let same = call.weight == weight && call.direction == direction && call.algorithm == algorithm;
+            let same = same && call.geometry.is_of_many(direction) == geometry.is_of_many(direction);
             (same && key(&call.geometry) == key(geometry)).then_some(call.packed)
         }
         _ => None,
@@ -217,6 +218,7 @@ pub(super) fn packed_weight_len(direction: Direction, algorithm: Algorithm, geom
             Algorithm::Winograd2x2 => conv::WINOGRAD_2X2,
         },
         pooled: 0,
+        many: geometry.is_of_many(direction).into(),
         epilogue: None,
     };
     let direction = match direction {

@@ -219,6 +219,8 @@ record! {
         pub groups: u64,
         /// From a channel of `x` to the next in memory is one element.
         pub adjacent: bool,
+        /// Images of what is computed have many pixels; see [`crate::abi::Conv`].
+        pub many: bool,
     }
 }
 

@@ -11,9 +11,12 @@
 //!
 //! - [`detect`] asks whether the unit is there;
 //! - [`split`] cuts operands into parts and packs these as *tiles*;
-//! - [`tile`] multiplies tiles, [`patch`] pieces of the result;
+//! - [`tile`] and [`taps`] multiply tiles, [`patch`] pieces of the result;
+//! - [`correlate`] is a convolution, or its data gradient, of a map whose pixels [`planes`] splits;
 //! - [`packed`] is the product with a right operand that was packed before, [`long`] that of a left one with adjacent rows.
 
+#[cfg(target_arch = "x86_64")]
+pub(super) mod correlate;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod detect;
 #[cfg(target_arch = "x86_64")]
@@ -25,12 +28,16 @@ pub(super) mod packed;
 #[cfg(target_arch = "x86_64")]
 mod patch;
 #[cfg(target_arch = "x86_64")]
+mod planes;
+#[cfg(target_arch = "x86_64")]
 mod split;
+#[cfg(target_arch = "x86_64")]
+mod taps;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod tile;
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) use none::{long, packed};
+pub(super) use none::{correlate, long, packed};
 
 use crate::scratch::{Needs, Purpose};
 
@@ -68,6 +75,21 @@ pub(super) fn suits(k: usize, run: usize) -> bool {
 /// Whether a product of so many rows is computed here, if its right operand [`suits`].
 pub(super) fn takes(rows: usize) -> bool {
     rows >= FEWEST
+}
+
+/// The least tiles of weights that are worth beginning and storing sums for.
+const STEPS: usize = 8;
+
+/// Whether a correlation with so many taps, in so many phases, between so many channels is computed here, if images have pixels
+/// enough.
+pub(super) fn correlates(taps: usize, phases: usize, [from, to]: [usize; 2]) -> bool {
+    suits(from, to) && taps.saturating_mul(from.div_ceil(DEPTH)) >= STEPS * phases
+}
+
+/// How many floats weights take that are packed for a correlation in this unit, in tiles but not in parts.
+pub(super) fn correlation_len(groups: usize, taps: usize, [from, to]: [usize; 2]) -> usize {
+    let rows = groups.saturating_mul(taps).saturating_mul(from.next_multiple_of(DEPTH));
+    rows.saturating_mul(to.next_multiple_of(ROWS))
 }
 
 /// The least rows, columns and steps of a product that is worth splitting both operands for.

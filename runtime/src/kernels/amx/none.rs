@@ -1,5 +1,25 @@
-//! What stands for [`super::packed`] and [`super::long`] on machines that never have the unit.
+//! What stands for the unit's products and correlations on machines that never have the unit.
 #![expect(unsafe_code, reason = "as of what it stands for")]
+
+pub(crate) mod correlate {
+    use crate::abi::{EpilogueFn, Frame};
+    use crate::scratch::Needs;
+    use crate::threads::Team;
+
+    use super::super::super::conv::geometry::Correlation;
+
+    pub(crate) fn needs(_: &Correlation<'_>) -> Needs {
+        Needs::default()
+    }
+
+    pub(crate) unsafe fn pack(_: Team<'_>, _: &Correlation<'_>, _: *mut f32) {
+        unreachable!("nobody asks for a unit that is not there");
+    }
+
+    pub(crate) unsafe fn run(_: Team<'_>, _: Frame, _: &Correlation<'_>, _: *const f32, _: Option<EpilogueFn>) {
+        unreachable!("nobody asks for a unit that is not there");
+    }
+}
 
 pub(crate) mod packed {
     use super::super::super::packed::{Pack, Packed};

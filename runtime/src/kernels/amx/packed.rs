@@ -194,11 +194,11 @@ impl Chunk<'_> {
             // SAFETY: promised by the caller.
             unsafe {
                 if row >= self.rows[1] {
-                    split::no_row(k, to);
+                    split::no_row(k, to, split::TOGETHER);
                     continue;
                 }
                 let from = self.row(row, step, k, &mut copy);
-                odd |= u16::from(split::row(from, k, to)) << at;
+                odd |= u16::from(split::row(from, k, to, split::TOGETHER)) << at;
             }
         }
         odd

@@ -51,6 +51,22 @@ fn first(count: isize) -> __mmask16 {
     ((1_u32 << count.clamp(0, LANES as isize)) - 1) as __mmask16
 }
 
+/// Copies 16 numbers that are `stride` floats apart, of which `count` are there; what is missing is zero.
+///
+/// # Safety
+/// The numbers are there, and room for 16.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn gather(from: *const f32, stride: usize, count: usize, to: *mut f32) {
+    let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    let offsets = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(stride as i32));
+    let mask = first(count as isize);
+    // SAFETY: promised by the caller; the mask keeps to the numbers.
+    unsafe {
+        let numbers = _mm512_mask_i32gather_ps::<4>(_mm512_setzero_ps(), mask, offsets, from);
+        _mm512_storeu_ps(to, numbers);
+    }
+}
+
 /// The largest magnitudes of 16 rows or columns, as bits.
 pub(super) type Largest = [u32; ROWS];
 
@@ -204,13 +220,17 @@ unsafe fn store(parts: [__m512i; PARTS], to: *mut f32, apart: usize) {
     }
 }
 
-/// Packs a row of a left operand, `k` floats from `from` on, as row `row` of tiles; whether it is one for the vector units,
-/// whose row in the tiles is zero then.
+/// Floats from a row of a tile to the same of the next tile along the K loop, and from a part to the next, where parts of a tile
+/// lie one after the other.
+pub(super) const TOGETHER: [usize; 2] = [PARTS * TILE, TILE];
+
+/// Packs a row of a left operand, `k` floats from `from` on, as a row of tiles, which are `apart` from each other; whether it is
+/// one for the vector units, whose row in the tiles is zero then.
 ///
 /// # Safety
 /// As for [`columns`].
 #[target_feature(enable = "avx512f,avx512bf16")]
-pub(super) unsafe fn row(from: *const f32, k: usize, to: *mut f32) -> bool {
+pub(super) unsafe fn row(from: *const f32, k: usize, to: *mut f32, apart: [usize; 2]) -> bool {
     // SAFETY: promised by the caller; masks keep to the row.
     unsafe {
         let mut largest = _mm512_setzero_si512();
@@ -218,11 +238,11 @@ pub(super) unsafe fn row(from: *const f32, k: usize, to: *mut f32) -> bool {
             let left = (k - step) as isize;
             let row = load_row(from.wrapping_add(step), [first(left), first(left - LANES as isize)]);
             largest = larger(larger(largest, row[0]), row[1]);
-            store(along(row), to.wrapping_add(tile * PARTS * TILE), TILE);
+            store(along(row), to.wrapping_add(tile * apart[0]), apart[1]);
         }
         let is_odd = is_odd(_mm512_reduce_max_epu32(largest));
         if is_odd {
-            no_row(k, to);
+            no_row(k, to, apart);
         }
         is_odd
     }
@@ -233,10 +253,10 @@ pub(super) unsafe fn row(from: *const f32, k: usize, to: *mut f32) -> bool {
 /// # Safety
 /// As for [`columns`].
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn no_row(k: usize, to: *mut f32) {
+pub(super) unsafe fn no_row(k: usize, to: *mut f32, apart: [usize; 2]) {
     for tile in 0..k.div_ceil(DEPTH) {
         // SAFETY: promised by the caller.
-        unsafe { store([_mm512_setzero_si512(); PARTS], to.wrapping_add(tile * PARTS * TILE), TILE) };
+        unsafe { store([_mm512_setzero_si512(); PARTS], to.wrapping_add(tile * apart[0]), apart[1]) };
     }
 }
 

@@ -80,6 +80,7 @@ impl Case {
             packed: std::ptr::null(),
             algorithm: self.algorithm,
             pooled: 0,
+            many: 0,
             epilogue: MARK,
         }
     }

@@ -9,7 +9,7 @@
 #[cfg(test)]
 mod cases;
 mod depthwise;
-mod geometry;
+pub(super) mod geometry;
 mod implicit;
 mod interleaved;
 #[cfg(test)]
@@ -22,6 +22,7 @@ use crate::abi::{Conv, Frame};
 use crate::scratch::{Needs, Purpose, Scratch, floats_of};
 use crate::threads::Team;
 
+use super::amx;
 use super::cpu::{self, Cpu};
 use super::simd::{LONGEST, WIDEST};
 use geometry::{Correlation, Phase, Tap, Way};
@@ -34,6 +35,9 @@ pub const WINOGRAD: i64 = 1;
 /// Winograd's F(2x2, 3x3), and F(3x3, 4x4) for the weight gradient.
 pub const WINOGRAD_2X2: i64 = 2;
 
+/// So many pixels are many: see [`Conv::many`].
+pub const MANY: i64 = super::matmul::MANY as i64;
+
 /// The direction of [`crate::abi::netc_conv2d`].
 pub const FORWARD: i64 = 0;
 /// The direction of [`crate::abi::netc_conv2d_data_grad`].
@@ -45,7 +49,8 @@ unsafe impl Sync for Conv {}
 /// How many floats the packed weights of a convolution take, on any CPU.
 pub fn packed_len(d: &Conv, direction: i64) -> usize {
     let [c, oc, kh, kw, groups] = [d.c, d.oc, d.kh, d.kw, d.groups].map(|x| x.max(1) as usize);
-    let (inner, outer) = if direction == FORWARD { (c, oc) } else { (oc, c) };
+    let channels = if direction == FORWARD { [c, oc] } else { [oc, c] }.map(|channels| channels / groups);
+    let [inner, outer] = channels;
     let taps = match d.algorithm {
         WINOGRAD => (kh * kw).max(36),
         WINOGRAD_2X2 => (kh * kw).max(16),
@@ -53,7 +58,13 @@ pub fn packed_len(d: &Conv, direction: i64) -> usize {
     };
     // Winograd's panels are whole, those of the direct algorithm end with a whole vector.
     let unit = if d.algorithm == DIRECT { LONGEST } else { WIDEST };
-    groups * taps * (inner / groups) * (outer / groups).next_multiple_of(unit)
+    let vectors = groups * taps * inner * outer.next_multiple_of(unit);
+    let phases = if direction == FORWARD { 1 } else { d.stride_h.max(1) * d.stride_w.max(1) };
+    if d.many != 0 && amx::correlates(kh * kw, phases as usize, channels) {
+        vectors.max(amx::correlation_len(groups, kh * kw, channels))
+    } else {
+        vectors
+    }
 }
 
 /// The direction of [`crate::abi::netc_conv2d_weight_grad`].
@@ -89,19 +100,17 @@ pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool) -> Needs {
         return needs;
     }
     let packed = !d.packed.is_null();
-    if !packed && !packs_itself(cpu, d, &g) {
+    let method = Method::of(cpu, d, &g);
+    if !packed && !method.packs_itself(&g) {
         needs = needs.caller(Purpose::Weights, packed_len(d, direction));
     }
-    if g.is_depthwise() {
-        return needs;
-    }
-    needs.max(match algorithm(cpu, d, &g) {
-        WINOGRAD => winograd::needs(&g, winograd::Four, packed),
-        WINOGRAD_2X2 => winograd::needs(&g, winograd::Two, packed),
-        _ => match Windows::on(cpu, &g) {
-            Some(windows) => interleaved::needs(&g, &windows),
-            None => implicit::needs(&g),
-        },
+    needs.max(match method {
+        Method::Depthwise => Needs::default(),
+        Method::Winograd => winograd::needs(&g, winograd::Four, packed),
+        Method::Winograd2x2 => winograd::needs(&g, winograd::Two, packed),
+        Method::Tiles => amx::correlate::needs(&g),
+        Method::Windows(windows) => interleaved::needs(&g, &windows),
+        Method::Implicit => implicit::needs(&g),
     })
 }
 
@@ -118,26 +127,50 @@ pub(crate) unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &Conv, direction: i64,
     let way = way(direction);
     let taps = geometry::taps(team.scratch, d, way);
     let phases = geometry::phases(team.scratch, d, way, &taps);
+    let g = Correlation::new(d, way, &taps, &phases);
     // SAFETY: promised by the caller.
-    unsafe { pack_weights(cpu, team, d, &Correlation::new(d, way, &taps, &phases), packed) };
+    unsafe { pack_weights(cpu, team, &Method::of(cpu, d, &g), &g, packed) };
 }
 
-/// The algorithm that is asked for where it applies, or the direct one. Portable code is small rather than fast: it has one of
-/// Winograd's, that of which weights take the least.
-fn algorithm(cpu: Cpu, d: &Conv, g: &Correlation<'_>) -> i64 {
-    match d.algorithm {
-        _ if !winograd::applies(g) => DIRECT,
-        WINOGRAD if cpu == Cpu::Portable => WINOGRAD_2X2,
-        algorithm => algorithm,
+/// How a correlation is computed.
+enum Method {
+    /// Each channel by itself.
+    Depthwise,
+    Winograd,
+    Winograd2x2,
+    /// An implicit product in the matrix unit.
+    Tiles,
+    /// An implicit product of copies in which few channels are neighbors.
+    Windows(Windows),
+    /// An implicit product of pixels in place.
+    Implicit,
+}
+
+impl Method {
+    /// By the algorithm that is asked for where it applies, or directly. Portable code is small rather than fast: it has one of
+    /// Winograd's, that of which weights take the least.
+    fn of(cpu: Cpu, d: &Conv, g: &Correlation<'_>) -> Method {
+        if g.is_depthwise() {
+            return Method::Depthwise;
+        }
+        match d.algorithm {
+            WINOGRAD if winograd::applies(g) && cpu != Cpu::Portable => return Method::Winograd,
+            WINOGRAD | WINOGRAD_2X2 if winograd::applies(g) => return Method::Winograd2x2,
+            _ => {}
+        }
+        if cpu == Cpu::Amx && d.many != 0 && amx::correlates(g.taps, g.phases.len(), [g.from.channels, g.to.channels]) {
+            return Method::Tiles;
+        }
+        Windows::on(cpu, g).map_or(Method::Implicit, Method::Windows)
     }
-}
 
-/// Whether the algorithm packs the weights while it runs, if nobody has before.
-fn packs_itself(cpu: Cpu, d: &Conv, g: &Correlation<'_>) -> bool {
-    match algorithm(cpu, d, g) {
-        WINOGRAD => winograd::packs(g, winograd::Four),
-        WINOGRAD_2X2 => winograd::packs(g, winograd::Two),
-        _ => false,
+    /// Whether the weights are packed while this runs, if nobody has before.
+    fn packs_itself(&self, g: &Correlation<'_>) -> bool {
+        match self {
+            Method::Winograd => winograd::packs(g, winograd::Four),
+            Method::Winograd2x2 => winograd::packs(g, winograd::Two),
+            _ => false,
+        }
     }
 }
 
@@ -147,16 +180,15 @@ fn way(direction: i64) -> Way {
 
 /// # Safety
 /// As for [`pack`].
-unsafe fn pack_weights(cpu: Cpu, team: Team<'_>, d: &Conv, g: &Correlation<'_>, packed: *mut f32) {
-    if g.is_depthwise() {
+unsafe fn pack_weights(cpu: Cpu, team: Team<'_>, method: &Method, g: &Correlation<'_>, packed: *mut f32) {
+    match method {
         // SAFETY: promised by the caller.
-        unsafe { depthwise::pack(g, packed) };
-        return;
-    }
-    match algorithm(cpu, d, g) {
-        WINOGRAD => cpu::run_on(cpu, winograd::Pack { team, g, packed, points: winograd::Four }),
-        WINOGRAD_2X2 => cpu::run_on(cpu, winograd::Pack { team, g, packed, points: winograd::Two }),
-        _ => cpu::run_on(cpu, weights::Pack { team, g, packed }),
+        Method::Depthwise => unsafe { depthwise::pack(g, packed) },
+        Method::Winograd => cpu::run_on(cpu, winograd::Pack { team, g, packed, points: winograd::Four }),
+        Method::Winograd2x2 => cpu::run_on(cpu, winograd::Pack { team, g, packed, points: winograd::Two }),
+        // SAFETY: as above; the unit is there.
+        Method::Tiles => unsafe { amx::correlate::pack(team, g, packed) },
+        Method::Windows(_) | Method::Implicit => cpu::run_on(cpu, weights::Pack { team, g, packed }),
     }
 }
 
@@ -181,29 +213,32 @@ unsafe fn correlate(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv, direction:
     let taps = geometry::taps(team.scratch, d, way);
     let phases = geometry::phases(team.scratch, d, way, &taps);
     let g = Correlation::new(d, way, &taps, &phases);
+    let method = Method::of(cpu, d, &g);
     let mut packed = d.packed;
     let mut room = None;
-    if packed.is_null() && !packs_itself(cpu, d, &g) {
+    if packed.is_null() && !method.packs_itself(&g) {
         let room = room.insert(team.scratch.lend(Purpose::Weights, packed_len(d, direction)));
         // SAFETY: the scratch memory has room for the packed weights.
-        unsafe { pack_weights(cpu, team, d, &g, room.as_mut_ptr()) };
+        unsafe { pack_weights(cpu, team, &method, &g, room.as_mut_ptr()) };
         packed = room.as_ptr();
     }
     let (g, epilogue) = (&g, d.epilogue);
-    assert!(!g.pooled || algorithm(cpu, d, g) != DIRECT, "Winograd's algorithms alone take the largest of neighbors");
-    if g.is_depthwise() {
-        cpu::run_on(cpu, depthwise::Depthwise { team, frame, g, packed, epilogue });
-        return;
-    }
-    match algorithm(cpu, d, g) {
-        WINOGRAD => cpu::run_on(cpu, winograd::Winograd { team, frame, g, packed, epilogue, points: winograd::Four }),
-        WINOGRAD_2X2 => {
+    let is_winograd = matches!(method, Method::Winograd | Method::Winograd2x2);
+    assert!(!g.pooled || is_winograd, "Winograd's algorithms alone take the largest of neighbors");
+    match method {
+        Method::Depthwise => cpu::run_on(cpu, depthwise::Depthwise { team, frame, g, packed, epilogue }),
+        Method::Winograd => {
+            cpu::run_on(cpu, winograd::Winograd { team, frame, g, packed, epilogue, points: winograd::Four });
+        }
+        Method::Winograd2x2 => {
             cpu::run_on(cpu, winograd::Winograd { team, frame, g, packed, epilogue, points: winograd::Two });
         }
-        _ => match Windows::on(cpu, g) {
-            Some(windows) => cpu::run_on(cpu, interleaved::Forward { team, frame, g, windows, packed, epilogue }),
-            None => cpu::run_on(cpu, implicit::Implicit { team, frame, g, packed, epilogue }),
-        },
+        // SAFETY: promised by the caller; the unit is there.
+        Method::Tiles => unsafe { amx::correlate::run(team, frame, g, packed, epilogue) },
+        Method::Windows(windows) => {
+            cpu::run_on(cpu, interleaved::Forward { team, frame, g, windows, packed, epilogue });
+        }
+        Method::Implicit => cpu::run_on(cpu, implicit::Implicit { team, frame, g, packed, epilogue }),
     }
 }
 

@@ -74,6 +74,8 @@ fn run(cpu: Cpu, threads: usize, what: What, packed: bool, d: &Conv, [x, y, w]: 
     let [mut x, mut y, mut w] = [x, y, w].map(<[f32]>::to_vec);
     let mut d = Conv { x: x.as_mut_ptr(), y: y.as_mut_ptr(), weight: w.as_mut_ptr(), ..*d };
     let direction = if what == What::Forward { FORWARD } else { DATA_GRAD };
+    let pixels = if what == What::DataGrad { d.h * d.w } else { d.oh * d.ow };
+    d.many = (pixels >= MANY).into();
     let mut room = vec![f32::NAN; packed_len(&d, direction)];
     if packed {
         // SAFETY: the descriptor is that of the vectors.
@@ -223,6 +225,64 @@ fn an_image_does_not_depend_on_its_batch() {
                 let alone = run(cpu, 1, What::Forward, true, &Conv { n: 1, ..d }, [&x[mine], &y[of_y.clone()], &w]);
                 assert_eq!(alone, together[of_y], "image {image} {cpu:?} {case:?}");
             }
+        }
+    }
+}
+
+/// What a matrix unit computes, with tiles that are not full, blocks of an image and several planes.
+#[test]
+fn tiles_of_many_channels() {
+    let case = Case { c: 32, oc: 32, ..CASE };
+    for (c, oc) in [(32, 32), (64, 96), (30, 45), (96, 130)] {
+        for channels_first in [false, true] {
+            check(Case { c, oc, channels_first, ..case });
+        }
+    }
+    for kernel in [[1, 1], [2, 3], [5, 1], [7, 7]] {
+        for stride in [[1, 1], [2, 2], [3, 1]] {
+            for (pad, dilation) in [([0, 0], [1, 1]), ([1, 2], [1, 2]), ([3, 3], [2, 1])] {
+                let reach = [0, 1].map(|axis| dilation[axis] * (kernel[axis] - 1) < case.size[axis] + 2 * pad[axis]);
+                if reach == [true; 2] {
+                    check(Case { kernel, stride, pad, dilation, oc: 130, ..case });
+                }
+            }
+        }
+    }
+    check(Case { c: 128, oc: 192, groups: 2, ..case });
+    check(Case { c: 64, oc: 64, groups: 2, stride: [2, 2], channels_first: true, ..case });
+    check(Case { n: 1, size: [40, 40], c: 256, oc: 32, ..case });
+    check(Case { n: 1, size: [3, 200], c: 512, oc: 16, ..case });
+    check(Case { n: 1, size: [31, 29], stride: [2, 2], oc: 200, ..case });
+    check(Case { n: 3, size: [5, 6], oc: 300, ..case });
+}
+
+/// Pixels that a matrix unit takes for zero or for no numbers.
+#[test]
+fn tiles_with_the_least_and_the_largest_numbers() {
+    for (c, oc, stride) in [(40, 150, 1), (64, 64, 2)] {
+        let case = Case { n: 1, c, oc, stride: [stride; 2], ..CASE };
+        let d = Conv { epilogue: None, ..case.descriptor() };
+        let mut x = random(d.x_n as usize, 0);
+        let y = random(d.y_n as usize, 1);
+        let w = random((oc * c * 9) as usize, 2);
+        let pixel = |row: i64, col: i64| (row * d.x_h + col * d.x_w) as usize..;
+        x[pixel(1, 1)][..c as usize].iter_mut().for_each(|x| *x *= 1e-39);
+        x[pixel(2, 5)][..c as usize].iter_mut().for_each(|x| *x *= 3e38);
+        x[pixel(5, 3)][3] = f32::INFINITY;
+        x[pixel(5, 8)][c as usize - 1] = f32::NAN;
+        for (row, col) in [(1, 0), (0, 1), (0, 0), (2, 1), (1, 2), (2, 2), (0, 2), (2, 0)] {
+            x[pixel(row, col)][..c as usize].fill(0.0);
+        }
+        let [expected, packed, two] = [(Cpu::Portable, true, 1), (cpu::cpu(), true, 1), (cpu::cpu(), false, 2)]
+            .map(|(cpu, packed, threads)| run(cpu, threads, What::Forward, packed, &d, [&x, &y, &w]));
+        let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&packed), bits(&two), "{case:?}");
+        assert!(expected.iter().any(|x| x.is_nan()) && expected.iter().any(|x| x.is_infinite()));
+        assert!(expected.iter().any(|x| *x != 0.0 && x.abs() < 1e-37), "a sum of denormal numbers");
+        for (at, (found, expected)) in packed.iter().zip(&expected).enumerate() {
+            let near = (found - expected).abs() <= 1e-5 * expected.abs().max(1.0) || found == expected;
+            let near = if expected.abs() < 1e-30 { (found - expected).abs() <= 1e-43 } else { near };
+            assert!(near || expected.is_nan() && found.is_nan(), "{found:e}, not {expected:e}, at {at} in {case:?}");
         }
     }
 }
