@@ -21,12 +21,10 @@ const COLS: usize = 16;
 const PANELS: usize = 4;
 /// Panels of a chunk, at least, where others have the rest: each chunk splits its pixels.
 const FEWEST_PANELS: usize = 8;
-/// Pixels of a chunk, at least, where others have the rest: each chunk reads its weights.
-const FEWEST_PIXELS: usize = TILES * ROWS;
 /// Tiles of weights of which the parts are kept at most: they stay in the second cache, beside a block's pixels.
 const MOST_KEPT: usize = 224;
-/// Chunks for each thread that keep several evenly busy.
-const CHUNKS: usize = 2;
+/// So many times the chunks that threads need are tried, for those that fill their tiles best.
+const CHUNKS: usize = 4;
 
 /// What [`run`] takes for so many pixels and fewer.
 pub(crate) fn needs(g: &Correlation<'_>) -> Needs {
@@ -108,9 +106,15 @@ pub(crate) unsafe fn run(
         return;
     }
     // Chunks share weights rather than pixels: what is split is read by one of them.
-    let wanted = if team.threads() == 1 { 1 } else { CHUNKS * team.threads() };
-    let splits = wanted.div_ceil(images).min(panels / FEWEST_PANELS).max(1);
-    let cuts = wanted.div_ceil(images * splits).min(whole.grid[0] * whole.pitch() / FEWEST_PIXELS);
+    let threads = team.threads();
+    let splits = threads.div_ceil(images).min(panels / FEWEST_PANELS).max(1);
+    let fewest = threads.div_ceil(images * splits).min(whole.grid[0]);
+    // Tiles in a row, for one of the threads that have most: those at the end of a chunk are not full.
+    let tiles = |cuts: &usize| {
+        let pixels = whole.grid[0].div_ceil(*cuts) * whole.pitch();
+        (images * splits * cuts).div_ceil(threads) * pixels.div_ceil(TILES * ROWS)
+    };
+    let cuts = (fewest..=fewest * CHUNKS).min_by_key(tiles).unwrap_or(1);
     let planes = whole.cut(cuts);
     let [rows, cols] = [0, 1].map(|axis| planes.grid[axis].div_ceil(planes.block[axis]));
     let taps = planes.offsets(team.scratch, g);
