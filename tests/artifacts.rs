@@ -90,6 +90,21 @@ fn sequences() {
     check("textcnn", &[], 9, 4);
 }
 
+/// What is prepared for few members is prepared for many when they come.
+#[test]
+fn few_members_and_many() {
+    let network = model("rows", &[]);
+    let built = build(&network, Options { train: true, ..Options::default() });
+    let mut script = Script::new(network, [40, 28], 1, true);
+    for members in [1, 40, 2, 30] {
+        script.call(Op::Forward, [members, 28], false);
+    }
+    script.call(Op::Train, [40, 28], false);
+    script.call(Op::Forward, [40, 28], false);
+    script.end();
+    built.run_driver(&script, true);
+}
+
 #[test]
 fn several_axes() {
     check("seq2seq", &[("hidden", "24")], 5, 6);

@@ -246,6 +246,24 @@ fn layers_side_by_side_change_no_bit() {
     }
 }
 
+/// What is prepared for few members is prepared for many when they come, and again when parameters have changed.
+#[test]
+fn few_members_and_many_change_no_bit() {
+    for name in RECURRENT {
+        let mut session = session(name, 1, 3);
+        let batch = Batch::new(&session, 40, 8);
+        for round in 0..2 {
+            for members in [1, 40, 2, 30] {
+                let (network, options) = (session.network().clone(), SessionOptions { threads: 1, seed: 3 });
+                let mut alone = Session::with_weights(network, &options, &session.to_safetensors(true)).unwrap();
+                let expected = forward(&mut alone, &batch, 0, members);
+                assert!(forward(&mut session, &batch, 0, members) == expected, "{name}: {members} in round {round}");
+            }
+            session.train_step(&batch.all()).unwrap();
+        }
+    }
+}
+
 #[test]
 fn lengths_change_from_call_to_call() {
     let mut changing = session("tests/golden/text/model", 2, 1);

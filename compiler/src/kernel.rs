@@ -124,7 +124,8 @@ pub struct PackMatrixCall {
     pub pieces: Vec<View>,
     pub along: Along,
     pub packed: Buffer,
-    /// How many rows the products with it have, if that is known.
+    /// How many rows the products with it have, if that is known: what is packed for few rows is for few, so that whoever prepares
+    /// it does so again for many ([`Program::prepared_rows`]).
     pub rows: Option<Dim>,
 }
 

@@ -230,6 +230,7 @@ impl Cx<'_> {
             buffers,
             slots,
             prepares: !program.prepare.is_empty(),
+            prepared_rows: program.prepared_rows().into_iter().map(|rows| self.symbols.size(rows)).collect(),
             calls: self.calls(program),
         }
     }

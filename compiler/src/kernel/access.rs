@@ -1,6 +1,8 @@
 //! What a step reads and writes, and which sizes it mentions.
 
-use super::{Address, Buffer, Condition, Geometry, Int, IntExpr, Kernel, Scalar, Scan, Step, View};
+use super::{
+    Address, Buffer, Condition, Geometry, Int, IntExpr, Kernel, PackMatrixCall, Program, Scalar, Scan, Step, View,
+};
 use crate::types::Dim;
 
 /// One step's use of one buffer.
@@ -141,6 +143,23 @@ impl Step {
                 scan.steps().for_each(|step| step.for_each_dim(visit));
             }
         }
+    }
+}
+
+impl Program {
+    /// The rows of products whose operands are prepared for few of them or for many ([`netc_runtime::kernels::matmul::MANY`]), each
+    /// number once. What is prepared for few stays when it is prepared for many, too.
+    pub fn prepared_rows(&self) -> Vec<&Dim> {
+        let mut rows: Vec<&Dim> = Vec::new();
+        for step in &self.prepare {
+            if let Step::PackMatrix(PackMatrixCall { rows: Some(new), .. }) = step
+                && new.as_fixed().is_none()
+                && !rows.contains(&new)
+            {
+                rows.push(new);
+            }
+        }
+        rows
     }
 }
 

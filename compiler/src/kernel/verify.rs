@@ -6,8 +6,8 @@ use netc_runtime::kernels::matmul::{are_panels, packed_len};
 use smallvec::smallvec;
 
 use super::{
-    Address, Algorithm, Along, Axis, Direction, Expr, Geometry, Home, Int, IntExpr, Kernel, MatMulCall, Program,
-    Scalar, Step,
+    Address, Algorithm, Along, Axis, Buffer, Direction, Expr, Geometry, Home, Int, IntExpr, Kernel, MatMulCall,
+    Program, Scalar, Step,
 };
 use crate::index::{Few, IndexVec};
 use crate::types::{Dim, ElementType, Symbol};
@@ -87,6 +87,9 @@ impl Program {
                 assert!(call.groups > 0 && call.n.is_multiple_of(call.groups), "runs are of one length: {step}");
                 let len = packed_len(call.k, call.n, call.groups);
                 assert_eq!(self.buffers[call.packed].len, Dim::fixed(len), "a packed matrix has its length: {step}");
+                if let Some(rows) = &call.rows {
+                    self.verify_rows(call.packed, rows);
+                }
             }
             Step::ScatterAdd(call) => {
                 assert_eq!((call.index.strides.len(), call.source.strides.len()), (1, 2), "{step}");
@@ -125,6 +128,30 @@ impl Program {
             let extents: Vec<&Dim> = kernel.domain.iter().map(|&axis| &kernel.axes[axis]).collect();
             assert_eq!(extents, [&call.m, &run], "an epilogue of groups goes over one run: {step}");
         }
+    }
+    /// Products with an operand that is packed for so many rows have as many, in all calls.
+    fn verify_rows(&self, packed: Buffer, rows: &Dim) {
+        fn check(steps: &[Step], packed: Buffer, rows: &Dim) {
+            for step in steps {
+                match step {
+                    Step::MatMul(call) if call.packed == Some(packed) => {
+                        assert!(call.m == *rows && call.batch.is_one(), "packed for {rows} rows: {step}");
+                    }
+                    Step::Scan(scan) => {
+                        let ahead = scan
+                            .ahead
+                            .iter()
+                            .find(|step| matches!(step, Step::MatMul(call) if call.packed == Some(packed)));
+                        assert!(ahead.is_none(), "rounds have any number of rows, not {rows}: {step}");
+                        [&scan.start, &scan.body, &scan.finish]
+                            .into_iter()
+                            .for_each(|steps| check(steps, packed, rows));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        check(&self.steps, packed, rows);
     }
     fn verify_epilogue(&self, step: &Step, epilogue: Option<&Kernel>) {
         if let Some(kernel) = epilogue {

@@ -161,9 +161,7 @@ fn pack(body: &mut [Step], program: &mut Program, fixed: impl Fn(Buffer) -> bool
                 let packed = add(netc_runtime::kernels::matmul::packed_len(k, n, groups));
                 product.packed = Some(packed);
                 let whole = PackMatrixCall::whole([k, n], groups, product.b.clone(), packed);
-                // What is prepared is for every batch.
-                let rows = (home == Home::Workspace).then(|| product.m.clone());
-                Step::PackMatrix(PackMatrixCall { rows, ..whole })
+                Step::PackMatrix(PackMatrixCall { rows: Some(product.m.clone()), ..whole })
             }
             Step::Conv(conv) if conv.packed.is_none() && conv.geometry.groups == 1 => {
                 let (direction, algorithm, geometry) = (conv.direction, conv.algorithm, conv.geometry.clone());

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use ndarray::{ArrayD, ArrayViewMutD};
+use netc_runtime::artifact::PreparedFor;
 
 use super::inputs::Bound;
 use super::memory::Aligned;
@@ -17,7 +18,7 @@ use crate::network::{LEARNING_RATE, Network, STEP};
 use crate::ops::Role;
 use crate::pipeline::CompiledEntry;
 use crate::schedule::{Scheduled, Slot, SlotKind};
-use crate::types::{Extents, Symbol, show_shape};
+use crate::types::{Dim, Extents, Symbol, show_shape};
 
 /// A compiled entry, and what it keeps from call to call.
 pub(super) struct Loaded {
@@ -25,8 +26,10 @@ pub(super) struct Loaded {
     /// Where everything lies, for the sizes of the last call.
     placed: Option<(Extents, Placement)>,
     prepared: Aligned,
-    /// The session's version that `prepared` was made from.
+    /// The session's version that `prepared` was made from, and what for.
     prepared_version: u64,
+    prepared_for: PreparedFor,
+    prepared_rows: Vec<Dim>,
     frame: Vec<u64>,
     uses: Vec<Use>,
     /// While it is profiled.
@@ -37,7 +40,19 @@ impl Loaded {
     pub(super) fn new(compiled: CompiledEntry) -> Self {
         let frame = vec![0; compiled.scheduled.program.frame_words()];
         let uses = uses(&compiled.scheduled);
-        Loaded { compiled, placed: None, prepared: Aligned::default(), prepared_version: 0, frame, uses, parts: None }
+        let prepared_rows: Vec<Dim> = compiled.scheduled.program.prepared_rows().into_iter().cloned().collect();
+        let prepared_for = PreparedFor::new(prepared_rows.len());
+        Loaded {
+            compiled,
+            placed: None,
+            prepared: Aligned::default(),
+            prepared_version: 0,
+            prepared_for,
+            prepared_rows,
+            frame,
+            uses,
+            parts: None,
+        }
     }
 
     /// Runs the entry; outputs that `into` names are written there.
@@ -98,7 +113,8 @@ impl Loaded {
         }
         self.frame[Program::POOL_WORD] = std::ptr::from_ref(&session.pool).expose_provenance() as u64;
 
-        if self.prepared_version != session.version {
+        let rows = self.prepared_rows.iter().map(|rows| rows.eval(extents));
+        if self.prepared_for.lacks(rows, self.prepared_version != session.version) {
             // SAFETY: as below; what `prepare` reads and writes was set above, too.
             unsafe { self.compiled.code.prepare(&mut self.frame) };
             self.prepared_version = session.version;

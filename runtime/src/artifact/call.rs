@@ -83,7 +83,8 @@ impl Instance {
             *word = self.values[symbol as usize];
         }
         let frame = loaded.frame.as_mut_ptr();
-        let must_prepare = entry.prepares && loaded.prepared != version;
+        let rows = entry.prepared_rows.iter().map(|rows| rows.eval(&self.values) as usize);
+        let must_prepare = entry.prepares && loaded.prepared_for.lacks(rows, loaded.prepared != version);
         loaded.prepared = version;
         // SAFETY: word 0 is the instance's pool, which is used by this thread alone. Each slot's word is the address of
         // an array that was checked to be there, of the caller or in the instance's memory; the other buffers lie where

@@ -171,6 +171,8 @@ record! {
         pub slots: Vec<Slot>,
         /// Whether it has anything to prepare when parameters have changed.
         pub prepares: bool,
+        /// The numbers of rows for few or many of which it prepares operands; see [`super::PreparedFor`].
+        pub prepared_rows: Vec<Size>,
         /// Every library call that takes scratch memory, of `prepare` and `run`, those within scans included.
         pub calls: Vec<Call>,
     }
@@ -334,6 +336,7 @@ mod tests {
                 buffers: vec![Buffer { len: batch.clone(), home: Home::Workspace { first: 1, last: 4 } }],
                 slots: Vec::new(),
                 prepares: true,
+                prepared_rows: vec![batch.clone()],
                 calls: vec![Call::MatMul {
                     batch: batch.clone(),
                     m: batch.clone(),

@@ -10,6 +10,7 @@ use super::description::{Description, Keeping, Source, Task};
 use super::error::{Error, Status, ensure};
 use super::layout::{EntryLayout, Layout, State, elements, lay_out};
 use super::network::{Network, Options};
+use super::prepared::PreparedFor;
 use crate::initial;
 use crate::scratch::Purpose;
 use crate::threads::Pool;
@@ -55,8 +56,9 @@ pub(super) struct Loaded {
     /// Of each slot that is a recurrent state, its index.
     pub(super) states: Vec<Option<usize>>,
     pub(super) layout: EntryLayout,
-    /// The instance's version that `prepare` has seen.
+    /// The instance's version that `prepare` has seen, and what for.
     pub(super) prepared: u64,
+    pub(super) prepared_for: PreparedFor,
 }
 
 /// What is known of a recurrent state's values; none when `len` is 0.
@@ -139,7 +141,8 @@ impl Instance {
                 _ => None,
             };
             let states = entry.slots.iter().map(|slot| state_of(&slot.source)).collect();
-            Some(Loaded { frame, axes: description.axes_of(entry), states, layout, prepared: 0 })
+            let prepared_for = PreparedFor::new(entry.prepared_rows.len());
+            Some(Loaded { frame, axes: description.axes_of(entry), states, layout, prepared: 0, prepared_for })
         });
         let is_parameter = |&at: &usize| description.tensors[at].keeping != Keeping::Moment;
         let mut instance = Instance {

@@ -22,7 +22,7 @@ const T: u32 = 1;
 
 fn entry(task: Task, masked: bool, carried: bool) -> Entry {
     let (symbols, buffers, slots, calls) = (vec![B], Vec::new(), Vec::new(), Vec::new());
-    Entry { task, masked, carried, symbols, buffers, slots, prepares: false, calls }
+    Entry { task, masked, carried, symbols, buffers, slots, prepares: false, prepared_rows: Vec::new(), calls }
 }
 
 impl Builder {

@@ -1,0 +1,37 @@
+//! What operands of products are prepared for.
+
+use crate::kernels::matmul::MANY;
+
+/// For which numbers of rows the operands of products were prepared: for few, for many or for both.
+#[derive(Clone, Debug)]
+pub struct PreparedFor(Vec<[bool; 2]>);
+
+impl PreparedFor {
+    /// For nothing so far, with operands for so many different numbers of rows.
+    pub fn new(len: usize) -> PreparedFor {
+        PreparedFor(vec![[false; 2]; len])
+    }
+
+    /// Whether something must be prepared before products of these numbers of rows: because everything `is_new`, or because
+    /// there were no such numbers since. It counts as prepared from then on.
+    ///
+    /// ```
+    /// use netc_runtime::artifact::PreparedFor;
+    /// let mut prepared = PreparedFor::new(1);
+    /// assert!(prepared.lacks([3], true));
+    /// assert!(!prepared.lacks([1], false));
+    /// assert!(prepared.lacks([64], false));
+    /// assert!(!prepared.lacks([2], false));
+    /// ```
+    pub fn lacks(&mut self, rows: impl IntoIterator<Item = usize>, is_new: bool) -> bool {
+        let mut lacks = is_new;
+        for (known, rows) in self.0.iter_mut().zip(rows) {
+            if is_new {
+                *known = [false; 2];
+            }
+            let known = &mut known[usize::from(rows >= MANY)];
+            lacks |= !std::mem::replace(known, true);
+        }
+        lacks
+    }
+}
