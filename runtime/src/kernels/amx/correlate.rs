@@ -265,7 +265,7 @@ impl Chunk<'_> {
         self.size()[1].saturating_sub(at % self.all.planes.pitch())
     }
 
-    /// Computes a pixel in vectors, from weights put together again, if it reads one that the unit cannot.
+    /// Computes a pixel in vectors, if it reads one that the unit cannot.
     #[cold]
     #[target_feature(enable = "avx512f,fma")]
     unsafe fn odd_pixel(&self, panel: usize, phase: &Phase<'_>, [y, x]: [usize; 2], copy: &mut [f32]) {
@@ -288,18 +288,18 @@ impl Chunk<'_> {
             return;
         }
         let mut sums = [0.0_f32; COLS];
-        let cols = COLS.min(g.to.channels - panel * COLS);
         for (index, tap) in taps(g, phase).enumerate() {
             let Some(from) = source(tap) else { continue };
             for channel in 0..g.from.channels {
                 let tile = channel / DEPTH * phase.taps.len() + index;
                 let row = place(planes.tiles * phase.taps.len(), tile, channel % DEPTH);
-                for (col, sum) in sums[..cols].iter_mut().enumerate() {
+                for (col, sum) in sums.iter_mut().enumerate() {
                     // SAFETY: promised by the caller.
                     *sum = unsafe { (*from.wrapping_add(channel)).mul_add(*weights.wrapping_add(row + col), *sum) };
                 }
             }
         }
+        let cols = COLS.min(g.to.channels - panel * COLS);
         let to = g.to.at(self.image, y as isize, x as isize).wrapping_add(self.group * g.to.channels + panel * COLS);
         // SAFETY: as above.
         unsafe { std::ptr::copy_nonoverlapping(sums.as_ptr(), to, cols) };

@@ -77,13 +77,16 @@ pub(super) fn takes(rows: usize) -> bool {
     rows >= FEWEST
 }
 
+/// How far weights of neighboring channels may lie from each other, in floats.
+const FARTHEST: usize = 1 << 26;
 /// The least tiles of weights that are worth beginning and storing sums for.
 const STEPS: usize = 8;
 
 /// Whether a correlation with so many taps, in so many phases, between so many channels is computed here, if images have pixels
 /// enough.
 pub(super) fn correlates(taps: usize, phases: usize, [from, to]: [usize; 2]) -> bool {
-    suits(from, to) && taps.saturating_mul(from.div_ceil(DEPTH)) >= STEPS * phases
+    let are_near = taps.saturating_mul(from.max(to)) <= FARTHEST;
+    suits(from, to) && are_near && taps.saturating_mul(from.div_ceil(DEPTH)) >= STEPS * phases
 }
 
 /// How many floats weights take that are packed for a correlation in this unit, in tiles but not in parts.

@@ -51,7 +51,7 @@ fn first(count: isize) -> __mmask16 {
     ((1_u32 << count.clamp(0, LANES as isize)) - 1) as __mmask16
 }
 
-/// Copies 16 numbers that are `stride` floats apart, of which `count` are there; what is missing is zero.
+/// Copies 16 numbers that are `stride` floats apart, less than 2²⁷, of which `count` are there; what is missing is zero.
 ///
 /// # Safety
 /// The numbers are there, and room for 16.
