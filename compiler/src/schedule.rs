@@ -29,6 +29,7 @@ mod roots;
 mod step;
 mod storage;
 mod stream;
+mod transpose;
 mod update;
 mod view;
 
@@ -108,6 +109,9 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     stream::of_scans(&mut program);
     if !trains {
         beside::of_scans(&mut program);
+    }
+    for steps in [&mut program.prepare, &mut program.steps] {
+        transpose::in_strips(steps);
     }
     emit::declare_symbols(&mut program);
     if cfg!(debug_assertions) {

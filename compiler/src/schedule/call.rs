@@ -51,11 +51,15 @@ pub(super) fn layouts(op: &Op) -> Option<[Layout; 2]> {
     use Layout::{ChannelsLast, Dense, Strided};
     match op {
         Op::MatMul(_) => Some([Strided, Strided]),
-        Op::Convolution(convolution) => Some(match convolution.direction {
-            Direction::Forward => [Strided, Dense],
-            Direction::DataGrad => [ChannelsLast, Dense],
-            Direction::WeightGrad => [Strided, ChannelsLast],
-        }),
+        Op::Convolution(convolution) => {
+            // Groups of few channels are computed side by side.
+            let x = if convolution.groups > 1 { ChannelsLast } else { Strided };
+            Some(match convolution.direction {
+                Direction::Forward => [x, Dense],
+                Direction::DataGrad => [ChannelsLast, Dense],
+                Direction::WeightGrad => [x, ChannelsLast],
+            })
+        }
         Op::ScatterAdd(_) => Some([Dense, Dense]),
         _ => None,
     }

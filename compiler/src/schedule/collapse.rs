@@ -75,7 +75,7 @@ fn standalone_ints(kernel: &Kernel) -> Vec<Int> {
 }
 
 /// How far an address moves along an axis; `None` when no single size says so.
-fn along(kernel: &Kernel, at: &Address, axis: Axis) -> Option<Dim> {
+pub(super) fn along(kernel: &Kernel, at: &Address, axis: Axis) -> Option<Dim> {
     let mut sum = Dim::fixed(0);
     for (int, stride) in &at.terms {
         let factor = usize::try_from(coefficient(kernel, *int, axis)?).ok()?;

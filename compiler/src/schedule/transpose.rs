@@ -1,0 +1,77 @@
+//! Loops that turn memory round: their innermost loop stores neighbors and reads what is far apart, or the loop outside of it
+//! reads neighbors.
+//!
+//! Read element by element, each is a line of the cache of which the rest is gone before it is needed. So the outer loop is cut
+//! into strips of some elements, and a strip is the innermost loop: a line is read as a whole, into as many lines that are
+//! written side by side.
+
+use super::collapse::along;
+use crate::index::Id;
+use crate::kernel::{Address, Axis, IntExpr, Kernel, Scalar, Step};
+use crate::types::Dim;
+
+/// Elements of a strip, at most and at least: those of some lines of the cache, whose counterparts fit into it.
+const STRIP: [usize; 2] = [32, 7];
+/// So far apart are elements that share no line.
+const FAR: usize = 16;
+
+/// Cuts the loops of such steps into strips.
+pub(super) fn in_strips(steps: &mut [Step]) {
+    for step in steps {
+        if let Step::Loop(kernel) = step {
+            let strip = strip(kernel);
+            if let Some((outer, len)) = strip {
+                cut(kernel, outer, len);
+            }
+        }
+    }
+}
+
+/// The loop that is worth cutting, and the length of its strips.
+fn strip(kernel: &Kernel) -> Option<(Axis, usize)> {
+    let [.., outer, inner] = kernel.domain[..] else { return None };
+    let [store] = &kernel.stores[..] else { return None };
+    // Arithmetic runs in vectors along the inner loop, which a strip would end.
+    let is_cheap = |scalar: &Scalar| matches!(scalar, Scalar::Load { .. } | Scalar::Const(_) | Scalar::Binary(..));
+    let is_plain = kernel.exprs.values().all(is_cheap) && kernel.exprs.len() <= 4;
+    let is_linear = kernel.ints.values().all(|int| matches!(int, IntExpr::Axis(_) | IntExpr::Const(_)));
+    let moves = |at: &Address, axis: Axis| along(kernel, at, axis).and_then(|dim| dim.as_fixed());
+    let turns = |scalar: &Scalar| match scalar {
+        Scalar::Load { at, .. } => moves(at, outer) == Some(1) && moves(at, inner).is_some_and(|far| far >= FAR),
+        _ => false,
+    };
+    let is_written_along = moves(&store.at, inner) == Some(1) && moves(&store.at, outer).is_some_and(|far| far >= FAR);
+    if !(is_plain && is_linear && is_written_along && kernel.exprs.values().any(turns)) {
+        return None;
+    }
+    let len = kernel.axes[outer].as_fixed()?;
+    let [most, least] = STRIP;
+    let strip = (least..=most).rev().find(|strip| len.is_multiple_of(*strip))?;
+    (len > strip).then_some((outer, strip))
+}
+
+/// Makes strips of a loop the innermost one.
+fn cut(kernel: &mut Kernel, outer: Axis, strip: usize) {
+    let len = kernel.axes[outer].as_fixed().expect("strips are cut of fixed loops");
+    kernel.axes[outer] = Dim::fixed(len / strip);
+    let within = kernel.axes.push(Dim::fixed(strip));
+    kernel.domain.push(within);
+    let int = kernel.ints.push(IntExpr::Axis(within));
+    let is_outer: Vec<bool> = kernel.ints.values().map(|int| *int == IntExpr::Axis(outer)).collect();
+    let split = |at: &mut Address| {
+        for term in 0..at.terms.len() {
+            let (of, stride) = at.terms[term].clone();
+            if is_outer[of.index()] {
+                at.terms[term].1 = stride.times(&Dim::fixed(strip));
+                at.terms.push((int, stride));
+            }
+        }
+    };
+    for (_, scalar) in kernel.exprs.iter_mut() {
+        if let Scalar::Load { at, .. } = scalar {
+            split(at);
+        }
+    }
+    kernel.stores.iter_mut().for_each(|store| split(&mut store.at));
+    super::collapse::share(kernel);
+}
