@@ -1,9 +1,9 @@
 //! Loops that turn memory round: their innermost loop stores neighbors and reads what is far apart, or the loop outside of it
 //! reads neighbors.
 //!
-//! Read element by element, each is a line of the cache of which the rest is gone before it is needed. So the outer loop is cut
-//! into strips of some elements, and a strip is the innermost loop: a line is read as a whole, into as many lines that are
-//! written side by side.
+//! Read element by element, each is a line of the cache of which the rest is gone before it is needed, where the inner loop
+//! reads more lines than the cache holds at their distance. Then the outer loop is cut into strips of some elements, and a strip
+//! is the innermost loop: a line is read as a whole, into as many lines that are written side by side.
 
 use super::collapse::along;
 use crate::index::Id;
@@ -14,6 +14,9 @@ use crate::types::Dim;
 const STRIP: [usize; 2] = [32, 7];
 /// So far apart are elements that share no line.
 const FAR: usize = 16;
+/// The sets of lines of a first cache, and the lines of a set, on any machine with 32 KiB of it or more.
+const SETS: usize = 64;
+const WAYS: usize = 8;
 
 /// Cuts the loops of such steps into strips.
 pub(super) fn in_strips(steps: &mut [Step]) {
@@ -36,18 +39,28 @@ fn strip(kernel: &Kernel) -> Option<(Axis, usize)> {
     let is_plain = kernel.exprs.values().all(is_cheap) && kernel.exprs.len() <= 4;
     let is_linear = kernel.ints.values().all(|int| matches!(int, IntExpr::Axis(_) | IntExpr::Const(_)));
     let moves = |at: &Address, axis: Axis| along(kernel, at, axis).and_then(|dim| dim.as_fixed());
+    let [len, inner_len] = [kernel.axes[outer].as_fixed()?, kernel.axes[inner].as_fixed()?];
     let turns = |scalar: &Scalar| match scalar {
-        Scalar::Load { at, .. } => moves(at, outer) == Some(1) && moves(at, inner).is_some_and(|far| far >= FAR),
+        Scalar::Load { at, .. } if moves(at, outer) == Some(1) => {
+            moves(at, inner).is_some_and(|far| far >= FAR && inner_len > held(far))
+        }
         _ => false,
     };
-    let is_written_along = moves(&store.at, inner) == Some(1) && moves(&store.at, outer).is_some_and(|far| far >= FAR);
-    if !(is_plain && is_linear && is_written_along && kernel.exprs.values().any(turns)) {
+    let written = moves(&store.at, outer).filter(|far| *far >= FAR && moves(&store.at, inner) == Some(1))?;
+    if !(is_plain && is_linear && kernel.exprs.values().any(turns)) {
         return None;
     }
-    let len = kernel.axes[outer].as_fixed()?;
     let [most, least] = STRIP;
-    let strip = (least..=most).rev().find(|strip| len.is_multiple_of(*strip))?;
+    let strip = (least..=most.min(held(written))).rev().find(|strip| len.is_multiple_of(*strip))?;
     (len > strip).then_some((outer, strip))
+}
+
+/// How many lines a first cache holds of those that are so many elements apart.
+fn held(apart: usize) -> usize {
+    // Elements whose distance is no whole number of lines fall into all sets.
+    let lines = if apart.is_multiple_of(FAR) { apart / FAR } else { 1 };
+    let sets = SETS >> lines.trailing_zeros().min(SETS.trailing_zeros());
+    sets * WAYS
 }
 
 /// Makes strips of a loop the innermost one.
