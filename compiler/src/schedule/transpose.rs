@@ -88,3 +88,16 @@ fn cut(kernel: &mut Kernel, outer: Axis, strip: usize) {
     kernel.stores.iter_mut().for_each(|store| split(&mut store.at));
     super::collapse::share(kernel);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By hand: lines that are a power of two of lines apart share few of the 64 sets, of 8 lines each.
+    #[test]
+    fn a_cache_holds_fewer_lines_the_rounder_their_distance() {
+        for (apart, lines) in [(784, 512), (3136, 128), (256, 32), (512, 16), (1024, 8), (1 << 20, 8), (49, 512)] {
+            assert_eq!(held(apart), lines, "{apart} elements apart");
+        }
+    }
+}

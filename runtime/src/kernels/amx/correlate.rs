@@ -273,11 +273,8 @@ impl Chunk<'_> {
         let weights = self.weights(panel, phase);
         // The channels that a tap reads, unless they are outside.
         let mut source = |tap: &Tap| {
-            let along = |axis: usize, at: usize| {
-                ((at - phase.first[axis]) / g.step[axis] * g.scale[axis]) as isize + tap.offset[axis]
-            };
             // SAFETY: promised by the caller.
-            unsafe { planes::channels(g, [self.image, self.group], [along(0, y), along(1, x)], copy) }
+            unsafe { planes::channels(g, [self.image, self.group], g.reads(phase, [y, x], tap), copy) }
         };
         let is_odd = |from: *const f32| {
             // SAFETY: the channels of a pixel.

@@ -120,7 +120,7 @@ impl Planes {
         scratch.lend_items(Purpose::Table, offsets)
     }
 
-    /// Splits what the block from `first` on reads of one image; whether pixels are left to the vector units, for which zeros
+    /// Splits what the block from `first` on reads of a group of one image (`of`, image and group); whether pixels are left to the vector units, for which zeros
     /// stand.
     ///
     /// # Safety
@@ -129,7 +129,7 @@ impl Planes {
     pub(super) unsafe fn split(
         &self,
         g: &Correlation<'_>,
-        [image, group]: [usize; 2],
+        of: [usize; 2],
         first: [usize; 2],
         to: *mut f32,
         copy: &mut [f32],
@@ -147,10 +147,9 @@ impl Planes {
             let to = to.wrapping_add(plane * PARTS * self.apart());
             for (row, col) in (0..rows).flat_map(|row| (0..cols).map(move |col| (row, col))) {
                 let to = to.wrapping_add((row * self.pitch() + col) * LINE);
-                let [y, x] = [pixel(0, row), pixel(1, col)];
                 // SAFETY: within the planes, and the image.
                 unsafe {
-                    match channels(g, [image, group], [y, x], copy) {
+                    match channels(g, of, [pixel(0, row), pixel(1, col)], copy) {
                         Some(from) => is_odd |= split::row(from, g.from.channels, to, apart),
                         None => split::no_row(g.from.channels, to, apart),
                     }
@@ -161,21 +160,17 @@ impl Planes {
     }
 }
 
-/// The channels of a pixel, copied if they are apart, unless the pixel is outside of the image.
+/// The channels of a group at a pixel, copied if they are apart, unless the pixel is outside of the image.
 ///
 /// # Safety
 /// The image is there.
 pub(super) unsafe fn channels(
     g: &Correlation<'_>,
-    [image, group]: [usize; 2],
-    [row, col]: [isize; 2],
+    of: [usize; 2],
+    place: [isize; 2],
     copy: &mut [f32],
 ) -> Option<*const f32> {
-    if !g.from.contains(row, col) {
-        return None;
-    }
-    let first = (group * g.from.channels) as isize * g.from.channel;
-    let from = g.from.at(image, row, col).wrapping_offset(first);
+    let from = g.group_at(of, place)?;
     if g.from.channel == 1 {
         return Some(from);
     }

@@ -171,6 +171,24 @@ impl<'a> Correlation<'a> {
         }
     }
 
+    /// The pixel of `from` that a tap reads for a pixel of `to`, which is one of the tap's phase; it may lie outside.
+    #[inline(always)]
+    pub(crate) fn reads(&self, phase: &Phase<'_>, pixel: [usize; 2], tap: &Tap) -> [isize; 2] {
+        let along = |axis: usize| {
+            let u = (pixel[axis] - phase.first[axis]) / self.step[axis];
+            (u * self.scale[axis]) as isize + tap.offset[axis]
+        };
+        [along(0), along(1)]
+    }
+
+    /// Where the channels of a group begin at a pixel of `from`, unless that is outside.
+    #[inline(always)]
+    pub(crate) fn group_at(&self, [image, group]: [usize; 2], [row, col]: [isize; 2]) -> Option<*const f32> {
+        let first_channel = (group * self.from.channels) as isize * self.from.channel;
+        let at = || self.from.at(image, row, col).wrapping_offset(first_channel).cast_const();
+        self.from.contains(row, col).then(at)
+    }
+
     /// Whether every channel is a group of its own, in both images.
     pub(crate) fn is_depthwise(&self) -> bool {
         self.from.channels == 1

@@ -231,21 +231,11 @@ impl Place<'_> {
         }
     }
 
-    /// Where the pixel of `from` lies that a tap reads, unless that is outside.
-    #[inline(always)]
-    fn source(&self, pixel: &Pixel, phase: &Phase<'_>, offset: [isize; 2]) -> Option<*const f32> {
-        let g = self.chunk.all.g;
-        let row = (pixel.row - phase.first[0]) / g.step[0] * g.scale[0];
-        let col = (pixel.col - phase.first[1]) / g.step[1] * g.scale[1];
-        let (row, col) = (row as isize + offset[0], col as isize + offset[1]);
-        let first_channel = (self.chunk.group * g.from.channels) as isize * g.from.channel;
-        g.from.contains(row, col).then(|| g.from.at(pixel.image, row, col).wrapping_offset(first_channel).cast_const())
-    }
-
     /// Reads pixels where they are, through a table of pointers for each tap.
     #[inline(always)]
     unsafe fn in_place<S: Simd>(&self, phase: &Phase<'_>, block: Block) {
-        let channels = self.chunk.all.g.from.channels;
+        let g = self.chunk.all.g;
+        let channels = g.from.channels;
         let rows = self.pixels.len();
         let len = floats_of::<*const f32>(phase.taps.len() * rows);
         let mut table = self.chunk.scratch.lend(Purpose::Table, len);
@@ -253,7 +243,8 @@ impl Place<'_> {
         let table = table.as_mut_ptr().cast::<*const f32>();
         for (index, tap) in phase.taps.iter().enumerate() {
             for (row, pixel) in self.pixels.iter().enumerate() {
-                let source = self.source(pixel, phase, tap.offset).unwrap_or(self.chunk.zeros.as_ptr());
+                let place = g.reads(phase, [pixel.row, pixel.col], tap);
+                let source = g.group_at([pixel.image, self.chunk.group], place).unwrap_or(self.chunk.zeros.as_ptr());
                 // SAFETY: within the table.
                 unsafe { *table.add(index * rows + row) = source };
             }
