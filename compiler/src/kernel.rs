@@ -5,7 +5,9 @@
 mod access;
 mod beside;
 pub mod cost;
+pub mod depends;
 mod edit;
+pub mod import;
 mod members;
 mod print;
 mod slices;
@@ -282,7 +284,9 @@ pub struct Members {
 
 /// A loop nest: for every point of `domain`, every store takes place.
 ///
-/// At one point all values are computed before any is stored, so that a load sees what was there before.
+/// At one point all values are computed before any is stored, so that a load sees what was there before. A store whose address
+/// does not move along the innermost loops stands outside of them ([`Kernel::depths`]): it takes place once for each point of the
+/// loops that it is in, as the sum of a row does whose elements are stored, too.
 ///
 /// Invariants, checked by [`Kernel::verify`]: ids refer to earlier entries; every axis is either in
 /// `domain` or bound by exactly one `Reduce` (or was merged away, and has one step); a buffer that is both read and stored is read at the index

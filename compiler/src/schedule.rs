@@ -26,6 +26,7 @@ mod pool;
 mod recurrence;
 mod results;
 mod roots;
+mod rows;
 mod step;
 mod storage;
 mod stream;
@@ -110,6 +111,7 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     if !trains {
         beside::of_scans(&mut program);
     }
+    rows::of_program(&mut program);
     for steps in [&mut program.prepare, &mut program.steps] {
         transpose::in_strips(steps);
     }

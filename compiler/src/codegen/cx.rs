@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 use cranelift_frontend::FunctionBuilder;
 
-use super::facts::{AxisSet, Facts};
+use super::facts::Facts;
 use super::lanes::{Fuses, Lanes, WIDTH, memory};
+use crate::kernel::depends::AxisSet;
 use crate::kernel::{Axis, Expr, Int, IntExpr, Kernel, Program};
 use crate::types::{Dim, Symbol};
 

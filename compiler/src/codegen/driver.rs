@@ -15,7 +15,7 @@ use super::lanes::memory;
 use super::members::Share;
 use super::nest::Call;
 use crate::index::Id;
-use crate::kernel::cost::work_per_point;
+use crate::kernel::cost::work_of_share;
 use crate::kernel::{
     Algorithm, Buffer, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, PackMatrixCall, Program,
     ScatterAddCall, Step, View,
@@ -75,7 +75,7 @@ impl Driver<'_, '_, '_> {
         let total = product(&extents[..kernel.parallel]);
         // The chunks are fixed when the code is made: results never depend on the number of threads. For sizes that
         // are not known yet, the fixed factor alone is counted.
-        let work = work_per_point(kernel).saturating_mul(product(&extents[kernel.parallel..]).factor());
+        let work = work_of_share(kernel);
         let all = total.as_fixed().map(|n| n.saturating_mul(work));
         let serial = kernel.parallel == 0 || all.is_some_and(|all| all <= SERIAL);
         let function = self.local(id);

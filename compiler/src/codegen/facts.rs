@@ -1,36 +1,12 @@
 //! What an emitter must know of a kernel before it starts: what depends on which loops, and what is worth vectors.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::lanes::WIDTH;
-use crate::index::{Id, IndexVec};
+use crate::index::IndexVec;
+use crate::kernel::depends::{AxisSet, Depends};
 use crate::kernel::{Address, Axis, Condition, Expr, Int, IntExpr, Kernel, Program, Scalar, UnaryFn};
 use crate::types::ElementType;
-
-/// A set of axes of one kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct AxisSet(u128);
-
-impl AxisSet {
-    pub(super) fn contains(self, axis: Axis) -> bool {
-        self.0 >> axis.index() & 1 == 1
-    }
-    pub(super) fn is_subset_of(self, other: AxisSet) -> bool {
-        self.0 & !other.0 == 0
-    }
-    pub(super) fn is_disjoint(self, other: AxisSet) -> bool {
-        self.0 & other.0 == 0
-    }
-    pub(super) fn with(self, axis: Axis) -> AxisSet {
-        AxisSet(self.0 | 1 << axis.index())
-    }
-    pub(super) fn without(self, axis: Axis) -> AxisSet {
-        AxisSet(self.0 & !(1 << axis.index()))
-    }
-    pub(super) fn union(self, other: AxisSet) -> AxisSet {
-        AxisSet(self.0 | other.0)
-    }
-}
 
 /// What holds of the expressions of one kernel.
 #[derive(Debug)]
@@ -39,6 +15,8 @@ pub(super) struct Facts<'a> {
     /// The loops on which each expression's value depends.
     pub(super) exprs: IndexVec<Expr, AxisSet>,
     pub(super) ints: IndexVec<Int, AxisSet>,
+    /// In how many loops each store stands.
+    pub(super) depths: Vec<usize>,
     /// Whether an integer reads memory or may trap, so that it must not be computed outside of its guard.
     pub(super) reads: IndexVec<Int, bool>,
     pub(super) elements: IndexVec<Expr, ElementType>,
@@ -46,17 +24,17 @@ pub(super) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     pub(super) fn of(program: &Program, kernel: &'a Kernel) -> Self {
-        assert!(kernel.axes.len() <= 128, "a kernel of {} loops:\n{kernel}", kernel.axes.len());
-        let mut finder = Finder { program, kernel, exprs: BTreeMap::new(), ints: BTreeMap::new() };
-        let exprs: IndexVec<Expr, (AxisSet, ElementType)> = kernel.exprs.ids().map(|e| finder.expr(e)).collect();
-        let ints: IndexVec<Int, (AxisSet, bool)> = kernel.ints.ids().map(|i| finder.int(i)).collect();
-        Facts {
-            kernel,
-            exprs: exprs.values().map(|fact| fact.0).collect(),
-            elements: exprs.values().map(|fact| fact.1).collect(),
-            ints: ints.values().map(|fact| fact.0).collect(),
-            reads: ints.values().map(|fact| fact.1).collect(),
+        let Depends { exprs, ints } = kernel.depends();
+        let mut reads: IndexVec<Int, bool> = IndexVec::new();
+        for int in kernel.ints.values() {
+            let itself = match int {
+                // A size may be 0 where no loop runs, so that a quotient by it must not be computed outside.
+                IntExpr::DivSize(..) | IntExpr::RemSize(..) | IntExpr::Value(_) => true,
+                _ => int.operands().into_iter().any(|operand| reads[operand]),
+            };
+            reads.push(itself);
         }
+        Facts { kernel, depths: kernel.depths(), exprs, ints, reads, elements: kernel.elements(program) }
     }
 
     /// By how much the integer grows when `axis` grows by one, if that is always the same.
@@ -171,84 +149,4 @@ struct Tally {
     gain: i64,
     work: u32,
     has_lanes: bool,
-}
-
-impl Condition {
-    pub(crate) fn int(&self) -> Int {
-        match self {
-            Condition::InRange(int, _) | Condition::Multiple(int, _) => *int,
-        }
-    }
-}
-
-/// Expressions and integers refer to each other, so that neither can be gone through first.
-struct Finder<'a> {
-    program: &'a Program,
-    kernel: &'a Kernel,
-    exprs: BTreeMap<Expr, (AxisSet, ElementType)>,
-    ints: BTreeMap<Int, (AxisSet, bool)>,
-}
-
-impl Finder<'_> {
-    fn expr(&mut self, expr: Expr) -> (AxisSet, ElementType) {
-        if let Some(&fact) = self.exprs.get(&expr) {
-            return fact;
-        }
-        let kernel = self.kernel;
-        let float = |axes| (axes, ElementType::F32);
-        let fact = match &kernel.exprs[expr] {
-            Scalar::Const(_) => float(AxisSet::default()),
-            Scalar::Load { buffer, at } => (self.address(at), self.program.buffers[*buffer].element),
-            Scalar::Position(int) => (self.int(*int).0, ElementType::I32),
-            Scalar::Convert(x) => float(self.expr(*x).0),
-            Scalar::Unary(_, x) => self.expr(*x),
-            Scalar::Binary(_, a, b) => {
-                let (axes, element) = self.expr(*a);
-                (axes.union(self.expr(*b).0), element)
-            }
-            Scalar::Compare(_, a, b) => float(self.expr(*a).0.union(self.expr(*b).0)),
-            Scalar::Select(condition, a, b) => {
-                let (axes, element) = self.expr(*a);
-                (axes.union(self.expr(*condition).0).union(self.expr(*b).0), element)
-            }
-            Scalar::Reduce { axis, body, .. } => {
-                let (axes, element) = self.expr(*body);
-                (axes.without(*axis), element)
-            }
-            Scalar::Guard { conditions, body, .. } => {
-                let (axes, element) = self.expr(*body);
-                let join = |axes: AxisSet, condition: &Condition| axes.union(self.int(condition.int()).0);
-                (conditions.iter().fold(axes, join), element)
-            }
-            Scalar::Random { key, index, .. } => {
-                let keys = key.iter().fold(AxisSet::default(), |axes, &word| axes.union(self.expr(word).0));
-                float(keys.union(self.int(*index).0))
-            }
-        };
-        self.exprs.insert(expr, fact);
-        fact
-    }
-    fn address(&mut self, at: &Address) -> AxisSet {
-        at.terms.iter().fold(AxisSet::default(), |axes, (int, _)| axes.union(self.int(*int).0))
-    }
-    fn int(&mut self, int: Int) -> (AxisSet, bool) {
-        if let Some(&fact) = self.ints.get(&int) {
-            return fact;
-        }
-        let fact = match &self.kernel.ints[int] {
-            IntExpr::Const(_) | IntExpr::Size(_) => (AxisSet::default(), false),
-            IntExpr::Axis(axis) => (AxisSet::default().with(*axis), false),
-            IntExpr::Add(a, b) => {
-                let ((a, reads), (b, also)) = (self.int(*a), self.int(*b));
-                (a.union(b), reads || also)
-            }
-            IntExpr::Mul(a, _) | IntExpr::Div(a, _) | IntExpr::Rem(a, _) | IntExpr::Clamp(a, _) => self.int(*a),
-            IntExpr::MulSize(a, _) => self.int(*a),
-            // A size may be 0 where no loop runs, so that a quotient by it must not be computed outside.
-            IntExpr::DivSize(a, _) | IntExpr::RemSize(a, _) => (self.int(*a).0, true),
-            IntExpr::Value(expr) => (self.expr(*expr).0, true),
-        };
-        self.ints.insert(int, fact);
-        fact
-    }
 }

@@ -8,7 +8,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use super::cx::{Cx, Vector};
 use super::lanes::{Fuses, WIDTH};
 use super::loops::Span;
-use crate::kernel::{Address, Axis, Expr, Kernel, Program};
+use crate::kernel::{Address, Axis, Expr, Kernel, Program, Store};
 use crate::types::product;
 
 /// How a kernel's function is called.
@@ -145,12 +145,13 @@ impl Cx<'_, '_> {
         self.builder.switch_to_block(done);
     }
 
-    /// All loops from the `depth`-th on.
+    /// All loops from the `depth`-th on, and the stores outside of them.
     fn loops(&mut self, depth: usize) {
         match self.kernel.domain.get(depth) {
             Some(&axis) => {
                 let span = self.whole(&self.kernel.axes[axis]);
                 self.one_loop(depth, span);
+                self.stores_at(depth);
             }
             None => self.point(),
         }
@@ -158,9 +159,9 @@ impl Cx<'_, '_> {
     /// A part of the `depth`-th loop, with all loops within.
     fn one_loop(&mut self, depth: usize, span: Span) {
         let axis = self.kernel.domain[depth];
-        let roots: Vec<Expr> = self.kernel.stores.iter().map(|store| store.value).collect();
-        let stores: Vec<&Address> = self.kernel.stores.iter().map(|store| &store.at).collect();
         let innermost = depth + 1 == self.kernel.domain.len();
+        let (roots, stores): (Vec<Expr>, Vec<&Address>) =
+            self.stores_of(depth + 1).map(|(_, store)| (store.value, &store.at)).unzip();
         let mut rest = span;
         if innermost && let Some(chains) = self.facts.vectors_along(axis, &roots, &stores) {
             let blocks: &[usize] = if chains > 1 { &[chains, 1] } else { &[1] };
@@ -197,11 +198,18 @@ impl Cx<'_, '_> {
     /// One point, or one block of vectors: all values, then all stores.
     fn point(&mut self) {
         self.hoist_all();
-        for store in &self.kernel.stores {
-            self.force(store.value);
+        self.stores_at(self.kernel.domain.len());
+    }
+    fn stores_at(&mut self, depth: usize) {
+        let numbers: Vec<usize> = self.stores_of(depth).map(|(number, _)| number).collect();
+        for &number in &numbers {
+            self.force(self.kernel.stores[number].value);
         }
-        for number in 0..self.kernel.stores.len() {
-            self.store(number);
-        }
+        numbers.into_iter().for_each(|number| self.store(number));
+    }
+    /// The stores that stand in so many loops, with their numbers.
+    fn stores_of(&self, depth: usize) -> impl Iterator<Item = (usize, &Store)> {
+        let stores = self.kernel.stores.iter().enumerate();
+        stores.zip(&self.facts.depths).filter(move |(_, its)| **its == depth).map(|(store, _)| store)
     }
 }

@@ -10,9 +10,10 @@ use netc_runtime::rng::Key;
 
 use super::{Precision, Scope, binary, combine, compare, unary};
 use crate::index::IndexVec;
+use crate::kernel::depends::Depends;
 use crate::kernel::{
     Address, Axis, Buffer, Combine, Condition, ConvCall, Direction, Expr, Int, IntExpr, Kernel, MatMulCall,
-    PackMatrixCall, Program, Scalar, Scan, ScatterAddCall, Step, View,
+    PackMatrixCall, Program, Scalar, Scan, ScatterAddCall, Step, Store, View,
 };
 use crate::types::{Dim, Extents};
 
@@ -193,17 +194,26 @@ impl Cx {
 
     fn kernel(&self, kernel: &Kernel, memory: &mut Memory) {
         let extents: Vec<usize> = kernel.domain.iter().map(|&axis| self.size(&kernel.axes[axis])).collect();
+        let (depends, depths) = (kernel.depends(), kernel.depths());
+        let mut reduced = BTreeMap::new();
         for flat in 0..extents.iter().product() {
-            let mut point = Point { axes: IndexVec::filled(0, kernel.axes.len()), kernel, cx: self, memory };
+            let axes = IndexVec::filled(0, kernel.axes.len());
+            let mut point = Point { axes, kernel, cx: self, memory, depends: &depends, reduced };
             let mut rest = flat;
             for (&axis, &extent) in kernel.domain.iter().zip(&extents).rev() {
                 point.axes[axis] = (rest % extent) as i64;
                 rest /= extent;
             }
-            // All values are computed before any is stored.
-            let stores = kernel.stores.iter();
-            let values: Vec<(Buffer, usize, f64)> =
-                stores.map(|store| (store.buffer, point.address(&store.at), point.expr(store.value))).collect();
+            // All values are computed before any is stored; a store outside of some loops takes place in their first round.
+            let is_first =
+                |point: &Point<'_>, depth: usize| kernel.domain[depth..].iter().all(|&axis| point.axes[axis] == 0);
+            let stores = kernel.stores.iter().zip(&depths).filter(|(_, depth)| is_first(&point, **depth));
+            let stores: Vec<&Store> = stores.map(|(store, _)| store).collect();
+            let values: Vec<(Buffer, usize, f64)> = stores
+                .into_iter()
+                .map(|store| (store.buffer, point.address(&store.at), point.expr(store.value)))
+                .collect();
+            reduced = point.reduced;
             for (buffer, at, value) in values {
                 let (buffer, at) = self.locate(buffer, at);
                 memory[buffer][at] = value;
@@ -226,6 +236,9 @@ struct Point<'a> {
     cx: &'a Cx,
     memory: &'a Memory,
     axes: IndexVec<Axis, i64>,
+    depends: &'a Depends,
+    /// The latest value of each reduction, and where that was: rows are reduced once, and not at each of their elements.
+    reduced: BTreeMap<Expr, (Vec<i64>, f64)>,
 }
 
 impl Point<'_> {
@@ -266,12 +279,19 @@ impl Point<'_> {
                 }
             }
             Scalar::Reduce { combine, axis, body } => {
+                let axes = self.depends.exprs[expr];
+                let here: Vec<i64> =
+                    kernel.axes.ids().filter(|&id| axes.contains(id)).map(|id| self.axes[id]).collect();
+                if let Some((_, value)) = self.reduced.get(&expr).filter(|(at, _)| *at == here) {
+                    return *value;
+                }
                 let mut sum = combine.neutral();
                 for i in 0..self.cx.size(&kernel.axes[*axis]) {
                     self.axes[*axis] = i as i64;
                     let value = self.expr(*body);
                     sum = binary(combine.function(), sum, value, &self.cx.scope);
                 }
+                self.reduced.insert(expr, (here, sum));
                 sum
             }
             Scalar::Guard { conditions, body, otherwise } => {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Buffer, ConvCall, Expr, Home, Kernel, MatMulCall, Program, Scalar, Scan, Step, UnaryFn};
-use crate::types::Extents;
+use super::depends::AxisSet;
+use super::{Axis, Buffer, ConvCall, Expr, Home, Kernel, MatMulCall, Program, Scalar, Scan, Step, UnaryFn};
+use crate::types::{Dim, Extents, product};
 
 /// What a step computes and touches.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -32,10 +33,7 @@ pub fn cost(program: &Program, step: &Step, extents: &Extents) -> Cost {
 
 /// Of matrix products and convolutions, and of everything else.
 fn operations(step: &Step, extents: &Extents) -> (f64, f64) {
-    let loops = |kernel: &Kernel| {
-        let points: f64 = kernel.domain.iter().map(|&axis| kernel.axes[axis].eval(extents) as f64).product();
-        points * work_per_point(kernel) as f64
-    };
+    let loops = |kernel: &Kernel| work(kernel, |dim| dim.eval(extents) as f64);
     let epilogue = |kernel: &Option<Kernel>| kernel.as_ref().map_or(0.0, loops);
     match step {
         Step::Loop(kernel) => (0.0, loops(kernel)),
@@ -69,29 +67,49 @@ fn conv(call: &ConvCall, extents: &Extents) -> f64 {
     2.0 * pixels * (g.oc * g.kernel[0] * g.kernel[1] * (g.c / g.groups.max(1))) as f64
 }
 
-/// Operations of one point of the domain; sizes known at run time only are counted as their fixed factor.
-pub fn work_per_point(kernel: &Kernel) -> usize {
-    let mut seen = BTreeSet::new();
-    kernel.stores.iter().fold(0, |sum: usize, store| sum.saturating_add(1 + work(kernel, store.value, &mut seen)))
+/// Operations for each point of the loops that threads share, each in the outermost loops that determine it; sizes known at run
+/// time only are counted as their fixed factor.
+pub fn work_of_share(kernel: &Kernel) -> usize {
+    let shared =
+        product(&kernel.domain[..kernel.parallel].iter().map(|&axis| kernel.axes[axis].clone()).collect::<Vec<_>>());
+    (work(kernel, |dim| dim.factor() as f64) / shared.factor().max(1) as f64) as usize
 }
 
-fn work(kernel: &Kernel, expr: Expr, seen: &mut BTreeSet<Expr>) -> usize {
-    if !seen.insert(expr) {
-        return 0;
-    }
-    let mut sum = |xs: &[Expr]| xs.iter().fold(0, |sum: usize, &x| sum.saturating_add(work(kernel, x, seen)));
-    match &kernel.exprs[expr] {
-        Scalar::Const(_) => 0,
-        Scalar::Load { .. } | Scalar::Position(_) => 1,
-        Scalar::Convert(x) => 1 + sum(&[*x]),
-        Scalar::Unary(UnaryFn::Neg | UnaryFn::Abs | UnaryFn::Floor, x) => 1 + sum(&[*x]),
-        Scalar::Unary(_, x) => 20 + sum(&[*x]),
-        Scalar::Binary(_, a, b) | Scalar::Compare(_, a, b) => 1 + sum(&[*a, *b]),
-        Scalar::Select(condition, a, b) => 1 + sum(&[*condition, *a, *b]),
-        Scalar::Reduce { axis, body, .. } => {
-            sum(&[*body]).saturating_add(1).saturating_mul(kernel.axes[*axis].factor())
+/// Operations of a kernel as a whole.
+fn work(kernel: &Kernel, size: impl Fn(&Dim) -> f64) -> f64 {
+    let depends = kernel.depends();
+    let is_reduced = |axis: &Axis| !kernel.domain.contains(axis);
+    let loops = |depth: usize| kernel.domain[..depth].iter().map(|&axis| size(&kernel.axes[axis])).product::<f64>();
+    let times = |axes: AxisSet| {
+        let reduced = kernel.axes.ids().filter(|axis| axes.contains(*axis) && is_reduced(axis));
+        loops(depends.depth(&kernel.domain, axes)) * reduced.map(|axis| size(&kernel.axes[axis])).product::<f64>()
+    };
+    let mut seen: BTreeSet<Expr> = BTreeSet::new();
+    let mut left: Vec<Expr> = kernel.stores.iter().map(|store| store.value).collect();
+    let mut sum: f64 = kernel.depths().into_iter().map(loops).sum();
+    while let Some(expr) = left.pop() {
+        if !seen.insert(expr) {
+            continue;
         }
-        Scalar::Guard { conditions, body, .. } => conditions.len() + sum(&[*body]),
-        Scalar::Random { key, .. } => 20 + sum(key),
+        let scalar = &kernel.exprs[expr];
+        left.extend(scalar.operands());
+        // Each round of a reduction adds to it.
+        let axes = match scalar {
+            Scalar::Reduce { axis, .. } => depends.exprs[expr].with(*axis),
+            _ => depends.exprs[expr],
+        };
+        sum += own_work(scalar) * times(axes);
+    }
+    sum
+}
+
+fn own_work(scalar: &Scalar) -> f64 {
+    match scalar {
+        Scalar::Const(_) => 0.0,
+        Scalar::Load { .. } | Scalar::Position(_) | Scalar::Convert(_) => 1.0,
+        Scalar::Unary(UnaryFn::Neg | UnaryFn::Abs | UnaryFn::Floor, _) => 1.0,
+        Scalar::Unary(..) | Scalar::Random { .. } => 20.0,
+        Scalar::Binary(..) | Scalar::Compare(..) | Scalar::Select(..) | Scalar::Reduce { .. } => 1.0,
+        Scalar::Guard { conditions, .. } => conditions.len() as f64,
     }
 }

@@ -157,6 +157,7 @@ impl Program {
         if let Some(kernel) = epilogue {
             kernel.verify(self);
             assert_eq!(kernel.domain.len(), 2, "an epilogue has rows and columns: {step}");
+            assert!(kernel.depths().iter().all(|&depth| depth == 2), "tiles have parts of rows: {step}");
         }
     }
 }
@@ -193,8 +194,11 @@ impl Kernel {
         for store in &self.stores {
             assert_eq!(elements[store.value], program.buffers[store.buffer].element, "{store:?} of:\n{self}");
         }
-        let mut open: BTreeSet<Axis> = self.domain.iter().copied().collect();
-        for store in &self.stores {
+        for (store, depth) in self.stores.iter().zip(self.depths()) {
+            assert!(depth >= self.parallel, "threads share the loops that {store:?} is outside of:\n{self}");
+            let has_points = |axis: &Axis| self.axes[*axis].as_fixed().is_some_and(|n| n > 0);
+            assert!(self.domain[depth..].iter().all(has_points), "a loop within {store:?} may be empty:\n{self}");
+            let mut open: BTreeSet<Axis> = self.domain[..depth].iter().copied().collect();
             self.verify_address(&store.at, &mut open);
             self.verify_open(store.value, &mut open, &mut BTreeSet::new());
         }
@@ -210,7 +214,7 @@ impl Kernel {
         }
     }
     /// The element type of every expression.
-    fn elements(&self, program: &Program) -> IndexVec<Expr, ElementType> {
+    pub(crate) fn elements(&self, program: &Program) -> IndexVec<Expr, ElementType> {
         let mut elements: IndexVec<Expr, ElementType> = IndexVec::new();
         for (id, scalar) in self.exprs.iter() {
             let same = |a: &Expr, b: &Expr| {

@@ -1,5 +1,6 @@
 //! Sums over the batch and over a map are sums of each member's: threads share members and read whole maps, where few channels
-//! would have each of them read a part of every pixel, and a loss would have one thread alone add up all.
+//! would have each of them read a part of every pixel, and a loss would have one thread alone add up all. What a loss adds up
+//! over all elements it first adds up by rows, which are where its gradient is computed, too (`rows`).
 
 use crate::graph::{Graph, Node, Output, Value};
 use crate::index::IndexVec;
@@ -20,17 +21,31 @@ pub(super) fn reductions(graph: &Graph) -> Graph {
         };
         let mut args: Vec<Value> = node.args.iter().map(|&arg| new[arg]).collect();
         let mut op = node.op.clone();
-        if let Op::Reduce(reduce) = &mut op
-            && is_worth(graph, node, reduce)
-        {
-            let others = Reduce { axes: reduce.axes.split_off(1), ..reduce.clone() };
-            args = vec![push(others.into(), &args)];
+        if let Op::Reduce(reduce) = &mut op {
+            if let Some(at) = row(graph, node, reduce) {
+                let row = Reduce { axes: vec![reduce.axes.remove(at)], ..reduce.clone() };
+                args = vec![push(row.into(), &args)];
+            }
+            if is_worth(graph, node, reduce) {
+                let others = Reduce { axes: reduce.axes.split_off(1), ..reduce.clone() };
+                args = vec![push(others.into(), &args)];
+            }
         }
         new.push(push(op, &args));
     }
     divided.outputs =
         graph.outputs.iter().map(|output| Output { value: new[output.value], ..output.clone() }).collect();
     divided
+}
+
+/// Which of the axes goes along rows, where all elements of a batch are added up: the last one, or the channels of a map.
+fn row(graph: &Graph, node: &Node, reduce: &Reduce) -> Option<usize> {
+    let shape = &graph.ty(node.args[0]).shape;
+    let axis = if shape.len() < 4 { shape.len().checked_sub(1)? } else { 1 };
+    let at = reduce.axes.iter().position(|&reduced| reduced == axis)?;
+    let is_row = shape[axis].as_fixed().is_some_and(|n| super::rows::ROW.contains(&n));
+    let has_rows = shape.iter().any(|dim| dim.as_fixed().is_none());
+    (is_row && has_rows && node.ty.n_elements().is_one() && reduce.axes.len() > 1).then_some(at)
 }
 
 fn is_worth(graph: &Graph, node: &Node, reduce: &Reduce) -> bool {

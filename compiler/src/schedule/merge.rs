@@ -1,8 +1,8 @@
 //! Merges neighboring loop nests over the same domain that share memory traffic, such as an optimizer's
 //! moments and the parameter that they update: one pass over memory instead of three.
 
-use crate::index::{Id, IndexVec};
-use crate::kernel::{Access, Address, Axis, Buffer, Condition, Expr, Int, IntExpr, Kernel, Mode, Scalar, Step, Store};
+use crate::kernel::import::{Along, Import, Source};
+use crate::kernel::{Access, Address, Buffer, IntExpr, Kernel, Mode, Scalar, Step, Store};
 
 /// A merged kernel has at most this many expressions.
 const LARGE: usize = 96;
@@ -14,7 +14,7 @@ const REACH: usize = 6;
 pub(super) fn siblings(steps: &mut Vec<Step>) {
     let mut merged: Vec<Step> = Vec::with_capacity(steps.len());
     for step in steps.drain(..) {
-        if !merge_back(&mut merged, &step, Reason::SavesLoad) {
+        if !merge_back(&mut merged, &step, REACH, |first, second| merge(first, second, Reason::SavesLoad)) {
             merged.push(step);
         }
     }
@@ -27,7 +27,7 @@ pub(super) fn all(steps: &mut Vec<Step>) {
         let before = steps.len();
         let mut merged: Vec<Step> = Vec::with_capacity(before);
         for step in steps.drain(..) {
-            if !merge_back(&mut merged, &step, Reason::SavesCall) {
+            if !merge_back(&mut merged, &step, REACH, |first, second| merge(first, second, Reason::SavesCall)) {
                 merged.push(step);
             }
         }
@@ -62,13 +62,18 @@ enum Reason {
     SavesCall,
 }
 
-/// Merges `step` into one of the last few steps; whether it has.
-fn merge_back(steps: &mut Vec<Step>, step: &Step, reason: Reason) -> bool {
+/// Merges `step` into one of the last few steps, if `merge` makes one kernel of both; whether it has.
+pub(super) fn merge_back(
+    steps: &mut Vec<Step>,
+    step: &Step,
+    reach: usize,
+    merge: impl Fn(&Kernel, &Kernel) -> Option<Kernel>,
+) -> bool {
     let Step::Loop(second) = step else { return false };
-    for at in (steps.len().saturating_sub(REACH)..steps.len()).rev() {
+    for at in (steps.len().saturating_sub(reach)..steps.len()).rev() {
         let between = &steps[at + 1..];
         if let Step::Loop(first) = &steps[at]
-            && let Some(both) = merge(first, second, reason)
+            && let Some(both) = merge(first, second)
         {
             if between.iter().all(|other| commute(other, step)) {
                 // The second moves up to the first.
@@ -106,53 +111,49 @@ fn merge(first: &Kernel, second: &Kernel, reason: Reason) -> Option<Kernel> {
     if !same_domain || !small || has_reduction(first) || has_reduction(second) {
         return None;
     }
-    let mut cx = Merger {
-        merged: first.clone(),
-        ints: IndexVec::new(),
-        exprs: IndexVec::new(),
-        axes: second.domain.iter().copied().zip(first.domain.iter().copied()).collect(),
-    };
-    for (_, int) in second.ints.iter() {
-        let int = cx.int(int)?;
-        let id = intern(&mut cx.merged.ints, int);
-        cx.ints.push(id);
-    }
+    let mut merged = first.clone();
+    let axes = second.domain.iter().zip(&first.domain).map(|(&from, &to)| (from, Along::Axis(to)));
+    let mut import = Import::new(second, axes);
     let mut shares = false;
-    for (_, scalar) in second.exprs.iter() {
-        let id = match cx.scalar(scalar)? {
-            Scalar::Load { buffer, at } => match cx.stored(buffer) {
-                // What the first has just computed is still in a register.
-                Some(store) if store.at == at => {
-                    shares = true;
-                    store.value
-                }
-                Some(_) => return None,
-                None => {
-                    let n = cx.merged.exprs.len();
-                    let id = intern(&mut cx.merged.exprs, Scalar::Load { buffer, at });
-                    shares |= id.index() < n;
-                    id
-                }
-            },
-            scalar => intern(&mut cx.merged.exprs, scalar),
-        };
-        cx.exprs.push(id);
+    let mut find = |merged: &mut Kernel, buffer: Buffer, at: &Address| {
+        match first.stores.iter().find(|store| store.buffer == buffer) {
+            // What the first has just computed is still in a register.
+            Some(store) if store.at == *at => {
+                shares = true;
+                Source::Value(store.value)
+            }
+            Some(_) => Source::Nowhere,
+            None => {
+                shares |= loads(merged, buffer).any(|known| known == at);
+                Source::Memory
+            }
+        }
+    };
+    for expr in second.exprs.ids() {
+        import.expr(&mut merged, expr, &mut find)?;
     }
     for store in &second.stores {
-        let at = cx.address(&store.at);
-        // Whoever reads what is stored here reads it at this very point, before.
-        let pointwise = cx.merged.exprs.values().all(|scalar| match scalar {
-            Scalar::Load { buffer, at: read } => *buffer != store.buffer || *read == at,
-            _ => true,
-        });
-        let apart = |other: &Store| other.buffer != store.buffer || are_apart(&cx.merged, &other.at, &at);
-        if !pointwise || !first.stores.iter().all(apart) {
-            return None;
-        }
-        let value = cx.exprs[store.value];
-        cx.merged.stores.push(Store { buffer: store.buffer, at, value, streamed: None });
+        let at = import.address(&mut merged, &store.at, &mut find)?;
+        let value = import.expr(&mut merged, store.value, &mut find)?;
+        add_store(&mut merged, Store { at, value, ..store.clone() })?;
     }
-    (shares || reason == Reason::SavesCall).then_some(cx.merged)
+    (shares || reason == Reason::SavesCall).then_some(merged)
+}
+
+/// The addresses of a buffer that a kernel reads.
+fn loads(kernel: &Kernel, of: Buffer) -> impl Iterator<Item = &Address> {
+    kernel.exprs.values().filter_map(move |scalar| match scalar {
+        Scalar::Load { buffer, at } if *buffer == of => Some(at),
+        _ => None,
+    })
+}
+
+/// Puts in one more store, if it meets neither other stores nor what is read elsewhere than at its very point.
+pub(super) fn add_store(kernel: &mut Kernel, store: Store) -> Option<()> {
+    let pointwise = loads(kernel, store.buffer).all(|read| *read == store.at);
+    let apart = |other: &Store| other.buffer != store.buffer || are_apart(kernel, &other.at, &store.at);
+    let is_free = pointwise && kernel.stores.iter().all(apart);
+    is_free.then(|| kernel.stores.push(store))
 }
 
 /// Whether two stores to one buffer never meet, at whatever points: the parts of a join that are written in place.
@@ -173,70 +174,6 @@ fn are_apart(kernel: &Kernel, a: &Address, b: &Address) -> bool {
     a.terms == b.terms && reach < distance && distance + reach < outer
 }
 
-fn has_reduction(kernel: &Kernel) -> bool {
+pub(super) fn has_reduction(kernel: &Kernel) -> bool {
     kernel.exprs.values().any(|scalar| matches!(scalar, Scalar::Reduce { .. }))
-}
-
-fn intern<I: Id, T: PartialEq>(items: &mut IndexVec<I, T>, item: T) -> I {
-    let known = items.iter().find(|(_, known)| **known == item).map(|(id, _)| id);
-    known.unwrap_or_else(|| items.push(item))
-}
-
-/// Translates the second kernel's ids into the merged kernel's.
-struct Merger {
-    merged: Kernel,
-    ints: IndexVec<Int, Int>,
-    exprs: IndexVec<Expr, Expr>,
-    axes: Vec<(Axis, Axis)>,
-}
-
-impl Merger {
-    fn stored(&self, buffer: Buffer) -> Option<Store> {
-        self.merged.stores.iter().find(|store| store.buffer == buffer).cloned()
-    }
-    fn int(&self, int: &IntExpr) -> Option<IntExpr> {
-        Some(match int {
-            IntExpr::Const(_) | IntExpr::Size(_) => int.clone(),
-            IntExpr::Axis(axis) => IntExpr::Axis(self.axes.iter().find(|(from, _)| from == axis)?.1),
-            IntExpr::Add(a, b) => IntExpr::Add(self.ints[*a], self.ints[*b]),
-            IntExpr::Mul(a, factor) => IntExpr::Mul(self.ints[*a], *factor),
-            IntExpr::Div(a, divisor) => IntExpr::Div(self.ints[*a], *divisor),
-            IntExpr::Rem(a, divisor) => IntExpr::Rem(self.ints[*a], *divisor),
-            IntExpr::MulSize(a, size) => IntExpr::MulSize(self.ints[*a], size.clone()),
-            IntExpr::DivSize(a, size) => IntExpr::DivSize(self.ints[*a], size.clone()),
-            IntExpr::RemSize(a, size) => IntExpr::RemSize(self.ints[*a], size.clone()),
-            IntExpr::Clamp(a, limit) => IntExpr::Clamp(self.ints[*a], *limit),
-            // Integers come before the expressions here; one that reads an expression is left alone.
-            IntExpr::Value(_) => return None,
-        })
-    }
-    fn address(&self, at: &Address) -> Address {
-        let terms = at.terms.iter().map(|(int, stride)| (self.ints[*int], stride.clone())).collect();
-        Address { offset: at.offset.clone(), terms }
-    }
-    fn scalar(&self, scalar: &Scalar) -> Option<Scalar> {
-        let expr = |expr: &Expr| self.exprs[*expr];
-        Some(match scalar {
-            Scalar::Const(value) => Scalar::Const(*value),
-            Scalar::Load { buffer, at } => Scalar::Load { buffer: *buffer, at: self.address(at) },
-            Scalar::Position(int) => Scalar::Position(self.ints[*int]),
-            Scalar::Convert(x) => Scalar::Convert(expr(x)),
-            Scalar::Unary(function, x) => Scalar::Unary(*function, expr(x)),
-            Scalar::Binary(function, a, b) => Scalar::Binary(*function, expr(a), expr(b)),
-            Scalar::Compare(function, a, b) => Scalar::Compare(*function, expr(a), expr(b)),
-            Scalar::Select(c, a, b) => Scalar::Select(expr(c), expr(a), expr(b)),
-            Scalar::Reduce { .. } => return None,
-            Scalar::Guard { conditions, body, otherwise } => {
-                let conditions = conditions.iter().map(|condition| match condition {
-                    Condition::InRange(int, limit) => Condition::InRange(self.ints[*int], limit.clone()),
-                    Condition::Multiple(int, factor) => Condition::Multiple(self.ints[*int], *factor),
-                });
-                Scalar::Guard { conditions: conditions.collect(), body: expr(body), otherwise: *otherwise }
-            }
-            Scalar::Random { key, stream, index } => {
-                let key = [expr(&key[0]), expr(&key[1])];
-                Scalar::Random { key, stream: *stream, index: self.ints[*index] }
-            }
-        })
-    }
 }

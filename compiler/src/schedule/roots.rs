@@ -43,10 +43,12 @@ pub(super) fn choose(graph: &Graph) -> Roots {
     // Whether the value's expression reads what a contraction has just computed, and it alone does.
     let mut reads_contraction = IndexVec::filled(false, graph.len());
     let mut is_root = IndexVec::filled(false, graph.len());
+    let known = known(graph);
     for (value, node) in graph.nodes().filter(|(value, _)| live[*value]) {
         let args = node.args.iter();
         let inlined = args.clone().map(|&arg| if is_root[arg] { 0 } else { cost[arg] });
-        cost[value] = inlined.fold(own_cost(&node.op), u32::saturating_add);
+        let own = if known[value] { 0 } else { own_cost(&node.op) };
+        cost[value] = inlined.fold(own, u32::saturating_add);
         reads_contraction[value] = args.clone().any(|&arg| match is_root[arg] {
             true => is_contraction(&graph.node(arg).op) && n_users[arg] == 1,
             false => reads_contraction[arg],
@@ -86,6 +88,23 @@ pub(super) fn choose(graph: &Graph) -> Roots {
         }
     }
     Roots { live, is_root, prepared, home }
+}
+
+/// What every kernel finds out by itself, before its loops: numbers made of sizes and constants, and positions.
+fn known(graph: &Graph) -> IndexVec<Value, bool> {
+    let mut known: IndexVec<Value, bool> = IndexVec::new();
+    for (_, node) in graph.nodes() {
+        let is_number = node.ty.n_elements().is_one();
+        let of_known = node.args.iter().all(|&arg| known[arg]);
+        known.push(match &node.op {
+            Op::Constant(_) | Op::SizeOf(_) | Op::Iota(_) => true,
+            Op::Convert(_) => of_known,
+            Op::Unary(unary) => is_number && of_known && matches!(unary.0, UnaryFn::Neg | UnaryFn::Abs),
+            Op::Binary(_) | Op::Reshape(_) => is_number && of_known,
+            _ => false,
+        });
+    }
+    known
 }
 
 /// How many nodes read each value.

@@ -44,7 +44,7 @@ pub struct StepProfile {
 /// A part of a training step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Outputs, loss and metrics.
+    /// Outputs, loss and metrics; and the gradient of a loss, where one loop computes both.
     Forward,
     /// Gradients.
     Backward,

@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{Fold, Inst, Item, Kind, Num, NumData, NumOp, Op, Plan, Region, RegionData, Test, Val, ValData};
-use crate::codegen::facts::{AxisSet, Facts};
+use crate::codegen::facts::Facts;
 use crate::codegen::nest::Call;
-use crate::kernel::{Axis, Combine, Condition, Expr, Int, Kernel, Program, Scalar};
+use crate::kernel::depends::AxisSet;
+use crate::kernel::{Address, Axis, Combine, Condition, Expr, Int, Kernel, Program, Scalar, Store};
 use crate::types::{Dim, ElementType, product};
 
 /// Shorter loops are left to narrower vectors.
@@ -30,14 +31,14 @@ pub(super) fn plan(program: &Program, kernel: &Kernel, call: Call) -> Option<Pla
         lanes_along_domain: false,
         fetches: None,
     };
-    let roots: Vec<Expr> = kernel.stores.iter().map(|store| store.value).collect();
     let innermost = kernel.domain.last().copied();
+    let inner = kernel.stores.iter().zip(&maker.facts.depths).filter(|(_, depth)| **depth == kernel.domain.len());
+    let (roots, stores): (Vec<Expr>, Vec<&Address>) = inner.map(|(store, _)| (store.value, &store.at)).unzip();
     maker.lanes_along_domain = innermost.is_some_and(|axis| {
-        let neighbors = kernel.stores.iter().all(|store| maker.facts.address_slope(&store.at, axis) == Some(1));
+        let neighbors = stores.iter().all(|at| maker.facts.address_slope(at, axis) == Some(1));
         neighbors && maker.may_vectorize(axis, &roots)
     });
     if !maker.lanes_along_domain {
-        let stores: Vec<_> = kernel.stores.iter().map(|store| &store.at).collect();
         let is_for_narrow = innermost.is_some_and(|axis| maker.facts.vectors_along(axis, &roots, &stores).is_some());
         let mut reductions = kernel.exprs.values().filter_map(|scalar| match scalar {
             Scalar::Reduce { axis, body, .. } => Some((*axis, *body)),
@@ -316,6 +317,7 @@ impl Maker<'_> {
             Some(&axis) => {
                 let (from, to) = (self.fixed(0), self.size(&self.kernel.axes[axis]));
                 self.one_loop(depth, from, to);
+                self.stores_at(depth);
             }
             None => self.point(),
         }
@@ -331,16 +333,21 @@ impl Maker<'_> {
         self.domain(depth + 1);
         self.close();
     }
-    /// All values of one point, then all stores.
-    fn point(&mut self) {
+    /// The values of stores that stand in so many loops, then these stores.
+    fn stores_at(&mut self, depth: usize) {
         let kernel = self.kernel;
-        let values: Vec<Val> = kernel.stores.iter().map(|store| self.expr(store.value)).collect();
-        for (store, value) in kernel.stores.iter().zip(values) {
+        let stores = kernel.stores.iter().zip(self.facts.depths.clone()).filter(|(_, its)| *its == depth);
+        let values: Vec<(&Store, Val)> = stores.map(|(store, _)| (store, self.expr(store.value))).collect();
+        for (store, value) in values {
             let (ptr, disp) = self.address(store.buffer, &store.at);
-            let is_single = !self.lanes_along_domain;
+            let is_single = self.vector_axis().is_none();
             let streamed = store.streamed.as_ref().map(|elements| self.size(elements));
             self.append(self.here, Inst::Store { ptr, disp, value, is_single, streamed });
         }
+    }
+    /// One point of the innermost loop.
+    fn point(&mut self) {
+        self.stores_at(self.kernel.domain.len());
         if let Some(ahead) = self.fetches.filter(|_| self.lanes_along_domain) {
             self.append(self.here, Inst::Fetch(ahead));
         }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use smallvec::smallvec;
 
 use super::vector::{Vop, Width};
-use crate::codegen::facts::AxisSet;
 use crate::index::{Few, Id, IndexVec};
+use crate::kernel::depends::AxisSet;
 use crate::kernel::{Axis, BinaryFn, Kernel};
 use crate::types::ElementType;
 
