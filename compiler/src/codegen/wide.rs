@@ -7,9 +7,9 @@
 //! - `asm` and `vector`: instructions as bytes.
 //!
 //! Elementwise kernels have the bits of Cranelift's code and of the interpreter (but for the payloads of NaN): the
-//! same operations in the same order, fused where elementary functions say so and nowhere else. A sum along the vector loop is folded in an order
-//! that depends on the kernel alone: such kernels have 256 bits on any processor. The bits of a result do not tell how long
-//! vectors were.
+//! same operations in the same order, fused where elementary functions say so and nowhere else. A sum along the vector loop has as
+//! many lanes in all whatever their number in a vector, and these are folded in an order that depends on the kernel alone: the
+//! bits of a result do not tell how long vectors were.
 
 mod asm;
 mod build;
@@ -61,6 +61,6 @@ pub(super) fn emit(
 ) -> Option<WideCode> {
     let plan = build::plan(program, kernel, call)?;
     let width = if plan.fills(Width::Bits512, kernel) { longest } else { Width::Bits256 };
-    let (bytes, text) = code::encode(&plan, width, is_listed)?;
+    let (bytes, text) = code::encode(&plan.fitted(width), width, is_listed)?;
     Some(WideCode { width, bytes, text })
 }

@@ -11,7 +11,7 @@ use super::merge::{add_store, has_reduction, merge_back};
 use crate::kernel::depends::{AxisSet, Depends};
 use crate::kernel::import::{Along, Import, Source};
 use crate::kernel::{
-    Address, Axis, Buffer, Expr, Home, IntExpr, Kernel, Mode, Program, Scalar, Scan, Step, Store, UnaryFn,
+    Address, Axis, Buffer, Expr, Home, Int, IntExpr, Kernel, Mode, Program, Scalar, Scan, Step, Store, UnaryFn,
 };
 use crate::types::{Dim, product};
 
@@ -21,8 +21,8 @@ const LARGE: usize = 128;
 const REACH: usize = 12;
 /// The elements of a row: of fewer, vectors along rows are mostly empty; more do not stay in the first cache.
 pub(super) const ROW: std::ops::RangeInclusive<usize> = 8..=8192;
-/// What is computed a second time costs at most so much, in units of an addition: an exponential, and some arithmetic.
-const CHEAP: usize = 24;
+/// What is computed a second time costs at most so much, in units of an addition: an exponential of a difference.
+const CHEAP: usize = 12;
 
 /// Joins the loop nests of a program, and takes out what nothing reads any more.
 pub(super) fn of_program(program: &mut Program) {
@@ -100,11 +100,11 @@ fn join(first: &Kernel, second: &Kernel) -> Option<Kernel> {
     if !(has_reduction(first) || has_reduction(second)) || first.exprs.len() + second.exprs.len() > LARGE {
         return None;
     }
-    let reads = second.exprs.values().any(|scalar| match scalar {
-        Scalar::Load { buffer, .. } => first.stores.iter().any(|store| store.buffer == *buffer),
-        _ => false,
-    });
-    if !reads {
+    let touches = |buffer: Buffer| {
+        let is_stored = first.stores.iter().any(|store| store.buffer == buffer);
+        is_stored || loads(first).any(|(read, _)| read == buffer)
+    };
+    if !loads(second).any(|(buffer, _)| touches(buffer)) {
         return None;
     }
     let Pair { mut first, second, n_rows } = pair(first, second)?;
@@ -122,7 +122,7 @@ fn join(first: &Kernel, second: &Kernel) -> Option<Kernel> {
     let mut import = Import::new(&second, axes);
     let needed = second.needed();
     import.open_reductions(&mut both, &needed);
-    let mut copies = Copies { first: &first, rows: &rows, made: BTreeMap::new(), cost: 0 };
+    let mut copies = Copies { first: &first, rows: &rows, made: BTreeMap::new(), cost: 0, shares: false };
     let mut find = |both: &mut Kernel, buffer: Buffer, at: &Address| copies.find(both, buffer, at);
     for &expr in &needed {
         import.expr(&mut both, expr, &mut find)?;
@@ -133,7 +133,15 @@ fn join(first: &Kernel, second: &Kernel) -> Option<Kernel> {
         add_store(&mut both, Store { at, value, ..store.clone() })?;
     }
     // Lanes lie along rows: what they read lies side by side there.
-    (both.exprs.len() <= LARGE && is_along_rows(&both, n_rows)).then_some(both)
+    (copies.shares && both.exprs.len() <= LARGE && is_along_rows(&both, n_rows)).then_some(both)
+}
+
+/// What a kernel reads.
+fn loads(kernel: &Kernel) -> impl Iterator<Item = (Buffer, &Address)> {
+    kernel.exprs.values().filter_map(|scalar| match scalar {
+        Scalar::Load { buffer, at } => Some((*buffer, at)),
+        _ => None,
+    })
 }
 
 /// Two kernels whose outer loops go over the same rows; inner ones, where there are any, over as many elements.
@@ -230,19 +238,44 @@ struct Copies<'a> {
     /// A value of the first along another loop than the innermost.
     made: BTreeMap<(Expr, Axis), Expr>,
     cost: usize,
+    /// Whether a pass over memory is saved: something of the first is found, or both read the same elements of a row.
+    shares: bool,
 }
 
 impl Copies<'_> {
     fn find(&mut self, both: &mut Kernel, buffer: Buffer, at: &Address) -> Source {
         let mut stores = self.first.stores.iter().filter(|store| store.buffer == buffer);
-        let Some(store) = stores.next() else { return Source::Memory };
+        let Some(store) = stores.next() else {
+            self.shares |= loads(self.first).any(|(read, from)| read == buffer && self.is_same_row(both, from, at));
+            return Source::Memory;
+        };
         if stores.next().is_some() {
             return Source::Nowhere;
         }
+        self.shares = true;
         if is_same(at, &store.at) {
             return Source::Value(store.value);
         }
         self.along(both, store, at).map_or(Source::Nowhere, Source::Value)
+    }
+    /// Whether two addresses go over the same elements of a row, each along a loop of its own.
+    fn is_same_row(&self, both: &Kernel, a: &Address, b: &Address) -> bool {
+        let is_row = |int: &Int| matches!(both.ints[*int], IntExpr::Axis(axis) if self.rows.contains(&axis));
+        let along = |at: &Address| {
+            let inner: Vec<&(Int, Dim)> = at.terms.iter().filter(|(int, _)| !is_row(int)).collect();
+            match inner[..] {
+                [(int, stride)] => match both.ints[*int] {
+                    IntExpr::Axis(axis) => Some((both.axes[axis].clone(), stride.clone())),
+                    _ => None,
+                },
+                _ => None,
+            }
+        };
+        let rows = |at: &Address| {
+            let terms = at.terms.iter().filter(|(int, _)| is_row(int)).cloned().collect();
+            Address { offset: at.offset.clone(), terms }
+        };
+        along(a).is_some_and(|inner| Some(inner) == along(b)) && is_same(&rows(a), &rows(b))
     }
     /// The value stored at an element of this row that another loop goes to.
     fn along(&mut self, both: &mut Kernel, store: &Store, at: &Address) -> Option<Expr> {
@@ -258,7 +291,7 @@ impl Copies<'_> {
             .filter(is_free)
             .collect();
         let [axis] = axes[..] else { return None };
-        let on = |(int, stride): &(crate::kernel::Int, Dim)| match both.ints[*int] {
+        let on = |(int, stride): &(Int, Dim)| match both.ints[*int] {
             IntExpr::Axis(along) if along == axis => (IntExpr::Axis(inner), stride.clone()),
             ref other => (other.clone(), stride.clone()),
         };

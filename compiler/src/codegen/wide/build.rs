@@ -240,7 +240,7 @@ impl Maker<'_> {
 
     fn function(&mut self, call: Call) {
         let root = self.open(Kind::Function, &[]);
-        let mask = ValData { op: Op::Mask, region: root, run: None, varies: false, is_stored: true };
+        let mask = ValData { op: Op::Mask, region: root, run: None, varies: true, is_stored: true };
         let mask = self.plan.vals.push(mask);
         assert_eq!(mask, self.plan.mask(), "the mask comes first");
         let arguments: Vec<Num> = (0..call.n_params()).map(|at| self.num(NumOp::Argument(at))).collect();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::asm::*;
 use super::code::{Coder, INDEX, on_stack};
-use super::plan::{Fold, Inst, Item, Kind, Num, NumOp, Op, Region, Run, Test, Two};
+use super::plan::{Fold, Inst, Item, Kind, Num, NumOp, Op, Region, Run, TAIL, Test, Two};
 use super::vector::*;
 use crate::kernel::Axis;
 
@@ -24,7 +24,7 @@ impl Coder<'_> {
         match &self.plan.regions[region].kind {
             Kind::Function => panic!("a function within a function"),
             &Kind::Loop { from, to, chains: Some(chains), fold, .. } => {
-                self.vector_loop(region, [from, to], chains);
+                self.vector_loop(region, [from, to], chains, fold.is_some());
                 if let Some(fold) = fold {
                     self.total(fold, chains);
                 }
@@ -97,12 +97,14 @@ impl Coder<'_> {
         self.leave();
     }
 
-    /// Rounds of several vectors, then of one, then of the lanes that are left.
-    fn vector_loop(&mut self, region: Region, [from, to]: [Num; 2], chains: usize) {
+    /// Rounds of several vectors, then of few, then of the lanes that are left. What is added up lies in the same lanes, whatever
+    /// their number in a vector.
+    fn vector_loop(&mut self, region: Region, [from, to]: [Num; 2], chains: usize, is_sum: bool) {
+        let few = if is_sum { TAIL * Width::Bits256.lanes() / self.asm.width.lanes() } else { 1 };
         let mut known = self.number(from).zip(self.number(to));
         self.fetch(INDEX, from);
         let limit = self.slot(8);
-        for chains in if chains > 1 { vec![chains, 1] } else { vec![1] } {
+        for chains in if chains > few { vec![chains, few] } else { vec![few] } {
             let step = (self.asm.width.lanes() * chains) as i64;
             let rounds = known.map(|(from, to)| (to - from) / step);
             if rounds == Some(0) {
@@ -130,7 +132,7 @@ impl Coder<'_> {
             self.leave();
             self.asm.bind(done);
         }
-        self.chains = 1;
+        self.chains = few;
         if known.is_none_or(|(from, to)| from < to) {
             let done = self.asm.label();
             if known.is_none() {
@@ -145,18 +147,22 @@ impl Coder<'_> {
             self.is_masked = false;
             self.asm.bind(done);
         }
+        self.chains = 1;
     }
-    /// Stores the mask of the lanes from the index up to `to`.
+    /// Stores the masks of the lanes from the index up to `to`.
     fn mask(&mut self, to: Num) {
-        let bytes = self.asm.width.bytes();
-        let table = self.asm.constant([vec![0xff; bytes], vec![0; bytes]].concat());
+        let all = self.asm.width.bytes() * self.chains;
+        let table = self.asm.constant([vec![0xff; all], vec![0; all]].concat());
         self.asm.lea(RDX, table);
         self.asm.alu(Alu::Mov, RAX, INDEX);
         self.with(Alu::Sub, RAX, to);
-        let mask = Mem::At { base: RDX, index: Some(RAX), disp: bytes as i32 };
-        self.asm.vector(LOAD, Vreg(0), None, Source::Mem(mask), None);
-        let slot = self.val_slot(self.plan.mask(), 0);
-        self.asm.vector(STORE, Vreg(0), None, Source::Mem(on_stack(slot)), None);
+        for chain in 0..self.chains {
+            let disp = (all + self.asm.width.bytes() * chain) as i32;
+            let mask = Mem::At { base: RDX, index: Some(RAX), disp };
+            self.asm.vector(LOAD, Vreg(0), None, Source::Mem(mask), None);
+            let slot = self.val_slot(self.plan.mask(), chain);
+            self.asm.vector(STORE, Vreg(0), None, Source::Mem(on_stack(slot)), None);
+        }
     }
 
     /// The start of a round; what an innermost loop uses again and again is first brought into registers.

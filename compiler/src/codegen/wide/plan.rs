@@ -28,6 +28,9 @@ crate::new_id! {
     Run, "s"
 }
 
+/// A sum along the vector loop takes what is left behind its whole rounds by so many vectors of 256 bits: by one of 512.
+pub(super) const TAIL: usize = 2;
+
 /// Operations of two vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Two {
@@ -376,6 +379,7 @@ impl Plan {
                 // Measured: the latency of long polynomials is hidden by two vectors at once, of short ones by four.
                 *chains = match work {
                     0..=40 => 4,
+                    _ if fold.is_some() => TAIL,
                     41..=250 => 2,
                     _ => 1,
                 };
@@ -386,10 +390,20 @@ impl Plan {
         }
         self
     }
-    /// Whether long vectors are mostly full, and whether results do not depend on their length.
+    /// The same plan for vectors of this length: sums along the vector loop have as many lanes in all.
+    pub(super) fn fitted(mut self, width: Width) -> Self {
+        let times = width.lanes() / Width::Bits256.lanes();
+        for (_, data) in self.regions.iter_mut() {
+            if let Kind::Loop { chains: Some(chains), fold: Some(_), .. } = &mut data.kind {
+                *chains /= times;
+            }
+        }
+        self.widths.values_mut().for_each(|chains| *chains /= times);
+        self
+    }
+    /// Whether long vectors are mostly full.
     pub(super) fn fills(&self, width: Width, kernel: &Kernel) -> bool {
         self.regions.values().all(|data| match data.kind {
-            Kind::Loop { fold: Some(Fold { total: Some(_), .. }), .. } => false,
             Kind::Loop { axis, chains: Some(_), .. } => {
                 let lanes = width.lanes();
                 kernel.axes[axis].as_fixed().is_none_or(|n| n >= 3 * lanes || (n > 0 && n.is_multiple_of(lanes)))
