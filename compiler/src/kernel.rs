@@ -288,8 +288,11 @@ pub struct Members {
 /// does not move along the innermost loops stands outside of them ([`Kernel::depths`]): it takes place once for each point of the
 /// loops that it is in, as the sum of a row does whose elements are stored, too.
 ///
-/// Invariants, checked by [`Kernel::verify`]: ids refer to earlier entries; every axis is either in
-/// `domain` or bound by exactly one `Reduce` (or was merged away, and has one step); a buffer that is both read and stored is read at the index
+/// Reductions along one axis are independent of each other and may be computed in one loop; so may those along the domain's
+/// innermost axis, which nothing reads that is stored within.
+///
+/// Invariants, checked by [`Kernel::verify`]: ids refer to earlier entries; every axis is in `domain` or bound by a `Reduce` (or
+/// was merged away, and has one step), and by none within itself; a buffer that is both read and stored is read at the index
 /// of its store alone (so that points may run in any order).
 ///
 /// As the epilogue of a library call, `domain` is `[row, col]` of the call's result, and loading the

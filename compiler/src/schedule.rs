@@ -30,6 +30,7 @@ mod rows;
 mod step;
 mod storage;
 mod stream;
+mod together;
 mod transpose;
 mod update;
 mod view;

@@ -1,6 +1,6 @@
 //! Kernels as code of vectors of 256 bits (AVX2) or 512 (AVX-512), beside Cranelift, whose vectors have 128 bits.
 //!
-//! - `build` and `exprs`: a kernel to a `plan` of loops and vector operations, or nothing where a kernel's kind is not
+//! - `build`, `exprs` and `sums`: a kernel to a `plan` of loops and vector operations, or nothing where a kernel's kind is not
 //!   supported;
 //! - `code`: the function, its stack and its integers; `loops`: loops and guards; `run`: the vector instructions between
 //!   them, with their registers; `fused`: those that multiply and add;
@@ -19,6 +19,7 @@ mod fused;
 mod loops;
 mod plan;
 mod run;
+mod sums;
 mod vector;
 
 use cranelift_codegen::ir::Endianness;

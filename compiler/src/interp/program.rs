@@ -285,12 +285,15 @@ impl Point<'_> {
                 if let Some((_, value)) = self.reduced.get(&expr).filter(|(at, _)| *at == here) {
                     return *value;
                 }
+                // The loop may be one of the domain, too.
+                let outside = self.axes[*axis];
                 let mut sum = combine.neutral();
                 for i in 0..self.cx.size(&kernel.axes[*axis]) {
                     self.axes[*axis] = i as i64;
                     let value = self.expr(*body);
                     sum = binary(combine.function(), sum, value, &self.cx.scope);
                 }
+                self.axes[*axis] = outside;
                 self.reduced.insert(expr, (here, sum));
                 sum
             }

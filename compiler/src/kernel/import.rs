@@ -43,11 +43,13 @@ impl<'a> Import<'a> {
         let axes = axes.into_iter().collect();
         Import { from, axes, ints: BTreeMap::new(), exprs: BTreeMap::new() }
     }
-    /// Gives all reductions among these expressions loops of their own.
+    /// Gives the reductions among these expressions loops, where they have none yet.
     pub fn open_reductions(&mut self, to: &mut Kernel, exprs: &BTreeSet<Expr>) {
         // Outer loops before those within.
         for &expr in exprs.iter().rev() {
-            if let Scalar::Reduce { axis, .. } = self.from.exprs[expr] {
+            if let Scalar::Reduce { axis, .. } = self.from.exprs[expr]
+                && !self.axes.contains_key(&axis)
+            {
                 let new = to.axes.push(self.from.axes[axis].clone());
                 self.axes.insert(axis, Along::Axis(new));
             }
@@ -229,9 +231,14 @@ impl Kernel {
     }
     /// The expressions that stores need.
     pub fn needed(&self) -> BTreeSet<Expr> {
+        let mut roots: Vec<Expr> = self.stores.iter().map(|store| store.value).collect();
+        self.stores.iter().for_each(|store| self.indexed(store.at.terms.iter().map(|(int, _)| *int), &mut roots));
+        self.reached(roots)
+    }
+    /// The expressions that these are computed from, and they themselves.
+    pub fn reached(&self, roots: impl IntoIterator<Item = Expr>) -> BTreeSet<Expr> {
         let mut needed = BTreeSet::new();
-        let mut left: Vec<Expr> = self.stores.iter().map(|store| store.value).collect();
-        self.stores.iter().for_each(|store| self.indexed(store.at.terms.iter().map(|(int, _)| *int), &mut left));
+        let mut left: Vec<Expr> = roots.into_iter().collect();
         while let Some(expr) = left.pop() {
             if !needed.insert(expr) {
                 continue;

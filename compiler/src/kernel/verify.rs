@@ -170,17 +170,16 @@ impl Kernel {
     pub fn verify(&self, program: &Program) {
         self.verify_ids();
         assert!(self.parallel <= self.domain.len(), "more parallel loops than loops:\n{self}");
-        let mut bound: IndexVec<Axis, usize> = IndexVec::filled(0, self.axes.len());
-        self.domain.iter().for_each(|&axis| bound[axis] += 1);
-        for scalar in self.exprs.values() {
-            if let Scalar::Reduce { axis, .. } = scalar {
-                bound[*axis] += 1;
-            }
-        }
-        for (axis, &times) in bound.iter() {
+        for axis in self.axes.ids() {
+            let times = self.domain.iter().filter(|its| **its == axis).count();
+            let is_reduced =
+                self.exprs.values().any(|scalar| matches!(scalar, Scalar::Reduce { axis: its, .. } if *its == axis));
             // A loop that was merged into another is left behind with one step.
-            let is_gone = times == 0 && self.axes[axis].is_one();
-            assert!(times == 1 || is_gone, "the loop {axis} is bound {times} times:\n{self}");
+            let is_gone = self.axes[axis].is_one();
+            assert!(
+                times == 1 || times == 0 && (is_reduced || is_gone),
+                "the loop {axis} is bound {times} times:\n{self}"
+            );
         }
         for store in &self.stores {
             for scalar in self.exprs.values() {
@@ -256,7 +255,7 @@ impl Kernel {
         }
         match &self.exprs[expr] {
             Scalar::Reduce { axis, body, .. } => {
-                open.insert(*axis);
+                assert!(open.insert(*axis), "{expr} is in its own loop:\n{self}");
                 self.verify_open(*body, open, seen);
                 open.remove(axis);
                 return;

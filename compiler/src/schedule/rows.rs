@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::merge::{add_store, has_reduction, merge_back};
+use super::together;
 use crate::kernel::depends::{AxisSet, Depends};
 use crate::kernel::import::{Along, Import, Source};
 use crate::kernel::{
@@ -79,7 +80,7 @@ fn drop_unread(program: &mut Program) {
         steps.retain_mut(|step| {
             let Step::Loop(kernel) = step else { return true };
             kernel.stores.retain(is_kept);
-            *kernel = kernel.pruned();
+            *kernel = together::reductions(&kernel.pruned());
             !kernel.stores.is_empty()
         });
     };

@@ -4,17 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::plan::{Fold, Inst, Item, Kind, Num, NumData, NumOp, Op, Plan, Region, RegionData, Test, Val, ValData};
+use super::plan::{Inst, Item, Kind, Num, NumData, NumOp, Op, Plan, Region, RegionData, Test, Val, ValData};
 use crate::codegen::facts::Facts;
 use crate::codegen::nest::Call;
 use crate::kernel::depends::AxisSet;
-use crate::kernel::{Address, Axis, Combine, Condition, Expr, Int, Kernel, Program, Scalar, Store};
+use crate::kernel::{Address, Axis, Condition, Expr, Int, Kernel, Program, Scalar, Store};
 use crate::types::{Dim, ElementType, product};
 
 /// Shorter loops are left to narrower vectors.
 const SHORTEST: usize = 8;
-/// Reductions of at most so many rounds are written out.
-const UNROLL: usize = 4;
 
 /// The plan of a kernel, if wide code is made for its kind: its innermost loop stores neighbors and loads neighbors
 /// or single elements, or it only reduces along such loops.
@@ -71,18 +69,18 @@ pub(super) struct Maker<'a> {
 impl Maker<'_> {
     // Regions.
 
-    fn open(&mut self, kind: Kind, binds: &[Axis]) -> Region {
+    pub(super) fn open(&mut self, kind: Kind, binds: &[Axis]) -> Region {
         let parent = (!self.plan.regions.is_empty()).then_some(self.here);
         let binds = binds.iter().fold(AxisSet::default(), |set, &axis| set.with(axis));
         self.here = self.plan.regions.push(RegionData { parent, kind, binds, items: Vec::new() });
         self.here
     }
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         let parent = self.plan.regions[self.here].parent.expect("the function itself is not closed");
         self.plan.regions[parent].items.push(Item::Region(self.here));
         self.here = parent;
     }
-    fn append(&mut self, region: Region, inst: Inst) -> super::plan::Run {
+    pub(super) fn append(&mut self, region: Region, inst: Inst) -> super::plan::Run {
         let run = match self.plan.regions[region].items.last() {
             Some(Item::Run(run)) => *run,
             _ => {
@@ -155,11 +153,11 @@ impl Maker<'_> {
         self.plan.known_vals.insert(op, val);
         val
     }
-    fn cell(&mut self, varies: bool) -> Val {
+    pub(super) fn cell(&mut self, varies: bool) -> Val {
         let op = Op::Cell(self.plan.vals.len());
         self.plan.vals.push(ValData { op, region: self.here, run: None, varies, is_stored: true })
     }
-    fn set(&mut self, cell: Val, value: Val) {
+    pub(super) fn set(&mut self, cell: Val, value: Val) {
         self.append(self.here, Inst::Set { cell, value });
     }
     pub(super) fn constant(&mut self, element: ElementType, value: f64) -> Val {
@@ -326,12 +324,16 @@ impl Maker<'_> {
         let axis = self.kernel.domain[depth];
         let is_innermost = depth + 1 == self.kernel.domain.len();
         let chains = (is_innermost && self.lanes_along_domain).then_some(1);
-        self.open(Kind::Loop { axis, from, to, chains, fold: None }, &[axis])
+        self.open(Kind::Loop { axis, from, to, chains, folds: Vec::new() }, &[axis])
     }
     fn one_loop(&mut self, depth: usize, from: Num, to: Num) {
+        let sums = match depth + 1 == self.kernel.domain.len() {
+            true => self.sums_of_domain(self.kernel.domain[depth], self.lanes_along_domain),
+            false => Vec::new(),
+        };
         self.open_loop(depth, from, to);
         self.domain(depth + 1);
-        self.close();
+        self.close_with(sums);
     }
     /// The values of stores that stand in so many loops, then these stores.
     fn stores_at(&mut self, depth: usize) {
@@ -374,63 +376,10 @@ impl Maker<'_> {
         cell
     }
 
-    pub(super) fn reduce(&mut self, combine: Combine, axis: Axis, body: Expr) -> Val {
-        let element = self.facts.elements[body];
-        let neutral = self.constant(element, combine.neutral());
-        let function = combine.function();
-        let extent = self.kernel.axes[axis].clone();
-        let vector = self.vector_axis();
-        let along = vector.is_none() && self.may_vectorize(axis, &[body]);
-        match extent.as_fixed() {
-            Some(0) => return neutral,
-            Some(n) if n <= UNROLL && !along => {
-                let mut sum = neutral;
-                for i in 0..n {
-                    let known = self.exprs.clone();
-                    self.constant_axes.insert(axis, i as i64);
-                    let value = self.expr(body);
-                    self.constant_axes.remove(&axis);
-                    self.exprs = known;
-                    sum = self.combine(function, element, sum, value);
-                }
-                return sum;
-            }
-            _ => {}
-        }
-        let varies = along || vector.is_some_and(|axis| self.facts.exprs[body].contains(axis));
-        let sum = self.cell(varies);
-        self.set(sum, neutral);
-        let total = along.then(|| {
-            let total = self.cell(false);
-            self.set(total, neutral);
-            total
-        });
-        let (from, to) = (self.fixed(0), self.size(&extent));
-        // What is known not to be empty: the code for an empty domain is not reached.
-        let has_rounds =
-            extent.as_fixed().is_some() || self.kernel.domain.iter().any(|&outer| self.kernel.axes[outer] == extent);
-        if !has_rounds {
-            self.open(Kind::If(vec![Test::NotZero(to)]), &[]);
-        }
-        let chains = along.then_some(1);
-        let region = self.open(Kind::Loop { axis, from, to, chains, fold: None }, &[axis]);
-        let body = self.expr(body);
-        self.append(region, Inst::Accumulate(region));
-        let the_fold = Fold { function, element, neutral, body, sum, total };
-        if let Kind::Loop { fold, .. } = &mut self.plan.regions[region].kind {
-            *fold = Some(the_fold);
-        }
-        self.close();
-        if !has_rounds {
-            self.close();
-        }
-        total.unwrap_or(sum)
-    }
-
     // What can be done in vectors.
 
     /// Whether lanes may lie along the loop: all that depends on it is the same for all lanes, or lies side by side.
-    fn may_vectorize(&self, axis: Axis, roots: &[Expr]) -> bool {
+    pub(super) fn may_vectorize(&self, axis: Axis, roots: &[Expr]) -> bool {
         let is_long = self.kernel.axes[axis].as_fixed().is_none_or(|n| n >= SHORTEST);
         let mut seen = BTreeSet::new();
         is_long

@@ -92,11 +92,6 @@ impl Coder<'_> {
         on_stack(self.num_slot(num))
     }
 
-    /// The register of a sum.
-    pub(super) fn pinned(&self, chain: usize) -> Vreg {
-        Vreg((self.asm.width.registers() - 1 - chain) as u8)
-    }
-
     // Integers.
 
     pub(super) fn number(&self, num: Num) -> Option<i64> {

@@ -52,10 +52,10 @@ impl Maker<'_> {
                 let stream = self.int(stream.cast_signed());
                 rng::uniform(self, key, stream, index)
             }
-            Scalar::Reduce { combine, axis, body } => {
+            Scalar::Reduce { .. } => {
                 let outer = self.here;
                 self.here = self.place(self.facts.exprs[expr]);
-                let val = self.reduce(*combine, *axis, *body);
+                let val = self.reduce(expr);
                 self.here = outer;
                 val
             }

@@ -23,13 +23,11 @@ impl Coder<'_> {
     fn region(&mut self, region: Region) {
         match &self.plan.regions[region].kind {
             Kind::Function => panic!("a function within a function"),
-            &Kind::Loop { from, to, chains: Some(chains), fold, .. } => {
-                self.vector_loop(region, [from, to], chains, fold.is_some());
-                if let Some(fold) = fold {
-                    self.total(fold, chains);
-                }
+            Kind::Loop { from, to, chains: Some(chains), folds, .. } => {
+                self.vector_loop(region, [*from, *to], *chains, !folds.is_empty());
+                folds.iter().for_each(|&fold| self.total(fold, *chains));
             }
-            &Kind::Loop { axis, from, to, chains: None, .. } => self.scalar_loop(region, axis, [from, to]),
+            Kind::Loop { axis, from, to, chains: None, .. } => self.scalar_loop(region, *axis, [*from, *to]),
             Kind::Segments { axes, extents } => self.segments(region, axes, extents),
             Kind::If(tests) => self.guard(region, tests),
         }
@@ -171,9 +169,11 @@ impl Coder<'_> {
             let steps = self.steps(region, run);
             self.load_pointers(region, run, steps.as_ref());
             self.is_moving = steps.is_some();
-            if let Kind::Loop { fold: Some(fold), .. } = self.plan.regions[region].kind {
+            if matches!(self.plan.regions[region].kind, Kind::Loop { .. })
+                && (1..=self.asm.width.registers() / 2).contains(&self.n_sums(region))
+            {
                 self.pins = Some(region);
-                self.move_sums(fold, LOAD);
+                self.move_sums(region, LOAD);
             }
         }
         let top = self.asm.label();
@@ -184,7 +184,7 @@ impl Coder<'_> {
         self.pointers.clear();
         self.is_moving = false;
         if let Some(region) = self.pins.take() {
-            self.move_sums(self.plan.fold(region), STORE);
+            self.move_sums(region, STORE);
         }
     }
     /// What each address that a loop computes grows by in a round, if these are constants, and if nothing else is
@@ -198,7 +198,7 @@ impl Coder<'_> {
             match inst {
                 Inst::Num(num) => _ = steps.insert(num, self.step_of(num, region)?),
                 Inst::Val(val) if matches!(self.plan.vals[val].op, Op::SplatNum(_)) => return None,
-                Inst::Val(_) | Inst::Store { .. } | Inst::Set { .. } | Inst::Fetch(_) | Inst::Accumulate(_) => {}
+                Inst::Val(_) | Inst::Store { .. } | Inst::Set { .. } | Inst::Fetch(_) | Inst::Accumulate(..) => {}
             }
         }
         let pointers: BTreeSet<Num> = self.plan.runs[run].iter().filter_map(|&inst| self.pointer_of(inst)).collect();
@@ -220,7 +220,7 @@ impl Coder<'_> {
         match inst {
             Inst::Val(val) => self.plan.vals[val].op.pointer(),
             Inst::Store { ptr, .. } => Some(ptr),
-            Inst::Num(_) | Inst::Set { .. } | Inst::Fetch(_) | Inst::Accumulate(_) => None,
+            Inst::Num(_) | Inst::Set { .. } | Inst::Fetch(_) | Inst::Accumulate(..) => None,
         }
     }
     fn load_pointers(&mut self, region: Region, run: Run, steps: Option<&BTreeMap<Num, i32>>) {
@@ -258,13 +258,24 @@ impl Coder<'_> {
     // Sums.
 
     /// How many vectors a sum has at present.
-    pub(super) fn n_sums(&self, fold: Fold) -> usize {
+    pub(super) fn n_sums_of(&self, fold: &Fold) -> usize {
         if self.plan.vals[fold.sum].varies { self.chains } else { 1 }
     }
-    fn move_sums(&mut self, fold: Fold, op: Vop) {
-        for chain in 0..self.n_sums(fold) {
-            let slot = self.val_slot(fold.sum, chain);
-            self.asm.vector(op, self.pinned(chain), None, Source::Mem(on_stack(slot)), None);
+    /// How many vectors all sums of a loop have.
+    pub(super) fn n_sums(&self, region: Region) -> usize {
+        self.plan.folds(region).iter().map(|fold| self.n_sums_of(fold)).sum()
+    }
+    /// The register of a sum.
+    pub(super) fn pinned(&self, region: Region, number: usize, chain: usize) -> Vreg {
+        let before: usize = self.plan.folds(region)[..number].iter().map(|fold| self.n_sums_of(fold)).sum();
+        Vreg((self.asm.width.registers() - 1 - before - chain) as u8)
+    }
+    fn move_sums(&mut self, region: Region, op: Vop) {
+        for (number, fold) in self.plan.folds(region).iter().enumerate() {
+            for chain in 0..self.n_sums_of(fold) {
+                let slot = self.val_slot(fold.sum, chain);
+                self.asm.vector(op, self.pinned(region, number, chain), None, Source::Mem(on_stack(slot)), None);
+            }
         }
     }
     /// Combines all lanes of all chains, halves with halves.

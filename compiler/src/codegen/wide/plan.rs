@@ -259,8 +259,8 @@ pub(super) enum Inst {
     },
     /// Fetches into the cache what the loads of the run read so many places further along the vector loop.
     Fetch(Num),
-    /// Combines the body's value into the region's sums.
-    Accumulate(Region),
+    /// Combines a body's value into the sums of the region's fold of this number.
+    Accumulate(Region, usize),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -301,7 +301,7 @@ pub(super) enum Kind {
         to: Num,
         /// The number of vectors of a round, when lanes lie along this loop.
         chains: Option<usize>,
-        fold: Option<Fold>,
+        folds: Vec<Fold>,
     },
     /// The flat range `begin..end` of several axes: rounds of stretches along the last of them.
     Segments {
@@ -349,7 +349,7 @@ impl Plan {
             Inst::Num(_) | Inst::Fetch(_) => Few::new(),
             Inst::Val(val) => self.vals[val].op.operands(),
             Inst::Store { value, .. } | Inst::Set { value, .. } => smallvec![value],
-            Inst::Accumulate(region) => smallvec![self.fold(region).body],
+            Inst::Accumulate(region, number) => smallvec![self.folds(region)[number].body],
         }
     }
     /// Whether a region is a loop or within one.
@@ -375,17 +375,15 @@ impl Plan {
         }
         for region in self.regions.ids() {
             let work = self.work(region);
-            if let Kind::Loop { chains: Some(chains), fold, .. } = &mut self.regions[region].kind {
+            if let Kind::Loop { chains: Some(chains), folds, .. } = &mut self.regions[region].kind {
                 // Measured: the latency of long polynomials is hidden by two vectors at once, of short ones by four.
                 *chains = match work {
-                    0..=40 => 4,
-                    _ if fold.is_some() => TAIL,
+                    0..=40 if folds.len() <= 2 => 4,
+                    _ if !folds.is_empty() => TAIL,
                     41..=250 => 2,
                     _ => 1,
                 };
-                if let Some(fold) = fold {
-                    self.widths.insert(fold.sum, *chains);
-                }
+                self.widths.extend(folds.iter().map(|fold| (fold.sum, *chains)));
             }
         }
         self
@@ -394,7 +392,9 @@ impl Plan {
     pub(super) fn fitted(mut self, width: Width) -> Self {
         let times = width.lanes() / Width::Bits256.lanes();
         for (_, data) in self.regions.iter_mut() {
-            if let Kind::Loop { chains: Some(chains), fold: Some(_), .. } = &mut data.kind {
+            if let Kind::Loop { chains: Some(chains), folds, .. } = &mut data.kind
+                && !folds.is_empty()
+            {
                 *chains /= times;
             }
         }
@@ -421,10 +421,10 @@ impl Plan {
         });
         items.sum()
     }
-    pub(super) fn fold(&self, region: Region) -> Fold {
-        match self.regions[region].kind {
-            Kind::Loop { fold: Some(fold), .. } => fold,
-            ref other => panic!("{region} folds nothing: {other:?}"),
+    pub(super) fn folds(&self, region: Region) -> &[Fold] {
+        match &self.regions[region].kind {
+            Kind::Loop { folds, .. } => folds,
+            other => panic!("{region} folds nothing: {other:?}"),
         }
     }
 }

@@ -84,7 +84,7 @@ impl Coder<'_> {
         let plan = self.plan;
         let steps: Vec<(Inst, usize)> =
             plan.runs[run].iter().flat_map(|&inst| (0..self.n_copies(inst)).map(move |chain| (inst, chain))).collect();
-        let n_pinned = self.pins.map_or(0, |region| self.n_sums(plan.fold(region)));
+        let n_pinned = self.pins.map_or(0, |region| self.n_sums(region));
         let mut frame = Frame {
             locals: Vec::new(),
             known: BTreeMap::new(),
@@ -101,7 +101,7 @@ impl Coder<'_> {
                 let local = self.local(&mut frame, run, val, chain);
                 frame.locals[local].uses.push(at);
                 frame.locals[local].is_condition &= blends && position == 0;
-                defers.push((local, matches!(inst, Inst::Val(_) | Inst::Accumulate(_))));
+                defers.push((local, matches!(inst, Inst::Val(_) | Inst::Accumulate(..))));
             }
         }
         for (local, may_fold) in defers {
@@ -125,7 +125,7 @@ impl Coder<'_> {
             Inst::Store { .. } => self.chains,
             Inst::Val(val) => of(val),
             Inst::Set { cell, .. } => self.plan.widths.get(&cell).copied().unwrap_or(of(cell)),
-            Inst::Accumulate(region) => of(self.plan.fold(region).sum),
+            Inst::Accumulate(region, number) => self.n_sums_of(&self.plan.folds(region)[number]),
         }
     }
     /// What an instruction reads; the mask comes last.
@@ -135,12 +135,12 @@ impl Coder<'_> {
             && match inst {
                 Inst::Val(val) => matches!(self.plan.vals[val].op, Op::Load { .. }),
                 Inst::Store { .. } => true,
-                Inst::Accumulate(region) => self.plan.fold(region).total.is_some(),
+                Inst::Accumulate(region, number) => self.plan.folds(region)[number].total.is_some(),
                 Inst::Num(_) | Inst::Set { .. } | Inst::Fetch(_) => false,
             };
         if is_masked {
-            if let Inst::Accumulate(region) = inst {
-                operands.push(self.plan.fold(region).neutral);
+            if let Inst::Accumulate(region, number) = inst {
+                operands.push(self.plan.folds(region)[number].neutral);
             }
             operands.push(self.plan.mask());
         }
@@ -307,8 +307,8 @@ impl Coder<'_> {
                     }
                 }
             }
-            Inst::Accumulate(region) => {
-                self.accumulate(frame, region, chain, operands);
+            Inst::Accumulate(region, number) => {
+                self.accumulate(frame, region, number, chain, operands);
                 self.release(frame, at, operands);
             }
         }
@@ -438,8 +438,8 @@ impl Coder<'_> {
         }
     }
     /// `sum = function(sum, value)`; of lanes that take no part, the value is the one that changes nothing.
-    fn accumulate(&mut self, frame: &mut Frame, region: Region, chain: usize, operands: &[usize]) {
-        let fold = self.plan.fold(region);
+    fn accumulate(&mut self, frame: &mut Frame, region: Region, number: usize, chain: usize, operands: &[usize]) {
+        let fold = self.plan.folds(region)[number];
         let (op, is_swapped) = Two::of(fold.function, fold.element);
         let (op, immediate) = op.encoding(self.asm.width);
         let mut value = None;
@@ -453,7 +453,7 @@ impl Coder<'_> {
         let slot = self.val_slot(fold.sum, chain);
         let is_pinned = self.pins == Some(region);
         let sum = if is_pinned {
-            self.pinned(chain)
+            self.pinned(region, number, chain)
         } else {
             let reg = self.take(frame);
             self.asm.vector(LOAD, reg, None, Source::Mem(on_stack(slot)), None);
