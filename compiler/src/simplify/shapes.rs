@@ -2,9 +2,9 @@
 
 use super::Rewriter;
 use crate::graph::{Arguments, Value};
-use crate::kernel::{BinaryFn, Combine, UnaryFn};
-use crate::ops::{Binary, Broadcast, Concat, MatMul, Op, Pad, Reduce, Reshape, Slice, Transpose, Unary};
-use crate::types::{Dim, product};
+use crate::kernel::{BinaryFn, Combine, CompareFn, UnaryFn};
+use crate::ops::{Binary, Broadcast, Compare, Concat, MatMul, Op, Pad, Reduce, Reshape, Slice, Transpose, Unary};
+use crate::types::{Dim, TensorType, product};
 
 pub(super) fn rewrite(cx: &mut Rewriter, op: &Op, args: &[Value]) -> Option<Value> {
     match op {
@@ -53,6 +53,7 @@ fn reduction(cx: &mut Rewriter, reduce: &Reduce, x: Value) -> Option<Value> {
             Some(cx.apply(Reduce { combine: *combine, axes: all }, [inner?]))
         }
         Op::Broadcast(broadcast) => reduced_broadcast(cx, reduce, &broadcast.clone(), inner?),
+        Op::Compare(Compare(CompareFn::Eq)) if *combine == Combine::Sum => one_hot_sum(cx, axes, x),
         // sum(-x) == -sum(x)
         Op::Unary(Unary(UnaryFn::Neg)) if *combine == Combine::Sum => {
             let sum = cx.apply(reduce.clone(), [inner?]);
@@ -118,6 +119,37 @@ fn same_along(cx: &mut Rewriter, value: Value, axes: &[usize], reduced: &[Dim]) 
         }
         _ => None,
     }
+}
+
+/// sum(position == k), along the axis that the position goes along, is 1 if there is a position k, else 0.
+fn one_hot_sum(cx: &mut Rewriter, axes: &[usize], x: Value) -> Option<Value> {
+    let &[axis] = axes else { return None };
+    let args = cx.node(x).args.clone();
+    let through = |cx: &Rewriter, value: Value| match &cx.node(value).op {
+        Op::Broadcast(_) => cx.node(value).args[0],
+        _ => value,
+    };
+    let [position, wanted] = [args[0], args[1]].map(|value| through(cx, value));
+    let Op::Convert(_) = cx.node(position).op else { return None };
+    let iota = cx.node(position).args[0];
+    let is_along = matches!(&cx.node(iota).op, Op::Iota(iota) if iota.axis == axis);
+    let shape = cx.ty(wanted).shape.clone();
+    let is_same = shape[axis].is_one() && cx.ty(iota).shape.len() == shape.len();
+    if !is_along || !is_same {
+        return None;
+    }
+    let mut to = cx.ty(x).shape.clone();
+    let n = cx.size(&to[axis].clone(), &shape);
+    to[axis] = Dim::ONE;
+    let zero = cx.constant(0.0, TensorType::f32(shape.clone()));
+    let mut conditions = vec![(CompareFn::Ge, zero), (CompareFn::Lt, n)];
+    if !matches!(cx.node(wanted).op, Op::Convert(_)) {
+        conditions.push((CompareFn::Eq, cx.apply(Unary(UnaryFn::Floor), [wanted])));
+    }
+    let holds: Vec<Value> =
+        conditions.into_iter().map(|(function, other)| cx.apply(Compare(function), [wanted, other])).collect();
+    let all = holds[1..].iter().fold(holds[0], |all, &next| cx.apply(Binary(BinaryFn::Mul), [all, next]));
+    Some(if shape == to { all } else { cx.apply(Broadcast { to }, [all]) })
 }
 
 /// sum(broadcast(x)) == broadcast(sum(x) * n), where n is how often each element is repeated along the axes summed;

@@ -28,6 +28,7 @@ pub(super) fn encode(plan: &Plan, width: Width, is_listed: bool) -> Option<(Vec<
         chains: 1,
         is_masked: false,
         pins: None,
+        stays_pinned: false,
         pointers: BTreeMap::new(),
         moving: Vec::new(),
         is_moving: false,
@@ -51,6 +52,8 @@ pub(super) struct Coder<'a> {
     pub(super) is_masked: bool,
     /// The loop whose sums are in the last registers.
     pub(super) pins: Option<Region>,
+    /// Whether they stay there when a part of the loop ends.
+    pub(super) stays_pinned: bool,
     pub(super) pointers: BTreeMap<Num, Gpr>,
     /// Addresses that grow by so many bytes at the end of each round.
     pub(super) moving: Vec<(Gpr, i32)>,

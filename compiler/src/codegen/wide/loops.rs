@@ -25,7 +25,9 @@ impl Coder<'_> {
             Kind::Function => panic!("a function within a function"),
             Kind::Loop { from, to, chains: Some(chains), folds, .. } => {
                 self.vector_loop(region, [*from, *to], *chains, !folds.is_empty());
-                folds.iter().for_each(|&fold| self.total(fold, *chains));
+                (0..folds.len()).for_each(|number| self.total(region, number, *chains));
+                self.stays_pinned = false;
+                self.pins = None;
             }
             Kind::Loop { axis, from, to, chains: None, .. } => self.scalar_loop(region, *axis, [*from, *to]),
             Kind::Segments { axes, extents } => self.segments(region, axes, extents),
@@ -100,6 +102,14 @@ impl Coder<'_> {
     fn vector_loop(&mut self, region: Region, [from, to]: [Num; 2], chains: usize, is_sum: bool) {
         let few = if is_sum { TAIL * Width::Bits256.lanes() / self.asm.width.lanes() } else { 1 };
         let mut known = self.number(from).zip(self.number(to));
+        // Which code runs is known: sums stay in registers from one part to the next.
+        let stays = is_sum && known.is_some() && self.may_pin(region);
+        if stays {
+            self.chains = chains;
+            self.move_sums(region, LOAD);
+            self.pins = Some(region);
+            self.stays_pinned = true;
+        }
         self.fetch(INDEX, from);
         let limit = self.slot(8);
         for chains in if chains > few { vec![chains, few] } else { vec![few] } {
@@ -169,9 +179,7 @@ impl Coder<'_> {
             let steps = self.steps(region, run);
             self.load_pointers(region, run, steps.as_ref());
             self.is_moving = steps.is_some();
-            if matches!(self.plan.regions[region].kind, Kind::Loop { .. })
-                && (1..=self.asm.width.registers() / 2).contains(&self.n_sums(region))
-            {
+            if !self.stays_pinned && self.may_pin(region) {
                 self.pins = Some(region);
                 self.move_sums(region, LOAD);
             }
@@ -183,7 +191,9 @@ impl Coder<'_> {
     fn leave(&mut self) {
         self.pointers.clear();
         self.is_moving = false;
-        if let Some(region) = self.pins.take() {
+        if !self.stays_pinned
+            && let Some(region) = self.pins.take()
+        {
             self.move_sums(region, STORE);
         }
     }
@@ -261,13 +271,20 @@ impl Coder<'_> {
     pub(super) fn n_sums_of(&self, fold: &Fold) -> usize {
         if self.plan.vals[fold.sum].varies { self.chains } else { 1 }
     }
-    /// How many vectors all sums of a loop have.
-    pub(super) fn n_sums(&self, region: Region) -> usize {
-        self.plan.folds(region).iter().map(|fold| self.n_sums_of(fold)).sum()
+    /// How many registers some sums of a loop have, in all its parts.
+    pub(super) fn n_pinned(&self, folds: &[Fold]) -> usize {
+        let most = |fold: &Fold| self.plan.widths.get(&fold.sum).copied();
+        folds.iter().map(|fold| most(fold).unwrap_or_else(|| self.n_sums_of(fold))).sum()
+    }
+    /// Whether a loop's sums can be in registers while nothing but its run is computed.
+    fn may_pin(&self, region: Region) -> bool {
+        let Kind::Loop { folds, .. } = &self.plan.regions[region].kind else { return false };
+        let is_innermost = matches!(self.plan.regions[region].items.as_slice(), [Item::Run(_)]);
+        is_innermost && (1..=self.asm.width.registers() / 2).contains(&self.n_pinned(folds))
     }
     /// The register of a sum.
     pub(super) fn pinned(&self, region: Region, number: usize, chain: usize) -> Vreg {
-        let before: usize = self.plan.folds(region)[..number].iter().map(|fold| self.n_sums_of(fold)).sum();
+        let before = self.n_pinned(&self.plan.folds(region)[..number]);
         Vreg((self.asm.width.registers() - 1 - before - chain) as u8)
     }
     fn move_sums(&mut self, region: Region, op: Vop) {
@@ -279,7 +296,8 @@ impl Coder<'_> {
         }
     }
     /// Combines all lanes of all chains, halves with halves.
-    fn total(&mut self, fold: Fold, chains: usize) {
+    fn total(&mut self, region: Region, number: usize, chains: usize) {
+        let fold = self.plan.folds(region)[number];
         let Some(total) = fold.total else { return };
         let (op, is_swapped) = Two::of(fold.function, fold.element);
         let (op, immediate) = op.encoding(self.asm.width);
@@ -288,8 +306,11 @@ impl Coder<'_> {
             coder.asm.vector(op, to, Some(a), Source::Reg(b), immediate);
         };
         for chain in 0..chains {
-            let slot = self.val_slot(fold.sum, chain);
-            self.asm.vector(LOAD, Vreg(chain as u8), None, Source::Mem(on_stack(slot)), None);
+            let from = match self.stays_pinned {
+                true => Source::Reg(self.pinned(region, number, chain)),
+                false => Source::Mem(on_stack(self.val_slot(fold.sum, chain))),
+            };
+            self.asm.vector(LOAD, Vreg(chain as u8), None, from, None);
         }
         let mut n = chains;
         while n > 1 {

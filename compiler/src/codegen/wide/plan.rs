@@ -403,10 +403,18 @@ impl Plan {
     }
     /// Whether long vectors are mostly full.
     pub(super) fn fills(&self, width: Width, kernel: &Kernel) -> bool {
-        self.regions.values().all(|data| match data.kind {
+        // What is left at the end of a sum takes one long vector or two short ones, however few lanes take part.
+        let sums = |data: &RegionData| match &data.kind {
+            Kind::Loop { chains: Some(_), folds, .. } => !folds.is_empty(),
+            _ => false,
+        };
+        if self.regions.values().any(sums) {
+            return true;
+        }
+        self.regions.values().all(|data| match &data.kind {
             Kind::Loop { axis, chains: Some(_), .. } => {
                 let lanes = width.lanes();
-                kernel.axes[axis].as_fixed().is_none_or(|n| n >= 3 * lanes || (n > 0 && n.is_multiple_of(lanes)))
+                kernel.axes[*axis].as_fixed().is_none_or(|n| n >= 3 * lanes || (n > 0 && n.is_multiple_of(lanes)))
             }
             _ => true,
         })

@@ -84,7 +84,7 @@ impl Coder<'_> {
         let plan = self.plan;
         let steps: Vec<(Inst, usize)> =
             plan.runs[run].iter().flat_map(|&inst| (0..self.n_copies(inst)).map(move |chain| (inst, chain))).collect();
-        let n_pinned = self.pins.map_or(0, |region| self.n_sums(region));
+        let n_pinned = self.pins.map_or(0, |region| self.n_pinned(plan.folds(region)));
         let mut frame = Frame {
             locals: Vec::new(),
             known: BTreeMap::new(),
