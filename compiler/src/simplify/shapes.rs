@@ -143,7 +143,11 @@ fn one_hot_sum(cx: &mut Rewriter, axes: &[usize], x: Value) -> Option<Value> {
     to[axis] = Dim::ONE;
     let zero = cx.constant(0.0, TensorType::f32(shape.clone()));
     let mut conditions = vec![(CompareFn::Ge, zero), (CompareFn::Lt, n)];
-    if !matches!(cx.node(wanted).op, Op::Convert(_)) {
+    let made_of = match cx.node(wanted).op {
+        Op::Reshape(_) => cx.node(wanted).args[0],
+        _ => wanted,
+    };
+    if !matches!(cx.node(made_of).op, Op::Convert(_)) {
         conditions.push((CompareFn::Eq, cx.apply(Unary(UnaryFn::Floor), [wanted])));
     }
     let holds: Vec<Value> =

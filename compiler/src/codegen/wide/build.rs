@@ -13,6 +13,10 @@ use crate::types::{Dim, ElementType, product};
 
 /// Shorter loops are left to narrower vectors.
 const SHORTEST: usize = 8;
+/// Rows of more elements are computed one by one: each has enough to do at once.
+const LONG: usize = 512;
+/// So many others are computed side by side.
+const ROWS: usize = 4;
 
 /// The plan of a kernel, if wide code is made for its kind: its innermost loop stores neighbors and loads neighbors
 /// or single elements, or it only reduces along such loops.
@@ -24,7 +28,9 @@ pub(super) fn plan(program: &Program, kernel: &Kernel, call: Call) -> Option<Pla
         facts,
         plan: Plan::default(),
         here: crate::index::Id::new(0),
-        exprs: BTreeMap::new(),
+        exprs: vec![BTreeMap::new()],
+        row: 0,
+        rows: None,
         constant_axes: BTreeMap::new(),
         lanes_along_domain: false,
         fetches: None,
@@ -57,8 +63,12 @@ pub(super) struct Maker<'a> {
     pub(super) plan: Plan,
     /// The region that is being filled.
     pub(super) here: Region,
-    /// The latest value of each expression, wherever it was computed.
-    pub(super) exprs: BTreeMap<Expr, Val>,
+    /// The latest value of each expression, wherever it was computed, in each of the rows that are computed side by side.
+    pub(super) exprs: Vec<BTreeMap<Expr, Val>>,
+    /// The row that something is computed of.
+    pub(super) row: usize,
+    /// The loop whose points are rows, where several are computed side by side.
+    pub(super) rows: Option<Axis>,
     /// Loops that are written out, and the round.
     pub(super) constant_axes: BTreeMap<Axis, i64>,
     lanes_along_domain: bool,
@@ -253,7 +263,7 @@ impl Maker<'_> {
                 self.open(Kind::If(vec![Test::Less(begin, end), Test::NotZero(inner)]), &[]);
                 match self.kernel.parallel {
                     0 => self.domain(0),
-                    1 => self.one_loop(0, begin, end),
+                    1 => self.rows(begin, end),
                     parallel => self.segments(parallel),
                 }
             }
@@ -324,7 +334,51 @@ impl Maker<'_> {
         let axis = self.kernel.domain[depth];
         let is_innermost = depth + 1 == self.kernel.domain.len();
         let chains = (is_innermost && self.lanes_along_domain).then_some(1);
-        self.open(Kind::Loop { axis, from, to, chains, folds: Vec::new() }, &[axis])
+        self.open(
+            Kind::Loop {
+                axis,
+                from,
+                to,
+                chains,
+                folds: Vec::new(),
+                step: self.rows.filter(|rows| *rows == axis).map_or(1, |_| self.exprs.len()),
+            },
+            &[axis],
+        )
+    }
+    /// The only loop that threads share. Of short rows that are reduced, each of which waits for its own sums, several are computed
+    /// side by side, and those that are left one by one.
+    fn rows(&mut self, begin: Num, end: Num) {
+        let side_by_side = self.side_by_side();
+        if side_by_side == 1 {
+            return self.one_loop(0, begin, end);
+        }
+        let less = self.num(NumOp::Scale(begin, -1));
+        let n = self.num(NumOp::Add(end, less));
+        let whole = self.num(NumOp::Div(n, side_by_side as i64));
+        let whole = self.num(NumOp::Scale(whole, side_by_side as i64));
+        let middle = self.num(NumOp::Add(begin, whole));
+        self.open(Kind::If(vec![Test::Less(begin, middle)]), &[]);
+        self.exprs = vec![BTreeMap::new(); side_by_side];
+        self.rows = Some(self.kernel.domain[0]);
+        self.one_loop(0, begin, middle);
+        self.exprs = vec![BTreeMap::new()];
+        self.rows = None;
+        self.close();
+        self.open(Kind::If(vec![Test::Less(middle, end)]), &[]);
+        self.one_loop(0, middle, end);
+        self.close();
+    }
+    fn side_by_side(&self) -> usize {
+        let is_short = |axis: Axis| self.kernel.axes[axis].as_fixed().is_some_and(|n| n <= LONG);
+        let is_row = self.kernel.domain.len() == 1 || self.kernel.domain.len() == 2 && self.lanes_along_domain;
+        let mut reductions = self.kernel.exprs.values().filter_map(|scalar| match scalar {
+            Scalar::Reduce { axis, body, .. } => Some((*axis, *body)),
+            _ => None,
+        });
+        let is_reduced = is_row && reductions.any(|(axis, body)| is_short(axis) && self.may_vectorize(axis, &[body]));
+        let lanes_along_rows = self.kernel.domain.len() == 1 && self.lanes_along_domain;
+        if is_reduced && !lanes_along_rows { ROWS } else { 1 }
     }
     fn one_loop(&mut self, depth: usize, from: Num, to: Num) {
         let sums = match depth + 1 == self.kernel.domain.len() {
@@ -339,13 +393,20 @@ impl Maker<'_> {
     fn stores_at(&mut self, depth: usize) {
         let kernel = self.kernel;
         let stores = kernel.stores.iter().zip(self.facts.depths.clone()).filter(|(_, its)| *its == depth);
-        let values: Vec<(&Store, Val)> = stores.map(|(store, _)| (store, self.expr(store.value))).collect();
-        for (store, value) in values {
+        let stores: Vec<&Store> = stores.map(|(store, _)| store).collect();
+        let mut values: Vec<(usize, &Store, Val)> = Vec::new();
+        for row in 0..self.exprs.len() {
+            self.row = row;
+            values.extend(stores.iter().map(|&store| (row, store, self.expr(store.value))));
+        }
+        for (row, store, value) in values {
+            self.row = row;
             let (ptr, disp) = self.address(store.buffer, &store.at);
             let is_single = self.vector_axis().is_none();
             let streamed = store.streamed.as_ref().map(|elements| self.size(elements));
             self.append(self.here, Inst::Store { ptr, disp, value, is_single, streamed });
         }
+        self.row = 0;
     }
     /// One point of the innermost loop.
     fn point(&mut self) {

@@ -13,7 +13,7 @@ const FAR: i64 = 1 << 30;
 
 impl Maker<'_> {
     pub(super) fn expr(&mut self, expr: Expr) -> Val {
-        if let Some(&val) = self.exprs.get(&expr)
+        if let Some(&val) = self.exprs[self.row].get(&expr)
             && self.plan.is_within(self.here, self.plan.vals[val].region)
         {
             return val;
@@ -68,7 +68,7 @@ impl Maker<'_> {
                 val
             }
         };
-        self.exprs.insert(expr, val);
+        self.exprs[self.row].insert(expr, val);
         val
     }
 
@@ -158,13 +158,24 @@ impl Maker<'_> {
     pub(super) fn address(&mut self, buffer: Buffer, at: &Address) -> (Num, i32) {
         let base = self.num(NumOp::Frame(self.program.buffer_word(buffer)));
         let mut terms = vec![base];
+        // Rows that are computed side by side are so many bytes behind the first.
+        let (kernel, rows) = (self.kernel, self.rows);
+        let is_of_row = |int: &Int| matches!(kernel.ints[*int], IntExpr::Axis(axis) if rows == Some(axis));
+        let between: Option<usize> =
+            at.terms.iter().filter(|(int, _)| is_of_row(int)).map(|(_, dim)| dim.as_fixed()).sum();
+        let behind = between.map(|elements| 4 * (elements * self.row) as i64).filter(|&bytes| bytes < FAR / 2);
         let offset = at.offset.as_fixed().map(|n| 4 * n as i64).filter(|&bytes| bytes < FAR);
         if offset.is_none() {
             let elements = self.size(&at.offset);
             terms.push(self.num(NumOp::Scale(elements, 4)));
         }
         for (int, stride) in &at.terms {
+            let row = self.row;
+            if behind.is_some() && is_of_row(int) {
+                self.row = 0;
+            }
             let int = self.int_num(*int);
+            self.row = row;
             let stride = self.size(stride);
             let bytes = self.num(NumOp::Scale(stride, 4));
             terms.push(self.num(NumOp::Mul(int, bytes)));
@@ -177,7 +188,7 @@ impl Maker<'_> {
         terms.sort_by_key(|&num| depth(self, num));
         let first = terms[0];
         let sum = terms[1..].iter().fold(first, |sum, &term| self.num(NumOp::Add(sum, term)));
-        (sum, offset.unwrap_or(0) as i32)
+        (sum, (offset.unwrap_or(0) + behind.unwrap_or(0)) as i32)
     }
 
     /// An integer as a vector of `i32`.
@@ -216,7 +227,13 @@ impl Maker<'_> {
                 } else if self.vector_axis() == Some(*axis) {
                     NumOp::Const(0)
                 } else {
-                    NumOp::Counter(self.loop_of(*axis), *axis)
+                    let counter = NumOp::Counter(self.loop_of(*axis), *axis);
+                    if self.rows == Some(*axis) && self.row > 0 {
+                        let (first, behind) = (self.num(counter), self.fixed(self.row as i64));
+                        NumOp::Add(first, behind)
+                    } else {
+                        counter
+                    }
                 }
             }
             IntExpr::Add(a, b) => NumOp::Add(self.int_num(*a), self.int_num(*b)),

@@ -29,7 +29,9 @@ impl Coder<'_> {
                 self.stays_pinned = false;
                 self.pins = None;
             }
-            Kind::Loop { axis, from, to, chains: None, .. } => self.scalar_loop(region, *axis, [*from, *to]),
+            Kind::Loop { axis, from, to, chains: None, step, .. } => {
+                self.scalar_loop(region, *axis, [*from, *to], *step as i32);
+            }
             Kind::Segments { axes, extents } => self.segments(region, axes, extents),
             Kind::If(tests) => self.guard(region, tests),
         }
@@ -80,7 +82,7 @@ impl Coder<'_> {
         }
     }
 
-    fn scalar_loop(&mut self, region: Region, axis: Axis, [from, to]: [Num; 2]) {
+    fn scalar_loop(&mut self, region: Region, axis: Axis, [from, to]: [Num; 2], step: i32) {
         let counter = self.given_mem(NumOp::Counter(region, axis));
         self.fetch(RAX, from);
         self.asm.store(counter, RAX);
@@ -90,7 +92,7 @@ impl Coder<'_> {
             self.asm.add_number(reg, step);
         }
         self.asm.alu_mem(Alu::Mov, RAX, counter);
-        self.asm.add_number(RAX, 1);
+        self.asm.add_number(RAX, step);
         self.asm.store(counter, RAX);
         self.compare(RAX, to);
         self.asm.jump_if(Cond::Less, top);
@@ -200,7 +202,7 @@ impl Coder<'_> {
     /// What each address that a loop computes grows by in a round, if these are constants, and if nothing else is
     /// computed from the loop's counter: then the integers are computed once, and the addresses move.
     fn steps(&self, region: Region, run: Run) -> Option<BTreeMap<Num, i32>> {
-        if !matches!(self.plan.regions[region].kind, Kind::Loop { chains: None, .. }) {
+        if !matches!(self.plan.regions[region].kind, Kind::Loop { chains: None, step: 1, .. }) {
             return None;
         }
         let mut steps = BTreeMap::new();

@@ -302,6 +302,8 @@ pub(super) enum Kind {
         /// The number of vectors of a round, when lanes lie along this loop.
         chains: Option<usize>,
         folds: Vec<Fold>,
+        /// How many points of the axis a round computes, without lanes along it.
+        step: usize,
     },
     /// The flat range `begin..end` of several axes: rounds of stretches along the last of them.
     Segments {
@@ -374,11 +376,13 @@ impl Plan {
             }
         }
         for region in self.regions.ids() {
-            let work = self.work(region);
+            // Sums of a row have as many lanes whether it is computed by itself or with others.
+            let rows = self.rows(region);
+            let work = self.work(region) / rows;
             if let Kind::Loop { chains: Some(chains), folds, .. } = &mut self.regions[region].kind {
                 // Measured: the latency of long polynomials is hidden by two vectors at once, of short ones by four.
                 *chains = match work {
-                    0..=40 if folds.len() <= 2 => 4,
+                    0..=40 if folds.len() <= 2 * rows => 4,
                     _ if !folds.is_empty() => TAIL,
                     41..=250 => 2,
                     _ => 1,
@@ -418,6 +422,15 @@ impl Plan {
             }
             _ => true,
         })
+    }
+    /// How many points of an outer loop a round of a region computes.
+    fn rows(&self, region: Region) -> usize {
+        let regions = std::iter::successors(Some(region), |&region| self.regions[region].parent);
+        let step = regions.map(|region| match self.regions[region].kind {
+            Kind::Loop { step, .. } => step,
+            _ => 1,
+        });
+        step.product()
     }
     /// The vector operations of a round.
     fn work(&self, region: Region) -> usize {

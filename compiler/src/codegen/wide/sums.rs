@@ -11,6 +11,8 @@ const UNROLL: usize = 4;
 pub(super) struct Sum {
     expr: Expr,
     body: Expr,
+    /// Which of the rows that are computed side by side it is of.
+    row: usize,
     fold: Fold,
 }
 
@@ -27,11 +29,11 @@ impl Maker<'_> {
             Some(n) if n <= UNROLL && !along => {
                 let mut sum = self.constant(element, combine.neutral());
                 for i in 0..n {
-                    let known = self.exprs.clone();
+                    let known = self.exprs[self.row].clone();
                     self.constant_axes.insert(axis, i as i64);
                     let value = self.expr(body);
                     self.constant_axes.remove(&axis);
-                    self.exprs = known;
+                    self.exprs[self.row] = known;
                     sum = self.combine(combine.function(), element, sum, value);
                 }
                 return sum;
@@ -42,7 +44,7 @@ impl Maker<'_> {
             let is_alike = !along || maker.may_vectorize(axis, &[body]);
             other == expr || is_alike && maker.facts.exprs[other] == maker.facts.exprs[expr]
         });
-        let sums = others.into_iter().map(|other| self.sum(other, along)).collect();
+        let sums = self.sums(others, along);
         let (from, to) = (self.fixed(0), self.size(&extent));
         // What is known not to be empty: the code for an empty domain is not reached.
         let has_rounds =
@@ -51,31 +53,44 @@ impl Maker<'_> {
             self.open(Kind::If(vec![Test::NotZero(to)]), &[]);
         }
         let chains = along.then_some(1);
-        self.open(Kind::Loop { axis, from, to, chains, folds: Vec::new() }, &[axis]);
+        self.open(Kind::Loop { axis, from, to, chains, folds: Vec::new(), step: 1 }, &[axis]);
         self.close_with(sums);
         if !has_rounds {
             self.close();
         }
-        self.exprs[&expr]
+        self.exprs[self.row][&expr]
     }
     /// The reductions along the innermost loop of the domain that go with its stores: those that can, where lanes lie along it.
     pub(super) fn sums_of_domain(&mut self, axis: Axis, in_lanes: bool) -> Vec<Sum> {
         let exprs = self.along(axis, |maker, _, body| !in_lanes || maker.may_vectorize(axis, &[body]));
-        exprs.into_iter().map(|expr| self.sum(expr, in_lanes)).collect()
+        self.sums(exprs, in_lanes)
+    }
+    /// These reductions of all rows.
+    fn sums(&mut self, exprs: Vec<Expr>, along: bool) -> Vec<Sum> {
+        let here = self.row;
+        let mut sums = Vec::new();
+        for row in 0..self.exprs.len() {
+            self.row = row;
+            sums.extend(exprs.iter().map(|&expr| self.sum(expr, along)));
+        }
+        self.row = here;
+        sums
     }
     /// Closes a loop at whose end these are combined.
     pub(super) fn close_with(&mut self, mut sums: Vec<Sum>) {
-        let region = self.here;
+        let (region, here) = (self.here, self.row);
         for (number, sum) in sums.iter_mut().enumerate() {
+            self.row = sum.row;
             sum.fold.body = self.expr(sum.body);
             self.append(region, Inst::Accumulate(region, number));
         }
+        self.row = here;
         if let Kind::Loop { folds, .. } = &mut self.plan.regions[region].kind {
             folds.extend(sums.iter().map(|sum| sum.fold));
         }
         self.close();
-        for Sum { expr, fold, .. } in sums {
-            self.exprs.insert(expr, fold.total.unwrap_or(fold.sum));
+        for Sum { expr, fold, row, .. } in sums {
+            self.exprs[row].insert(expr, fold.total.unwrap_or(fold.sum));
         }
     }
 
@@ -106,6 +121,11 @@ impl Maker<'_> {
             self.set(total, neutral);
             total
         });
-        Sum { expr, body, fold: Fold { function: combine.function(), element, neutral, body: neutral, sum, total } }
+        Sum {
+            expr,
+            body,
+            row: self.row,
+            fold: Fold { function: combine.function(), element, neutral, body: neutral, sum, total },
+        }
     }
 }
