@@ -371,14 +371,19 @@ impl Maker<'_> {
     }
     fn side_by_side(&self) -> usize {
         let is_short = |axis: Axis| self.kernel.axes[axis].as_fixed().is_some_and(|n| n <= LONG);
-        let is_row = self.kernel.domain.len() == 1 || self.kernel.domain.len() == 2 && self.lanes_along_domain;
-        let mut reductions = self.kernel.exprs.values().filter_map(|scalar| match scalar {
-            Scalar::Reduce { axis, body, .. } => Some((*axis, *body)),
+        let reductions = self.kernel.exprs.values().filter_map(|scalar| match scalar {
+            Scalar::Reduce { axis, body, .. } => Some(is_short(*axis) && self.may_vectorize(*axis, &[*body])),
             _ => None,
         });
-        let is_reduced = is_row && reductions.any(|(axis, body)| is_short(axis) && self.may_vectorize(axis, &[body]));
-        let lanes_along_rows = self.kernel.domain.len() == 1 && self.lanes_along_domain;
-        if is_reduced && !lanes_along_rows { ROWS } else { 1 }
+        // Whether each reduction is one over the elements of a row.
+        let are_of_rows: Vec<bool> = reductions.collect();
+        let goes_along_rows = match self.kernel.domain.len() {
+            1 => !self.lanes_along_domain,
+            2 => self.lanes_along_domain,
+            _ => false,
+        };
+        let is_worth = goes_along_rows && !are_of_rows.is_empty() && are_of_rows.into_iter().all(|is| is);
+        if is_worth { ROWS } else { 1 }
     }
     fn one_loop(&mut self, depth: usize, from: Num, to: Num) {
         let sums = match depth + 1 == self.kernel.domain.len() {

@@ -29,11 +29,11 @@ impl Maker<'_> {
             Some(n) if n <= UNROLL && !along => {
                 let mut sum = self.constant(element, combine.neutral());
                 for i in 0..n {
-                    let known = self.exprs[self.row].clone();
+                    let known = self.exprs.clone();
                     self.constant_axes.insert(axis, i as i64);
                     let value = self.expr(body);
                     self.constant_axes.remove(&axis);
-                    self.exprs[self.row] = known;
+                    self.exprs = known;
                     sum = self.combine(combine.function(), element, sum, value);
                 }
                 return sum;
