@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::collapse::{along, share};
 use super::merge::{add_store, has_reduction, merge_back};
 use super::together;
 use crate::kernel::depends::{AxisSet, Depends};
@@ -133,8 +134,13 @@ fn join(first: &Kernel, second: &Kernel) -> Option<Kernel> {
         let value = import.expr(&mut both, store.value, &mut find)?;
         add_store(&mut both, Store { at, value, ..store.clone() })?;
     }
-    // Lanes lie along rows: what they read lies side by side there.
-    (copies.shares && both.exprs.len() <= LARGE && is_along_rows(&both, n_rows)).then_some(both)
+    if both.domain.len() == n_rows {
+        share(&mut both);
+    }
+    // Lanes lie along rows, where what they read lies side by side; or two sums of the same elements go together.
+    let are_sums = both.domain.len() == n_rows && has_reduction(&first) && has_reduction(&second);
+    let is_worth = copies.shares && (are_sums || is_along_rows(&both, n_rows));
+    (is_worth && both.exprs.len() <= LARGE).then_some(both)
 }
 
 /// What a kernel reads.
@@ -226,7 +232,7 @@ fn is_along_rows(kernel: &Kernel, n_rows: usize) -> bool {
     let is_inner = |axis: &Axis| !kernel.domain[..n_rows].contains(axis) && is_row(axis);
     kernel.axes.ids().filter(is_inner).any(|axis| {
         kernel.exprs.values().any(|scalar| match scalar {
-            Scalar::Load { at, .. } => super::collapse::along(kernel, at, axis).is_some_and(|dim| dim.is_one()),
+            Scalar::Load { at, .. } => along(kernel, at, axis).is_some_and(|dim| dim.is_one()),
             _ => false,
         })
     })
@@ -263,14 +269,13 @@ impl Copies<'_> {
     fn is_same_row(&self, both: &Kernel, a: &Address, b: &Address) -> bool {
         let is_row = |int: &Int| matches!(both.ints[*int], IntExpr::Axis(axis) if self.rows.contains(&axis));
         let along = |at: &Address| {
-            let inner: Vec<&(Int, Dim)> = at.terms.iter().filter(|(int, _)| !is_row(int)).collect();
-            match inner[..] {
-                [(int, stride)] => match both.ints[*int] {
-                    IntExpr::Axis(axis) => Some((both.axes[axis].clone(), stride.clone())),
-                    _ => None,
-                },
+            let inner = at.terms.iter().filter(|(int, _)| !is_row(int)).map(|(int, stride)| match both.ints[*int] {
+                IntExpr::Axis(axis) => Some((both.axes[axis].clone(), stride.clone())),
                 _ => None,
-            }
+            });
+            let mut inner = inner.collect::<Option<Vec<(Dim, Dim)>>>().filter(|inner| !inner.is_empty())?;
+            inner.sort();
+            Some(inner)
         };
         let rows = |at: &Address| {
             let terms = at.terms.iter().filter(|(int, _)| is_row(int)).cloned().collect();

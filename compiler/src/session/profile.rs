@@ -44,7 +44,7 @@ pub struct StepProfile {
 /// A part of a training step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Outputs, loss and metrics; and the gradient of a loss, where one loop computes both.
+    /// Outputs, loss and metrics; and what gradients need, where one loop computes both: a loss has its gradient with it.
     Forward,
     /// Gradients.
     Backward,
