@@ -22,6 +22,12 @@ pub(crate) fn check_seed(seed: u64) {
     let parallel = rng.next(extents.len() + 1);
     let mut p = Sketch::default();
     let out: Vec<Buffer> = (0..1 + rng.next(2)).map(|_| p.buffer(extents.iter().product::<usize>())).collect();
+    let mut outer: Vec<(usize, Buffer)> = Vec::new();
+    for n_loops in (parallel.max(1)..extents.len()).rev() {
+        if rng.next(3) == 0 {
+            outer.push((n_loops, p.buffer(extents[..n_loops].iter().product::<usize>())));
+        }
+    }
     let kernel = K::make(&dims(&extents), parallel, |k, index| {
         let open = index.iter().copied().zip(extents.iter().copied()).collect();
         let mut maker = Maker { rng, p: &mut p, open, known: Vec::new() };
@@ -35,6 +41,14 @@ pub(crate) fn check_seed(seed: u64) {
             let depth = 2 + maker.rng.next(4);
             let value = maker.expr(k, depth);
             k.store(buffer, &at, value);
+        }
+        // What is stored outside of some loops is made outside of them.
+        for (n_loops, buffer) in outer {
+            maker.open.truncate(n_loops);
+            maker.known.retain(|(_, loops)| *loops <= n_loops);
+            let depth = 2 + maker.rng.next(4);
+            let value = maker.expr(k, depth);
+            k.store(buffer, &row_major(&maker.open.clone()), value);
         }
     });
     p.program.steps.push(Step::Loop(kernel));

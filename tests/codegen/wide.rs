@@ -240,3 +240,52 @@ fn the_classes_that_models_use_are_wide() {
     let found = [n_of(&|p| copy(p, 9)), n_of(&row_sums), n_of(&transposed), n_of(&|p| copy(p, 7))];
     assert_eq!(found, [1, 1, 0, 0], "neighbors and sums of neighbors; neither strides nor short rows");
 }
+
+/// Softmax and what a loss needs of each row: stores outside of the inner loop, two sums along one loop, and one along the
+/// domain's. Rows are computed four at a time and one by one.
+#[test]
+fn sums_of_rows_do_not_tell_how_long_vectors_were() {
+    for n in (8..=40).chain([48, 63, 64, 65, 100, 512, 513]) {
+        for rows in [0, 1, 3, 4, 5, 11] {
+            let mut p = Sketch::default();
+            p.sizes(&[&Dim::batch()]);
+            let len = Dim::batch().times(&fixed(n));
+            let [x, y] = [(); 2].map(|()| p.buffer(len.clone()));
+            let [most, all, least, total] = [(); 4].map(|()| p.buffer(Dim::batch()));
+            p.kernel(&[Dim::batch(), fixed(n)], 1, |k, i| {
+                let row = (i[0], fixed(n));
+                let at = [row.clone(), (i[1], ONE)];
+                let (first, j) = k.axis(n);
+                let (second, l) = k.axis(n);
+                let value = k.load(x, &[row.clone(), (j, ONE)]);
+                let max = k.reduce(Combine::Max, first, value);
+                let value = k.load(x, &[row, (l, ONE)]);
+                let shifted = k.binary(BinaryFn::Sub, value, max);
+                let term = k.unary(UnaryFn::Exp, shifted);
+                let sum = k.reduce(Combine::Sum, second, term);
+                let min = k.reduce(Combine::Min, second, value);
+                let here = k.load(x, &at);
+                let shifted = k.binary(BinaryFn::Sub, here, max);
+                let scaled = k.binary(BinaryFn::Div, shifted, sum);
+                // Along the loop of the domain itself.
+                let inner = k.kernel.domain[1];
+                let along = k.reduce(Combine::Sum, inner, shifted);
+                k.store(y, &at, scaled);
+                for (buffer, value) in [(most, max), (all, sum), (least, min), (total, along)] {
+                    k.store(buffer, &[(i[0], ONE)], value);
+                }
+            });
+            check_with(&p.program, &batch(rows), Tolerance::Sums);
+            if has_wide() {
+                assert_eq!(n_wide(&p.program), 1, "{}", p.program);
+            }
+            let memory = fill(&p.program, &batch(rows), 13);
+            let [wide, widest] = [Vectors::Wide, Vectors::Widest].map(|vectors| {
+                let mut found = memory.clone();
+                compile_with(&p.program, "test", vectors).run_copied(&mut found, &batch(rows), &Pool::new(2));
+                found
+            });
+            same_bits(&p.program, &memory, &wide, &widest);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Loop nests over the same rows are one, compute what they should, and are not one where that would cost more.
+
+#[path = "support/nets.rs"]
+mod nets;
+#[path = "support/random.rs"]
+mod random;
+mod support;
+
+use netc::kernel::{Kernel, Scalar, Step};
+use netc::pipeline::{Entry, lower};
+use nets::{check_entry, network};
+
+/// Rows of every kind: a few, as many as are computed side by side and more, in several chunks.
+const SIZES: [(usize, usize); 4] = [(1, 1), (3, 2), (4, 3), (37, 5)];
+
+/// The loop nests of a network's entry, all agreeing with the interpreter.
+#[track_caller]
+fn loops(entry: Entry, text: &str) -> Vec<Kernel> {
+    let network = network(text);
+    check_entry(text, &network, entry, &SIZES);
+    let steps = lower(&network, entry, &mut ()).0.program.steps;
+    let kernels = steps.into_iter().filter_map(|step| match step {
+        Step::Loop(kernel) => Some(kernel),
+        _ => None,
+    });
+    kernels.collect()
+}
+
+fn of_layer(loops: &[Kernel], layer: &str) -> Vec<Kernel> {
+    loops.iter().filter(|kernel| kernel.name.starts_with(layer)).cloned().collect()
+}
+
+/// How many loops along rows reductions have, and how many reductions there are.
+fn reductions(kernel: &Kernel) -> (usize, usize) {
+    let mut axes: Vec<_> = kernel
+        .exprs
+        .values()
+        .filter_map(|scalar| match scalar {
+            Scalar::Reduce { axis, .. } => Some(*axis),
+            _ => None,
+        })
+        .collect();
+    let n = axes.len();
+    axes.sort();
+    axes.dedup();
+    (axes.len(), n)
+}
+
+#[test]
+fn softmax_and_norms_are_one_loop() {
+    for n in [8, 9, 16, 17, 33, 65, 100, 600] {
+        for layer in ["softmax", "log_softmax", "layernorm"] {
+            let text = format!("net rows {{\n  input x[{n}]\n  y = {layer}\n  output y\n}}\n");
+            assert_eq!(loops(Entry::Forward, &text).len(), 1, "{layer} of {n}");
+        }
+    }
+    // Vectors along rows of five would be mostly empty.
+    let text = "net rows {\n  input x[5]\n  y = softmax\n  output y\n}\n";
+    assert!(loops(Entry::Forward, text).len() > 1);
+}
+
+#[test]
+fn a_loss_and_its_gradient_are_one_loop() {
+    for n in [8, 10, 65, 300] {
+        for loss in ["cross_entropy(y, t)", "cross_entropy(y, t, label_smoothing = 0.1)"] {
+            let text = format!(
+                "net loss {{\n  input x[T, 3]\n  target t[T]: token({n})\n  y = dense({n})\n  output y\n  loss {loss}\n}}\n"
+            );
+            let loops = loops(Entry::Gradients, &text);
+            let inner = |kernel: &Kernel| kernel.domain.len() == 2 && kernel.depths().contains(&2);
+            let over_rows: Vec<Kernel> = of_layer(&loops, "cross_entropy1").into_iter().filter(inner).collect();
+            let [kernel] = over_rows.as_slice() else { panic!("one loop over all elements, of {text}: {loops:?}") };
+            // The gradient is stored for each class, the loss for each row.
+            let mut depths = kernel.depths();
+            depths.sort_unstable();
+            assert_eq!((depths.first(), depths.last()), (Some(&1), Some(&2)), "{kernel}");
+        }
+        for loss in ["mse", "mae", "huber", "kl"] {
+            let text = format!(
+                "net loss {{\n  input x[3]\n  target t[{n}]\n  y = dense({n})\n  output y\n  loss {loss}(y, t)\n}}\n"
+            );
+            let loops = of_layer(&loops(Entry::Gradients, &text), loss);
+            let kernel = &loops[0];
+            assert_eq!(
+                kernel.stores.len() - kernel.depths().iter().filter(|&&depth| depth == 2).count(),
+                1,
+                "{kernel}"
+            );
+            // The sum of a row goes along with its gradient: what both read is read once.
+            assert_eq!(reductions(kernel), (1, 1), "{kernel}");
+            assert!(kernel.axes.len() == 2, "{kernel}");
+        }
+    }
+}
+
+#[test]
+fn two_sums_of_one_map_are_one_loop() {
+    let text = "net sums {\n  input x[2, 9, 9]\n  target t[12]\n  y = conv3x3(12) -> batchnorm -> relu -> global_avgpool\n  output y\n  loss mse(y, t)\n}\n";
+    let loops = of_layer(&loops(Entry::Gradients, text), "batchnorm1");
+    let pair = loops.iter().find(|kernel| kernel.stores.len() == 2 && reductions(kernel).1 > reductions(kernel).0);
+    let pair = pair.unwrap_or_else(|| panic!("two sums, over the same loops: {loops:?}"));
+    let (n_loops, n) = reductions(pair);
+    assert_eq!(n, 2 * n_loops, "{pair}");
+}
+
+/// A function of an error is not computed three times over.
+#[test]
+fn what_is_dear_is_stored() {
+    let text = "net dear {\n  input x[4]\n  a = dense(32, gelu)\n  y = layernorm\n  output y\n}\n";
+    let erfs = loops(Entry::Forward, text)
+        .iter()
+        .flat_map(|kernel| kernel.exprs.values())
+        .fold(0, |n, scalar| n + usize::from(matches!(scalar, Scalar::Unary(netc::kernel::UnaryFn::Erf, _))));
+    assert_eq!(erfs, 1);
+}
+
+/// The total of what counts must be known before the gradient: there are two passes, and they agree.
+#[test]
+fn losses_with_a_total_agree() {
+    for loss in ["cross_entropy(y, t, ignore = 0)", "cross_entropy(y, t, weight = [1, 2, 1, 3, 1, 1, 0.5, 1, 1])"] {
+        let text = format!(
+            "net loss {{\n  input x[T, 3]\n  target t[T]: token(9)\n  y = dense(9)\n  output y\n  loss {loss}\n  metric accuracy(y, t)\n}}\n"
+        );
+        loops(Entry::Gradients, &text);
+        loops(Entry::Evaluate, &text);
+    }
+}
