@@ -251,7 +251,7 @@ fn sums_of_rows_do_not_tell_how_long_vectors_were() {
             p.sizes(&[&Dim::batch()]);
             let len = Dim::batch().times(&fixed(n));
             let [x, y] = [(); 2].map(|()| p.buffer(len.clone()));
-            let [most, all, least, total] = [(); 4].map(|()| p.buffer(Dim::batch()));
+            let [most, all, least, total, polynomial] = [(); 5].map(|()| p.buffer(Dim::batch()));
             p.kernel(&[Dim::batch(), fixed(n)], 1, |k, i| {
                 let row = (i[0], fixed(n));
                 let at = [row.clone(), (i[1], ONE)];
@@ -267,11 +267,16 @@ fn sums_of_rows_do_not_tell_how_long_vectors_were() {
                 let here = k.load(x, &at);
                 let shifted = k.binary(BinaryFn::Sub, here, max);
                 let scaled = k.binary(BinaryFn::Div, shifted, sum);
+                // More work than a maximum, less than an exponential: other sums side by side.
+                let (third, m) = k.axis(n);
+                let value = k.load(x, &[(i[0], fixed(n)), (m, ONE)]);
+                let power = (0..12).fold(value, |power, _| k.binary(BinaryFn::Mul, power, value));
+                let powers = k.reduce(Combine::Sum, third, power);
                 // Along the loop of the domain itself.
                 let inner = k.kernel.domain[1];
                 let along = k.reduce(Combine::Sum, inner, shifted);
                 k.store(y, &at, scaled);
-                for (buffer, value) in [(most, max), (all, sum), (least, min), (total, along)] {
+                for (buffer, value) in [(most, max), (all, sum), (least, min), (total, along), (polynomial, powers)] {
                     k.store(buffer, &[(i[0], ONE)], value);
                 }
             });
@@ -288,7 +293,7 @@ fn sums_of_rows_do_not_tell_how_long_vectors_were() {
                 found
             });
             same_bits(&p.program, &memory, &wide, &widest);
-            for (buffer, len) in [(y, n), (most, 1), (all, 1), (least, 1), (total, 1)] {
+            for (buffer, len) in [(y, n), (most, 1), (all, 1), (least, 1), (total, 1), (polynomial, 1)] {
                 let is_repeated = widest[buffer].iter().skip(len).zip(&widest[buffer]).all(|(a, b)| a == b);
                 assert!(is_repeated, "rows of {n} differ in {buffer}: {:?}", widest[buffer]);
             }
