@@ -8,8 +8,10 @@ use crate::ops::{Op, Reduce};
 
 /// With as many elements of the result, threads that share these read runs of memory that are long enough.
 const MANY: usize = 128;
-/// Sums of fewer elements are not worth a step of their own.
+/// Sums of fewer elements are not worth a step of their own,
 const FEW: usize = 1024;
+/// unless there are many sums of so many.
+const ROW: usize = 64;
 
 /// The same graph, in which what is reduced over the first axis and others is first reduced over the others.
 pub(super) fn reductions(graph: &Graph) -> Graph {
@@ -54,7 +56,9 @@ fn is_worth(graph: &Graph, node: &Node, reduce: &Reduce) -> bool {
     // What has a name may be large.
     let size = |axis: usize| shape[axis].as_fixed().unwrap_or(FEW);
     let kept = node.ty.n_elements().as_fixed().is_some_and(|n| n < MANY);
-    kept && !shape[0].is_one() && others.iter().map(|&axis| size(axis)).product::<usize>() >= FEW
+    let each: usize = others.iter().map(|&axis| size(axis)).product();
+    let is_much = each >= ROW && shape[0].as_fixed().is_some_and(|n| n.saturating_mul(each) >= FEW * ROW);
+    kept && !shape[0].is_one() && (each >= FEW || is_much)
 }
 
 #[cfg(test)]

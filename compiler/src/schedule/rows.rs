@@ -21,6 +21,8 @@ use crate::types::{Dim, product};
 const LARGE: usize = 128;
 /// How many steps back a loop nest looks for one to join.
 const REACH: usize = 12;
+/// The same for one that only reduces: the norm of all gradients, at the end of a step, is of what was made at any time in it.
+const FAR: usize = 256;
 /// The elements of a row: of fewer, vectors along rows are mostly empty; more do not stay in the first cache.
 pub(super) const ROW: std::ops::RangeInclusive<usize> = 8..=8192;
 /// What is computed a second time costs at most so much, in units of an addition: an exponential of a difference.
@@ -54,7 +56,8 @@ fn join_all(steps: &mut Vec<Step>) {
         let before = steps.len();
         let mut joined: Vec<Step> = Vec::with_capacity(before);
         for step in steps.drain(..) {
-            if !merge_back(&mut joined, &step, REACH, join) {
+            let reach = if leaves_little(&step) { FAR } else { REACH };
+            if !merge_back(&mut joined, &step, reach, join) {
                 joined.push(step);
             }
         }
@@ -63,6 +66,13 @@ fn join_all(steps: &mut Vec<Step>) {
             return;
         }
     }
+}
+
+/// Whether a step only reduces, to as many elements whatever the batch: what it leaves may wait in memory for long.
+fn leaves_little(step: &Step) -> bool {
+    let Step::Loop(kernel) = step else { return false };
+    let reduces = |store: &Store| matches!(kernel.exprs[store.value], Scalar::Reduce { .. });
+    kernel.stores.iter().all(reduces) && product(&extents(kernel)).as_fixed().is_some()
 }
 
 /// Takes out stores to memory that nothing reads any more, and all that only they needed.

@@ -53,6 +53,9 @@ fn reduction(cx: &mut Rewriter, reduce: &Reduce, x: Value) -> Option<Value> {
             Some(cx.apply(Reduce { combine: *combine, axes: all }, [inner?]))
         }
         Op::Broadcast(broadcast) => reduced_broadcast(cx, reduce, &broadcast.clone(), inner?),
+        Op::Binary(Binary(BinaryFn::Mul)) if *combine == Combine::Sum && node.args[0] == node.args[1] => {
+            squares_of_join(cx, axes, inner?)
+        }
         Op::Compare(Compare(CompareFn::Eq)) if *combine == Combine::Sum => one_hot_sum(cx, axes, x),
         // sum(-x) == -sum(x)
         Op::Unary(Unary(UnaryFn::Neg)) if *combine == Combine::Sum => {
@@ -119,6 +122,22 @@ fn same_along(cx: &mut Rewriter, value: Value, axes: &[usize], reduced: &[Dim]) 
         }
         _ => None,
     }
+}
+
+/// The squares of a join add up to those of its parts, which are known where they are made.
+fn squares_of_join(cx: &mut Rewriter, axes: &[usize], join: Value) -> Option<Value> {
+    let node = cx.node(join);
+    let Op::Concat(Concat { axis, .. }) = &node.op else { return None };
+    if !axes.contains(axis) {
+        return None;
+    }
+    let parts = node.args.clone();
+    let sums = parts.iter().map(|&part| {
+        let square = cx.apply(Binary(BinaryFn::Mul), [part, part]);
+        cx.apply(Reduce { combine: Combine::Sum, axes: axes.to_vec() }, [square])
+    });
+    let sums: Vec<Value> = sums.collect();
+    Some(sums[1..].iter().fold(sums[0], |sum, &next| cx.apply(Binary(BinaryFn::Add), [sum, next])))
 }
 
 /// sum(position == k), along the axis that the position goes along, is 1 if there is a position k, else 0.
