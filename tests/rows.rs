@@ -125,3 +125,19 @@ fn losses_with_a_total_agree() {
         loops(Entry::Evaluate, &text);
     }
 }
+
+/// The norm that clips is of what was put together from two products: its squares are added up there.
+#[test]
+fn squares_are_added_up_where_gradients_are_put_together() {
+    let text = "net clip {\n  input x[T, 8]\n  target t[256]\n  y = lstm(hidden = 256) -> last\n  output y\n  loss mse(y, t)\n}\ntrain clip {\n  optimizer sgd(lr = 0.1)\n  clip norm(1)\n}\n";
+    let steps = lower(&network(text), Entry::TrainStep, &mut ()).0.program.steps;
+    let both = steps.iter().filter_map(Step::kernel).filter(|kernel| {
+        let depths = kernel.depths();
+        kernel.name.starts_with("lstm1")
+            && kernel.stores.len() == 2
+            && depths.contains(&1)
+            && depths.contains(&2)
+            && reductions(kernel) == (1, 1)
+    });
+    assert_eq!(both.count(), 4, "one for each gate's matrix of the state");
+}

@@ -6,7 +6,9 @@
 //! for each root (`emit`). One step of a recurrence is scheduled in the same way (`recurrence`). Products that it alone
 //! reads are computed ahead of its steps, some at a time (`ahead`), and its states are stored where the caller wants them
 //! (`results`); what is only added to a product ahead is added by the step's product (`onto`). Matrices that were put together to be packed are packed from their pieces
-//! (`pieces`). Where members of the batch have nothing to do with each other in it, threads share it by members (`apart`). At last updates of parameters move to where their gradients are known (`update`).
+//! (`pieces`). Where members of the batch have nothing to do with each other in it, threads share it by members (`apart`). Updates of
+//! parameters move to where their gradients are known (`update`). At last loop nests over the same rows become one (`rows`), with as
+//! few loops within as they need (`together`), and those that turn memory round go in strips (`transpose`).
 
 mod ahead;
 mod algorithm;
