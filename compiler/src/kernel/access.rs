@@ -1,8 +1,11 @@
 //! What a step reads and writes, and which sizes it mentions.
 
+use smallvec::smallvec;
+
 use super::{
     Address, Buffer, Condition, Geometry, Int, IntExpr, Kernel, PackMatrixCall, Program, Scalar, Scan, Step, View,
 };
+use crate::index::Few;
 use crate::types::Dim;
 
 /// One step's use of one buffer.
@@ -183,22 +186,8 @@ impl Kernel {
     }
     /// The integers that are used outside of addresses.
     pub fn ints_outside_addresses(&self) -> Vec<Int> {
-        let mut ints = Vec::new();
-        for scalar in self.exprs.values() {
-            match scalar {
-                Scalar::Position(int) | Scalar::Random { index: int, .. } => ints.push(*int),
-                Scalar::Guard { conditions, .. } => ints.extend(conditions.iter().map(Condition::int)),
-                Scalar::Const(_)
-                | Scalar::Load { .. }
-                | Scalar::Convert(_)
-                | Scalar::Unary(..)
-                | Scalar::Binary(..)
-                | Scalar::Compare(..)
-                | Scalar::Select(..)
-                | Scalar::Reduce { .. } => {}
-            }
-        }
-        ints
+        let outside = self.exprs.values().filter(|scalar| !matches!(scalar, Scalar::Load { .. }));
+        outside.flat_map(Scalar::ints).collect()
     }
     pub(super) fn for_each_dim(&self, visit: &mut impl FnMut(&Dim)) {
         self.axes.values().for_each(&mut *visit);
@@ -231,6 +220,24 @@ impl Kernel {
             }
         }
         self.stores.iter().for_each(|store| store.at.for_each_dim(visit));
+    }
+}
+
+impl Scalar {
+    /// The integers that it uses itself, in an address or as they are.
+    pub fn ints(&self) -> Few<Int> {
+        match self {
+            Scalar::Load { at, .. } => at.terms.iter().map(|(int, _)| *int).collect(),
+            Scalar::Position(int) | Scalar::Random { index: int, .. } => smallvec![*int],
+            Scalar::Guard { conditions, .. } => conditions.iter().map(Condition::int).collect(),
+            Scalar::Const(_)
+            | Scalar::Convert(_)
+            | Scalar::Unary(..)
+            | Scalar::Binary(..)
+            | Scalar::Compare(..)
+            | Scalar::Select(..)
+            | Scalar::Reduce { .. } => Few::new(),
+        }
     }
 }
 

@@ -83,21 +83,9 @@ impl Finder<'_> {
         let kernel = self.kernel;
         let scalar = &kernel.exprs[expr];
         let mut axes = scalar.operands().into_iter().fold(AxisSet::default(), |axes, x| axes.union(self.expr(x)));
-        match scalar {
-            Scalar::Load { at, .. } => {
-                axes = at.terms.iter().fold(axes, |axes, (int, _)| axes.union(self.int(*int)));
-            }
-            Scalar::Position(int) | Scalar::Random { index: int, .. } => axes = axes.union(self.int(*int)),
-            Scalar::Reduce { axis, .. } => axes = axes.without(*axis),
-            Scalar::Guard { conditions, .. } => {
-                axes = conditions.iter().map(Condition::int).fold(axes, |axes, int| axes.union(self.int(int)));
-            }
-            Scalar::Const(_)
-            | Scalar::Convert(_)
-            | Scalar::Unary(..)
-            | Scalar::Binary(..)
-            | Scalar::Compare(..)
-            | Scalar::Select(..) => {}
+        axes = scalar.ints().into_iter().fold(axes, |axes, int| axes.union(self.int(int)));
+        if let Scalar::Reduce { axis, .. } = scalar {
+            axes = axes.without(*axis);
         }
         self.exprs.insert(expr, axes);
         axes

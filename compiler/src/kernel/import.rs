@@ -245,18 +245,7 @@ impl Kernel {
             }
             let scalar = &self.exprs[expr];
             left.extend(scalar.operands());
-            match scalar {
-                Scalar::Load { at, .. } => self.indexed(at.terms.iter().map(|(int, _)| *int), &mut left),
-                Scalar::Position(int) | Scalar::Random { index: int, .. } => self.indexed([*int], &mut left),
-                Scalar::Guard { conditions, .. } => self.indexed(conditions.iter().map(Condition::int), &mut left),
-                Scalar::Const(_)
-                | Scalar::Convert(_)
-                | Scalar::Unary(..)
-                | Scalar::Binary(..)
-                | Scalar::Compare(..)
-                | Scalar::Select(..)
-                | Scalar::Reduce { .. } => {}
-            }
+            self.indexed(scalar.ints(), &mut left);
         }
         needed
     }

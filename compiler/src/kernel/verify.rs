@@ -253,27 +253,18 @@ impl Kernel {
         if !seen.insert((expr, open.iter().copied().collect())) {
             return;
         }
-        match &self.exprs[expr] {
-            Scalar::Reduce { axis, body, .. } => {
-                assert!(open.insert(*axis), "{expr} is in its own loop:\n{self}");
-                self.verify_open(*body, open, seen);
-                open.remove(axis);
-                return;
-            }
-            Scalar::Load { at, .. } => self.verify_address(at, open),
-            Scalar::Position(int) | Scalar::Random { index: int, .. } => self.verify_int(*int, open),
-            Scalar::Guard { conditions, .. } => {
-                assert!(!conditions.is_empty(), "{expr} guards nothing:\n{self}");
-                conditions.iter().for_each(|condition| self.verify_int(condition.int(), open));
-            }
-            Scalar::Const(_)
-            | Scalar::Convert(_)
-            | Scalar::Unary(..)
-            | Scalar::Binary(..)
-            | Scalar::Compare(..)
-            | Scalar::Select(..) => {}
+        let scalar = &self.exprs[expr];
+        if let Scalar::Reduce { axis, body, .. } = scalar {
+            assert!(open.insert(*axis), "{expr} is in its own loop:\n{self}");
+            self.verify_open(*body, open, seen);
+            open.remove(axis);
+            return;
         }
-        for operand in self.exprs[expr].operands() {
+        if let Scalar::Guard { conditions, .. } = scalar {
+            assert!(!conditions.is_empty(), "{expr} guards nothing:\n{self}");
+        }
+        scalar.ints().into_iter().for_each(|int| self.verify_int(int, open));
+        for operand in scalar.operands() {
             self.verify_open(operand, open, seen);
         }
     }
