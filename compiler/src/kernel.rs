@@ -11,10 +11,12 @@ pub mod import;
 mod members;
 mod print;
 mod slices;
+mod sums;
 mod verify;
 
 pub use access::{Access, Mode};
 pub use slices::{Slice, Turns};
+pub use sums::{ColumnSums, MOST_PRODUCTS, MoreSums, ProductSum};
 
 use crate::index::{Id, IndexVec};
 use crate::types::{Dim, ElementType, Symbol};
@@ -177,6 +179,8 @@ pub struct ConvCall {
     /// Whether `y` is `[n, oc, oh / 2, ow / 2]`, the largest of each 2 by 2 neighbors: forward, by one of Winograd's algorithms.
     pub pooled: bool,
     pub epilogue: Option<Kernel>,
+    /// Of what is not a weight's gradient.
+    pub sums: Option<ColumnSums>,
 }
 
 /// Packs a convolution's weight for one direction and algorithm.

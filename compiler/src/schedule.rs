@@ -3,7 +3,7 @@
 //! Only this pass decides those. In order: which sums are taken in two steps (`divide`), which
 //! convolutions keep the largest of neighbors alone (`pool`), what is stored (`roots`), memory layout (`order`), which
 //! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
-//! for each root (`emit`). One step of a recurrence is scheduled in the same way (`recurrence`). Products that it alone
+//! for each root (`emit`), and what sums a map over its pixels goes with the convolution that computes it (`sums`). One step of a recurrence is scheduled in the same way (`recurrence`). Products that it alone
 //! reads are computed ahead of its steps, some at a time (`ahead`), and its states are stored where the caller wants them
 //! (`results`); what is only added to a product ahead is added by the step's product (`onto`). Matrices that were put together to be packed are packed from their pieces
 //! (`pieces`). Where members of the batch have nothing to do with each other in it, threads share it by members (`apart`). Updates of
@@ -32,6 +32,7 @@ mod rows;
 mod step;
 mod storage;
 mod stream;
+mod sums;
 mod together;
 mod transpose;
 mod update;
@@ -96,6 +97,7 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     let manner = Manner { algorithms, collapses: true };
     let steps = steps(&graph, &mut roots, &orders, interface, manner, &mut program);
     program.steps = steps;
+    sums::of_convolutions(&mut program);
     for steps in [&mut program.prepare, &mut program.steps] {
         merge::siblings(steps);
     }

@@ -104,6 +104,7 @@ fn measure(line: &str, n: i64, [c, side, oc, kernel, stride]: [i64; 5], directio
         pooled: 0,
         many: 1,
         epilogue: None,
+        sums: std::ptr::null(),
     };
     let pool = Pool::new(1);
     let frame = [(&raw const pool) as u64];

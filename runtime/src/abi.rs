@@ -156,6 +156,31 @@ pub struct Conv {
     /// so that it is the same in all calls with the same packed weights.
     pub many: i64,
     pub epilogue: Option<EpilogueFn>,
+    /// Null, or what is wanted of the output, if that is not a weight gradient.
+    pub sums: *const Sums,
+}
+
+/// Sums over the rows of a convolution's output, one for each column, of what the epilogue leaves: taken while the output is in
+/// the cache. Addresses are null where nothing is asked for; columns are adjacent.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Sums {
+    /// The sum of each column. All others need it.
+    pub sum: *mut f32,
+    /// The sum of the squares of a column's differences from its mean, if no products are asked for.
+    pub squares: *mut f32,
+    pub products: [Products; 2],
+}
+
+/// The sum of each column's products with the column of another array, less a number.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Products {
+    /// As the output lies in memory.
+    pub other: *const f32,
+    /// What is subtracted from each column of `other`.
+    pub about: *const f32,
+    pub sum: *mut f32,
 }
 
 /// `table[index[r]] += source[r]` for all rows `r` in order, from a table of zeros.

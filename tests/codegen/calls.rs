@@ -213,6 +213,7 @@ fn convolution(direction: Direction, is_packed: bool) -> Program {
         packed,
         pooled: false,
         epilogue,
+        sums: None,
     }));
     p.program
 }

@@ -311,6 +311,7 @@ impl Cx<'_> {
                     kernel::Algorithm::Winograd2x2 => Algorithm::Winograd2x2,
                 },
                 is_packed: call.packed.is_some(),
+                sums: call.sums.as_ref().map_or(0, |sums| sums.rows() as u64),
             }),
         }
     }

@@ -17,8 +17,8 @@ use super::nest::Call;
 use crate::index::Id;
 use crate::kernel::cost::work_of_share;
 use crate::kernel::{
-    Algorithm, Buffer, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, PackMatrixCall, Program,
-    ScatterAddCall, Step, View,
+    Algorithm, Buffer, ColumnSums, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, PackMatrixCall,
+    Program, ScatterAddCall, Step, View,
 };
 use crate::types::{Dim, product};
 
@@ -229,6 +229,10 @@ impl Driver<'_, '_, '_> {
             let address = self.buffer(packed);
             self.put(&d, offset_of!(abi::Conv, packed), address);
         }
+        if let Some(sums) = &call.sums {
+            let sums = self.sums(sums);
+            self.put(&d, offset_of!(abi::Conv, sums), sums);
+        }
         let frame = self.put_epilogue(&d, offset_of!(abi::Conv, epilogue), call.epilogue.as_ref());
         let address = self.address_of(&d);
         let name = match call.direction {
@@ -237,6 +241,25 @@ impl Driver<'_, '_, '_> {
             Direction::WeightGrad => "netc_conv2d_weight_grad",
         };
         self.call(name, frame, &[address]);
+    }
+
+    /// The address of a description of sums.
+    fn sums(&mut self, sums: &ColumnSums) -> Value {
+        let d = self.descriptor(size_of::<abi::Sums>());
+        let mut addresses = vec![(offset_of!(abi::Sums, sum), View::whole(sums.sum, Vec::new()))];
+        let squares = sums.squares().map(|squares| (offset_of!(abi::Sums, squares), View::whole(squares, Vec::new())));
+        addresses.extend(squares);
+        for (at, product) in sums.products().iter().enumerate() {
+            let first = offset_of!(abi::Sums, products) + at * size_of::<abi::Products>();
+            let [about, sum] = [product.about, product.sum].map(|buffer| View::whole(buffer, Vec::new()));
+            addresses.extend([
+                (first + offset_of!(abi::Products, other), product.other.clone()),
+                (first + offset_of!(abi::Products, about), about),
+                (first + offset_of!(abi::Products, sum), sum),
+            ]);
+        }
+        addresses.into_iter().for_each(|(offset, view)| self.put_view(&d, offset, &view));
+        self.address_of(&d)
     }
 
     fn pack(&mut self, call: &PackCall) {

@@ -119,10 +119,10 @@ impl Cx {
         let g = &call.geometry;
         let [n, h, w, oh, ow] = [&g.n, &g.h, &g.w, &g.oh, &g.ow].map(|dim| self.size(dim));
         let (c, oc) = (g.c / g.groups, g.oc / g.groups);
-        let (to, shape) = match call.direction {
-            Direction::Forward => (&call.y, [n, g.oc, oh, ow]),
-            Direction::DataGrad => (&call.x, [n, g.c, h, w]),
-            Direction::WeightGrad => (&call.weight, [g.oc, c, g.kernel[0], g.kernel[1]]),
+        let shape = match call.direction {
+            Direction::Forward => [n, g.oc, oh, ow],
+            Direction::DataGrad => [n, g.c, h, w],
+            Direction::WeightGrad => [g.oc, c, g.kernel[0], g.kernel[1]],
         };
         // Sums are rounded once, at the end.
         let mut sums = vec![0.0; shape.iter().product()];
@@ -161,9 +161,31 @@ impl Cx {
             pairs(shape[0], shape[1]).flat_map(|outer| pairs(shape[2], shape[3]).map(move |inner| (outer, inner)))
         {
             let index = [a, b, c, d];
-            self.write(memory, to, &index, sums[flat(&index, &shape)]);
+            self.write(memory, call.result(), &index, sums[flat(&index, &shape)]);
         }
         call.epilogue.iter().for_each(|kernel| self.kernel(kernel, memory));
+        for channel in 0..call.sums.as_ref().map_or(0, |_| shape[1]) {
+            self.channel_sums(call, shape, channel, memory);
+        }
+    }
+    fn channel_sums(&self, call: &ConvCall, [n, _, h, w]: [usize; 4], channel: usize, memory: &mut Memory) {
+        let Some(sums) = &call.sums else { return };
+        let pixels: Vec<[usize; 4]> = (0..n).flat_map(|n| pairs(h, w).map(move |(y, x)| [n, channel, y, x])).collect();
+        let values: Vec<f64> = pixels.iter().map(|at| self.read(memory, call.result(), at)).collect();
+        let of_channels = |buffer| View::whole(buffer, vec![Dim::ONE]);
+        let sum: f64 = values.iter().sum();
+        self.write(memory, &of_channels(sums.sum), &[channel], sum);
+        if let Some(squares) = sums.squares() {
+            let mean = sum / values.len() as f64;
+            let sum = values.iter().map(|x| (x - mean) * (x - mean)).sum();
+            self.write(memory, &of_channels(squares), &[channel], sum);
+        }
+        for product in sums.products() {
+            let about = self.read(memory, &of_channels(product.about), &[channel]);
+            let others = pixels.iter().map(|at| self.read(memory, &product.other, at) - about);
+            let sum = values.iter().zip(others).map(|(x, other)| x * other).sum();
+            self.write(memory, &of_channels(product.sum), &[channel], sum);
+        }
     }
     fn scatter_add(&self, call: &ScatterAddCall, memory: &mut Memory) {
         for (row, col) in pairs(call.table_rows, call.cols) {

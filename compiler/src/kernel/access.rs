@@ -3,7 +3,8 @@
 use smallvec::smallvec;
 
 use super::{
-    Address, Buffer, Condition, Geometry, Int, IntExpr, Kernel, PackMatrixCall, Program, Scalar, Scan, Step, View,
+    Address, Buffer, ColumnSums, Condition, Geometry, Int, IntExpr, Kernel, PackMatrixCall, Program, Scalar, Scan,
+    Step, View,
 };
 use crate::index::Few;
 use crate::types::Dim;
@@ -40,16 +41,19 @@ impl Step {
             }
             Step::Conv(call) => {
                 use super::Direction;
-                let (reads, write) = match call.direction {
-                    Direction::Forward => ([&call.x, &call.weight], &call.y),
-                    Direction::DataGrad => ([&call.y, &call.weight], &call.x),
-                    Direction::WeightGrad => ([&call.x, &call.y], &call.weight),
+                let reads = match call.direction {
+                    Direction::Forward => [&call.x, &call.weight],
+                    Direction::DataGrad => [&call.y, &call.weight],
+                    Direction::WeightGrad => [&call.x, &call.y],
                 };
                 reads.into_iter().for_each(|view| read(view.buffer));
                 call.packed.into_iter().for_each(read);
-                visit(Access { buffer: write.buffer, mode: Mode::Write });
+                visit(Access { buffer: call.result().buffer, mode: Mode::Write });
                 if let Some(epilogue) = &call.epilogue {
                     epilogue.for_each_access(visit);
+                }
+                if let Some(sums) = &call.sums {
+                    sums.for_each_access(visit);
                 }
             }
             Step::Pack(call) => {
@@ -125,7 +129,8 @@ impl Step {
             }
             Step::Conv(call) => {
                 call.geometry.for_each_dim(visit);
-                [&call.x, &call.y, &call.weight].into_iter().for_each(|view| view.for_each_dim(visit));
+                let others = call.sums.iter().flat_map(ColumnSums::products).map(|product| &product.other);
+                [&call.x, &call.y, &call.weight].into_iter().chain(others).for_each(|view| view.for_each_dim(visit));
                 call.epilogue.iter().for_each(|kernel| kernel.for_each_dim(visit));
             }
             Step::Pack(call) => {

@@ -38,7 +38,7 @@ fn operations(step: &Step, extents: &Extents) -> (f64, f64) {
     match step {
         Step::Loop(kernel) => (0.0, loops(kernel)),
         Step::MatMul(call) => (matmul(call, extents), epilogue(&call.epilogue)),
-        Step::Conv(call) => (conv(call, extents), epilogue(&call.epilogue)),
+        Step::Conv(call) => (conv(call, extents), epilogue(&call.epilogue) + sums(call, extents)),
         Step::Pack(_) | Step::PackMatrix(_) => (0.0, 0.0),
         Step::ScatterAdd(call) => (0.0, (call.rows.eval(extents) * call.cols) as f64),
         Step::Scan(scan) => scan_operations(scan, extents),
@@ -65,6 +65,14 @@ fn conv(call: &ConvCall, extents: &Extents) -> f64 {
     let g = &call.geometry;
     let pixels = [&g.n, &g.oh, &g.ow].iter().map(|size| size.eval(extents) as f64).product::<f64>();
     2.0 * pixels * (g.oc * g.kernel[0] * g.kernel[1] * (g.c / g.groups.max(1))) as f64
+}
+
+/// Of sums over the pixels of the result.
+fn sums(call: &ConvCall, extents: &Extents) -> f64 {
+    let Some(sums) = &call.sums else { return 0.0 };
+    let elements = product(&call.result_shape()).eval(extents) as f64;
+    let each = 2 + 3 * sums.squares().iter().count() + 5 * sums.products().len();
+    each as f64 * elements
 }
 
 /// Operations for each point of the loops that threads share, each in the outermost loops that determine it; sizes known at run

@@ -6,7 +6,7 @@ use smallvec::smallvec;
 
 use super::{
     Address, BinaryFn, Combine, CompareFn, Condition, ConvCall, Expr, Home, Int, IntExpr, Kernel, MatMulCall, Members,
-    Program, Scalar, Slice, Step, Turns, UnaryFn, View,
+    ProductSum, Program, Scalar, Slice, Step, Turns, UnaryFn, View,
 };
 use crate::index::{Few, IndexVec};
 use crate::types::{Dim, ElementType, Symbol, show_shape};
@@ -122,13 +122,13 @@ impl Display for MatMulCall {
 
 impl Display for ConvCall {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let ConvCall { direction, geometry: g, algorithm, x, y, weight, packed, pooled, epilogue } = self;
-        let (to, from) = match direction {
-            super::Direction::Forward => (y, [x, weight]),
-            super::Direction::DataGrad => (x, [y, weight]),
-            super::Direction::WeightGrad => (weight, [x, y]),
+        let ConvCall { direction, geometry: g, algorithm, x, y, weight, packed, pooled, epilogue, sums } = self;
+        let from = match direction {
+            super::Direction::Forward => [x, weight],
+            super::Direction::DataGrad => [y, weight],
+            super::Direction::WeightGrad => [x, y],
         };
-        write!(f, "{to} = conv {direction:?} {algorithm:?} {}, {}", from[0], from[1])?;
+        write!(f, "{} = conv {direction:?} {algorithm:?} {}, {}", self.result(), from[0], from[1])?;
         if let Some(packed) = packed {
             write!(f, " packed {packed}")?;
         }
@@ -138,7 +138,16 @@ impl Display for ConvCall {
         if *pooled {
             write!(f, ", the largest of 2 by 2")?;
         }
-        write_epilogue(f, epilogue.as_ref())
+        write_epilogue(f, epilogue.as_ref())?;
+        let Some(sums) = sums else { return Ok(()) };
+        write!(f, "\n  with sums {} of channels", sums.sum)?;
+        if let Some(squares) = sums.squares() {
+            write!(f, ", {squares} of squares of differences from the mean")?;
+        }
+        for ProductSum { other, about, sum } in sums.products() {
+            write!(f, ", {sum} of products with {other} - {about}")?;
+        }
+        Ok(())
     }
 }
 

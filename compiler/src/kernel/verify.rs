@@ -72,6 +72,7 @@ impl Program {
                     assert!(*n == 1 || stride.as_fixed() == Some(dense), "the weight is contiguous: {step}");
                     dense *= n;
                 }
+                call.verify_sums(|buffer| self.buffers[buffer].len.clone());
                 self.verify_epilogue(step, call.epilogue.as_ref());
             }
             Step::Pack(_) => {}

@@ -112,7 +112,7 @@ pub(super) fn call(
             let packed = stays.then(|| pack(program, direction, &geometry, algorithm, weight.clone()));
             let (x, y) = (x_view, y_view);
             let pooled = convolution.pooled;
-            Step::Conv(ConvCall { direction, geometry, algorithm, x, y, weight, packed, pooled, epilogue })
+            Step::Conv(ConvCall { direction, geometry, algorithm, x, y, weight, packed, pooled, epilogue, sums: None })
         }
         Op::ScatterAdd(_) => scatter_add(graph, value, operands, result),
         op => panic!("no library call: {op:?}"),
@@ -224,6 +224,7 @@ pub(super) fn packed_weight_len(direction: Direction, algorithm: Algorithm, geom
         pooled: 0,
         many: geometry.is_of_many(direction).into(),
         epilogue: None,
+        sums: std::ptr::null(),
     };
     let direction = match direction {
         Direction::Forward => conv::FORWARD,

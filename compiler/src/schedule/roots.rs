@@ -40,6 +40,7 @@ pub(super) fn choose(graph: &Graph) -> Roots {
     let demands = demands(graph, &live, &prepared);
     let mut cost: IndexVec<Value, u32> = IndexVec::filled(0, graph.len());
     let n_users = n_users(graph, &live);
+    let is_kept = read_by_another(graph, &live);
     // Whether the value's expression reads what a contraction has just computed, and it alone does.
     let mut reads_contraction = IndexVec::filled(false, graph.len());
     let mut is_root = IndexVec::filled(false, graph.len());
@@ -51,7 +52,8 @@ pub(super) fn choose(graph: &Graph) -> Roots {
         cost[value] = inlined.fold(own, u32::saturating_add);
         reads_contraction[value] = args.clone().any(|&arg| match is_root[arg] {
             true => is_contraction(&graph.node(arg).op) && n_users[arg] == 1,
-            false => reads_contraction[arg],
+            // What another kernel reads as well is stored as it is.
+            false => reads_contraction[arg] && !is_kept[arg],
         });
         is_root[value] = match demands[value] {
             _ if is_leaf(&node.op) => false,
@@ -114,6 +116,15 @@ fn n_users(graph: &Graph, live: &IndexVec<Value, bool>) -> IndexVec<Value, usize
         node.args.iter().for_each(|&arg| n_users[arg] += 1);
     }
     n_users
+}
+
+/// Which values are read by what has a kernel or a call of its own in any case.
+fn read_by_another(graph: &Graph, live: &IndexVec<Value, bool>) -> IndexVec<Value, bool> {
+    let mut is_read = IndexVec::filled(false, graph.len());
+    for (_, node) in graph.nodes().filter(|(value, node)| live[*value] && is_always_stored(&node.op)) {
+        node.args.iter().for_each(|&arg| is_read[arg] = true);
+    }
+    is_read
 }
 
 /// In which kernels a value is used.

@@ -182,7 +182,7 @@ choice! {
     /// A library call, as far as its scratch memory depends on it; see [`crate::abi::MatMul`] and [`crate::abi::Conv`].
     pub enum Call {
         0 = MatMul { batch: Size, m: Size, n: Size, k: Size, groups: u64, is_packed: bool },
-        1 = Conv { direction: Direction, geometry: Geometry, algorithm: Algorithm, is_packed: bool },
+        1 = Conv { direction: Direction, geometry: Geometry, algorithm: Algorithm, is_packed: bool, sums: u64 },
     }
 }
 

@@ -242,7 +242,7 @@ fn needs(call: &Call, largest: &[u64]) -> Needs {
             let groups = usize::try_from(*groups).unwrap_or(1).max(1);
             matmul::needs(size(batch), [size(m), size(n), size(k)], groups, *is_packed)
         }
-        Call::Conv { direction, geometry, algorithm, is_packed } => {
+        Call::Conv { direction, geometry, algorithm, is_packed, sums } => {
             let direction = match direction {
                 Direction::Forward => conv::FORWARD,
                 Direction::DataGrad => conv::DATA_GRAD,
@@ -257,7 +257,8 @@ fn needs(call: &Call, largest: &[u64]) -> Needs {
             let [n, h, w, oh, ow] = [n, h, w, oh, ow].map(|dim| size(dim) as i64);
             let varies = [&geometry.oh, &geometry.ow].iter().any(|size| !size.symbols.is_empty());
             let d = descriptor(geometry, [n, h, w, oh, ow], algorithm, *is_packed);
-            conv::needs(cpu::cpu(), &d, direction, varies)
+            let sums = usize::try_from(*sums).unwrap_or(MOST);
+            conv::needs(cpu::cpu(), &d, direction, varies, sums)
         }
     }
 }
@@ -302,5 +303,6 @@ fn descriptor(g: &Geometry, [n, h, w, oh, ow]: [i64; 5], algorithm: i64, is_pack
         pooled: 0,
         many: g.many.into(),
         epilogue: None,
+        sums: std::ptr::null(),
     }
 }

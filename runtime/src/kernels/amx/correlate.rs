@@ -4,10 +4,11 @@
 //! result is divided.
 #![expect(unsafe_code, reason = "raw images")]
 
-use crate::abi::{EpilogueFn, Frame};
 use crate::scratch::{Needs, Purpose, Scratch, floats_of};
 use crate::threads::Team;
 
+use super::super::avx512::Avx512;
+use super::super::conv::finish::{Blocks, Finish};
 use super::super::conv::geometry::{Correlation, Phase, Tap};
 use super::super::gemm::Output;
 use super::planes::{self, Planes};
@@ -25,6 +26,8 @@ const FEWEST_PANELS: usize = 8;
 const MOST_KEPT: usize = 224;
 /// So many times the chunks that threads need are tried, for those that fill their tiles best.
 const CHUNKS: usize = 4;
+/// The parts of a result with sums are those for so many threads, however many there are.
+const PARTS: usize = 4;
 
 /// What [`run`] takes for so many pixels and fewer.
 pub(crate) fn needs(g: &Correlation<'_>) -> Needs {
@@ -33,6 +36,13 @@ pub(crate) fn needs(g: &Correlation<'_>) -> Needs {
         .chunk(Purpose::Left, Planes::whole(g).most())
         .chunk(Purpose::Result, g.from.channels)
         .chunk(Purpose::Right, Weights::parts_len(tiles_of_weights(g), keeps(g)))
+}
+
+/// Parts of the result, at most, for so many pixels and fewer.
+pub(crate) fn most_parts(g: &Correlation<'_>) -> usize {
+    let planes = Planes::whole(g).cut(PARTS * CHUNKS);
+    let [rows, cols] = [0, 1].map(|axis| planes.grid[axis].div_ceil(planes.block[axis].max(1)));
+    g.images.saturating_mul(rows.max(PARTS * CHUNKS).min(planes.grid[0])).saturating_mul(cols)
 }
 
 /// Tiles of weights of a panel.
@@ -92,13 +102,7 @@ fn taps<'a>(g: &'a Correlation<'_>, phase: &Phase<'_>) -> impl Iterator<Item = &
 ///
 /// # Safety
 /// The images are there, and `g.to` is not otherwise in use; the matrix unit is there.
-pub(crate) unsafe fn run(
-    team: Team<'_>,
-    frame: Frame,
-    g: &Correlation<'_>,
-    packed: *const f32,
-    epilogue: Option<EpilogueFn>,
-) {
+pub(crate) unsafe fn run(team: Team<'_>, g: &Correlation<'_>, packed: *const f32, finish: Finish<'_>) {
     let whole = Planes::whole(g);
     let panels = g.to.channels.div_ceil(COLS);
     let images = g.images * g.groups;
@@ -106,7 +110,8 @@ pub(crate) unsafe fn run(
         return;
     }
     // Chunks share weights rather than pixels: what is split is read by one of them.
-    let threads = team.threads();
+    // Sums of parts are the same for any number of threads: so are the parts then.
+    let threads = if finish.has_sums() { PARTS } else { team.threads() };
     let splits = threads.div_ceil(images).min(panels / FEWEST_PANELS).max(1);
     let fewest = threads.div_ceil(images * splits).min(whole.grid[0]);
     // Tiles in a row, for one of the threads that have most: those at the end of a chunk are not full.
@@ -118,23 +123,27 @@ pub(crate) unsafe fn run(
     let planes = whole.cut(cuts);
     let [rows, cols] = [0, 1].map(|axis| planes.grid[axis].div_ceil(planes.block[axis]));
     let taps = planes.offsets(team.scratch, g);
-    let all = All { frame, g, packed, epilogue, planes, taps: &taps };
-    team.run(images * rows * cols * splits, |scratch, chunk| {
-        let (block, rest) = (chunk % (rows * cols), chunk / (rows * cols));
-        let (split, image) = (rest % splits, rest / splits);
-        let first = [block / cols * planes.block[0], block % cols * planes.block[1]];
-        let panels = [split, split + 1].map(|split| split * panels / splits);
-        let (image, group) = (image / g.groups, image % g.groups);
-        // SAFETY: chunks write to disjoint blocks.
-        unsafe { Chunk { all: &all, image, group, first, panels }.run(scratch) };
-    });
+    let work = |blocks: Blocks<'_>| {
+        let all = All { g, packed, blocks: &blocks, planes, taps: &taps };
+        team.run(images * rows * cols * splits, |scratch, chunk| {
+            let (block, rest) = (chunk % (rows * cols), chunk / (rows * cols));
+            let (split, image) = (rest % splits, rest / splits);
+            let first = [block / cols * planes.block[0], block % cols * planes.block[1]];
+            let panels = [split, split + 1].map(|split| split * panels / splits);
+            let (image, group) = (image / g.groups, image % g.groups);
+            let part = image * rows * cols + block;
+            // SAFETY: chunks write to disjoint blocks.
+            unsafe { Chunk { all: &all, part, image, group, first, panels }.run(scratch) };
+        });
+    };
+    // SAFETY: promised by the caller; where the unit is, there are these vectors.
+    unsafe { finish.with::<Avx512>(team.scratch, g.images * rows * cols, work) };
 }
 
 struct All<'a> {
-    frame: Frame,
     g: &'a Correlation<'a>,
     packed: *const f32,
-    epilogue: Option<EpilogueFn>,
+    blocks: &'a Blocks<'a>,
     planes: Planes,
     /// Where taps read.
     taps: &'a [usize],
@@ -146,6 +155,8 @@ unsafe impl Sync for All<'_> {}
 /// A block of the grid of one image, in some panels of one group.
 struct Chunk<'a> {
     all: &'a All<'a>,
+    /// The number of the block.
+    part: usize,
     image: usize,
     group: usize,
     first: [usize; 2],
@@ -302,9 +313,9 @@ impl Chunk<'_> {
         unsafe { std::ptr::copy_nonoverlapping(sums.as_ptr(), to, cols) };
     }
 
-    /// Calls the epilogue on some panels of the pixels of all phases.
+    /// Finishes some panels of the pixels of all phases.
     unsafe fn finish(&self, panels: [usize; 2]) {
-        let All { frame, g, epilogue, .. } = *self.all;
+        let All { g, blocks, .. } = *self.all;
         let size = self.size();
         let [rows, cols] = [0, 1].map(|axis| {
             let most = [g.to.height, g.to.width][axis];
@@ -319,7 +330,7 @@ impl Chunk<'_> {
             let last = if whole { rows[1] - 1 } else { rows[0] + run };
             let pixels = [pixel(rows[0] + run, cols[0]), pixel(last, cols[1])];
             // SAFETY: promised by the caller.
-            unsafe { frame.finish(epilogue, pixels, columns) };
+            unsafe { blocks.finish::<Avx512>(self.part, pixels, columns) };
         }
     }
 }

@@ -2,21 +2,25 @@
 #![expect(unsafe_code, reason = "as of what it stands for")]
 
 pub(crate) mod correlate {
-    use crate::abi::{EpilogueFn, Frame};
     use crate::scratch::Needs;
     use crate::threads::Team;
 
+    use super::super::super::conv::finish::Finish;
     use super::super::super::conv::geometry::Correlation;
 
     pub(crate) fn needs(_: &Correlation<'_>) -> Needs {
         Needs::default()
     }
 
+    pub(crate) fn most_parts(_: &Correlation<'_>) -> usize {
+        0
+    }
+
     pub(crate) unsafe fn pack(_: Team<'_>, _: &Correlation<'_>, _: *mut f32) {
         unreachable!("nobody asks for a unit that is not there");
     }
 
-    pub(crate) unsafe fn run(_: Team<'_>, _: Frame, _: &Correlation<'_>, _: *const f32, _: Option<EpilogueFn>) {
+    pub(crate) unsafe fn run(_: Team<'_>, _: &Correlation<'_>, _: *const f32, _: Finish<'_>) {
         unreachable!("nobody asks for a unit that is not there");
     }
 }

@@ -82,6 +82,7 @@ impl Case {
             pooled: 0,
             many: 0,
             epilogue: MARK,
+            sums: std::ptr::null(),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Convolutions in which every channel is a group of its own: vectors run along channels.
 #![expect(unsafe_code, reason = "vector instructions on raw images")]
 
-use crate::abi::{Conv, EpilogueFn, Frame};
+use crate::abi::{Conv, Frame};
 use crate::scratch::{Needs, Purpose};
 use crate::threads::Team;
 
 use super::super::gemm::Output;
 use super::super::simd::{Simd, Task};
+use super::finish::{Blocks, Finish};
 use super::geometry::{Correlation, Phase};
 
 /// Pixels that share a load of the weights.
@@ -34,10 +35,9 @@ pub(crate) unsafe fn pack(g: &Correlation<'_>, packed: *mut f32) {
 /// Forward and data gradient.
 pub(crate) struct Depthwise<'a> {
     pub(crate) team: Team<'a>,
-    pub(crate) frame: Frame,
     pub(crate) g: &'a Correlation<'a>,
     pub(crate) packed: *const f32,
-    pub(crate) epilogue: Option<EpilogueFn>,
+    pub(crate) finish: Finish<'a>,
 }
 
 // SAFETY: chunks read shared operands and write to disjoint rows of the result.
@@ -48,14 +48,19 @@ impl Task for Depthwise<'_> {
     unsafe fn run<S: Simd>(self) {
         let g = self.g;
         let width = g.to.width;
-        self.team.run(g.images * g.to.height, |_, index| {
-            let (image, row) = (index / g.to.height, index % g.to.height);
-            // SAFETY: chunks write to disjoint rows.
-            unsafe {
-                S::vectorize(Row { all: &self, image, row });
-                self.frame.finish(self.epilogue, [index * width, (index + 1) * width], [0, g.groups]);
-            }
-        });
+        let rows = g.images * g.to.height;
+        let work = |blocks: Blocks<'_>| {
+            self.team.run(rows, |_, index| {
+                let (image, row) = (index / g.to.height, index % g.to.height);
+                // SAFETY: chunks write to disjoint rows.
+                unsafe {
+                    S::vectorize(Row { all: &self, image, row });
+                    blocks.finish::<S>(index, [index * width, (index + 1) * width], [0, g.groups]);
+                }
+            });
+        };
+        // SAFETY: promised by the caller.
+        unsafe { self.finish.with::<S>(self.team.scratch, rows, work) };
     }
 }
 

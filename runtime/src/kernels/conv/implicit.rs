@@ -2,12 +2,12 @@
 //! and channels.
 #![expect(unsafe_code, reason = "raw images")]
 
-use crate::abi::{EpilogueFn, Frame};
 use crate::scratch::{Needs, Purpose, Scratch, floats_of};
 use crate::threads::Team;
 
 use super::super::micro::{self, Block};
-use super::super::simd::{Simd, Task};
+use super::super::simd::{Simd, TALLEST, Task};
+use super::finish::{Blocks, Finish};
 use super::geometry::{Correlation, Phase};
 
 /// Most steps of a block of the K loop.
@@ -25,10 +25,9 @@ const SMALL: usize = 128 << 10;
 
 pub(crate) struct Implicit<'a> {
     pub(crate) team: Team<'a>,
-    pub(crate) frame: Frame,
     pub(crate) g: &'a Correlation<'a>,
     pub(crate) packed: *const f32,
-    pub(crate) epilogue: Option<EpilogueFn>,
+    pub(crate) finish: Finish<'a>,
 }
 
 // SAFETY: chunks read shared operands and write to disjoint blocks of the result.
@@ -43,6 +42,12 @@ pub(crate) fn needs(g: &Correlation<'_>) -> Needs {
     } else {
         most.chunk(Purpose::Left, g.depth().min(KC) * rows)
     }
+}
+
+/// Parts of the result, at most, for so many pixels and fewer.
+pub(crate) fn most_parts(g: &Correlation<'_>) -> usize {
+    let pixels = g.images.saturating_mul(g.to.height).saturating_mul(g.to.width);
+    pixels.div_ceil(MC - TALLEST).max(CHUNKS)
 }
 
 /// Whether pixels are read where they are.
@@ -76,21 +81,28 @@ impl Task for Implicit<'_> {
 
         zeros.fill(0.0);
         let zeros: &[f32] = &zeros;
-        self.team.run(blocks * splits * g.groups, |scratch, chunk| {
-            let (block, rest) = (chunk % blocks, chunk / blocks);
-            let (split, group) = (rest % splits, rest / splits);
-            let pixels = [block * per_chunk, pixels.min((block + 1) * per_chunk)];
-            let panels = [split * per_split, panels.min((split + 1) * per_split)];
-            // SAFETY: chunks write to disjoint blocks.
-            unsafe {
-                S::vectorize(Chunk { all: &self, scratch, zeros, group, pixels, panels });
-            };
-        });
+        let work = |to: Blocks<'_>| {
+            self.team.run(blocks * splits * g.groups, |scratch, chunk| {
+                let (part, rest) = (chunk % blocks, chunk / blocks);
+                let (split, group) = (rest % splits, rest / splits);
+                let pixels = [part * per_chunk, pixels.min((part + 1) * per_chunk)];
+                let panels = [split * per_split, panels.min((split + 1) * per_split)];
+                // SAFETY: chunks write to disjoint blocks.
+                unsafe {
+                    S::vectorize(Chunk { all: &self, blocks: &to, part, scratch, zeros, group, pixels, panels });
+                };
+            });
+        };
+        // SAFETY: promised by the caller.
+        unsafe { self.finish.with::<S>(self.team.scratch, blocks, work) };
     }
 }
 
 struct Chunk<'a> {
     all: &'a Implicit<'a>,
+    blocks: &'a Blocks<'a>,
+    /// Which part of the pixels these are.
+    part: usize,
     scratch: &'a Scratch,
     zeros: &'a [f32],
     group: usize,
@@ -144,7 +156,7 @@ impl Task for Chunk<'_> {
             let first = self.group * g.to.channels;
             let cols = self.panels.map(|panel| first + g.to.channels.min(panel * S::NR));
             // SAFETY: all phases of these pixels are complete.
-            unsafe { self.all.frame.finish(self.all.epilogue, self.pixels, cols) };
+            unsafe { self.blocks.finish::<S>(self.part, self.pixels, cols) };
         }
     }
 }
@@ -213,8 +225,8 @@ impl Place<'_> {
     /// Panels of the chunk for one block of the K loop.
     #[inline(always)]
     unsafe fn panels<S: Simd>(&self, block: &Block, [first, end]: [usize; 2], last: bool) {
-        let Chunk { all, pixels, .. } = *self.chunk;
-        if !(last && self.finish && all.epilogue.is_some()) {
+        let Chunk { all, blocks, part, pixels, .. } = *self.chunk;
+        if !(last && self.finish && blocks.is_wanted()) {
             // SAFETY: promised by the caller.
             unsafe { micro::panels::<S>(block, first, end) };
             return;
@@ -226,7 +238,7 @@ impl Place<'_> {
             unsafe {
                 micro::panels::<S>(block, panel, until);
                 let cols = [panel, until].map(|panel| first_col + block.cols.min(panel * S::NR));
-                all.frame.finish(all.epilogue, pixels, cols);
+                blocks.finish::<S>(part, pixels, cols);
             }
         }
     }

@@ -9,6 +9,7 @@
 #[cfg(test)]
 mod cases;
 mod depthwise;
+pub mod finish;
 pub(super) mod geometry;
 mod implicit;
 mod interleaved;
@@ -18,13 +19,14 @@ mod weight_grad;
 mod weights;
 mod winograd;
 
-use crate::abi::{Conv, Frame};
+use crate::abi::{Conv, Frame, Sums};
 use crate::scratch::{Needs, Purpose, Scratch, floats_of};
 use crate::threads::Team;
 
 use super::amx;
 use super::cpu::{self, Cpu};
 use super::simd::{LONGEST, WIDEST};
+use finish::Finish;
 use geometry::{Correlation, Phase, Tap, Way};
 use interleaved::Windows;
 
@@ -45,6 +47,8 @@ pub const DATA_GRAD: i64 = 1;
 
 // SAFETY: chunks read shared operands and write to disjoint blocks of the result.
 unsafe impl Sync for Conv {}
+// SAFETY: chunks only read what a result is multiplied with; one thread adds up their sums.
+unsafe impl Sync for Sums {}
 
 /// How many floats the packed weights of a convolution take, on any CPU.
 pub fn packed_len(d: &Conv, direction: i64) -> usize {
@@ -71,8 +75,8 @@ pub fn packed_len(d: &Conv, direction: i64) -> usize {
 pub const WEIGHT_GRAD: i64 = 2;
 
 /// What a convolution takes at most, for `n`, `h`, `w`, `oh` and `ow` up to these; `widths` if the last two vary. Of the
-/// addresses only `packed` matters, of the strides `x_c`.
-pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool) -> Needs {
+/// addresses only `packed` matters, of the strides `x_c`. A part of the result has so many rows of sums, or none.
+pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool, sums: usize) -> Needs {
     let scratch = Scratch::new();
     let way = if direction == WEIGHT_GRAD { Way::Forward } else { way(direction) };
     let taps = geometry::taps(&scratch, d, way);
@@ -104,6 +108,7 @@ pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool) -> Needs {
     if !packed && !method.packs_itself(&g) {
         needs = needs.caller(Purpose::Weights, packed_len(d, direction));
     }
+    needs = needs.max(finish::needs(&g, method.most_parts(&g), sums));
     needs.max(match method {
         Method::Depthwise => Needs::default(),
         Method::Winograd => winograd::needs(&g, winograd::Four, packed),
@@ -164,6 +169,18 @@ impl Method {
         Windows::on(cpu, g).map_or(Method::Implicit, Method::Windows)
     }
 
+    /// Parts of the result that have sums of their own, at most, for these images and smaller ones.
+    fn most_parts(&self, g: &Correlation<'_>) -> usize {
+        match self {
+            Method::Depthwise => g.images.saturating_mul(g.to.height),
+            Method::Winograd => winograd::most_parts(g, winograd::Four),
+            Method::Winograd2x2 => winograd::most_parts(g, winograd::Two),
+            Method::Tiles => amx::correlate::most_parts(g),
+            Method::Windows(windows) => windows.count(g),
+            Method::Implicit => implicit::most_parts(g),
+        }
+    }
+
     /// Whether the weights are packed while this runs, if nobody has before.
     fn packs_itself(&self, g: &Correlation<'_>) -> bool {
         match self {
@@ -222,23 +239,30 @@ unsafe fn correlate(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv, direction:
         unsafe { pack_weights(cpu, team, &method, &g, room.as_mut_ptr()) };
         packed = room.as_ptr();
     }
-    let (g, epilogue) = (&g, d.epilogue);
+    let g = &g;
+    // SAFETY: the descriptor's are alive as long as itself.
+    let finish = Finish { frame, epilogue: d.epilogue, g, sums: unsafe { d.sums.as_ref() } };
+    if g.images * g.to.height * g.to.width == 0 {
+        // SAFETY: promised by the caller.
+        unsafe { finish.without_pixels() };
+        return;
+    }
     let is_winograd = matches!(method, Method::Winograd | Method::Winograd2x2);
     assert!(!g.pooled || is_winograd, "Winograd's algorithms alone take the largest of neighbors");
     match method {
-        Method::Depthwise => cpu::run_on(cpu, depthwise::Depthwise { team, frame, g, packed, epilogue }),
+        Method::Depthwise => cpu::run_on(cpu, depthwise::Depthwise { team, g, packed, finish }),
         Method::Winograd => {
-            cpu::run_on(cpu, winograd::Winograd { team, frame, g, packed, epilogue, points: winograd::Four });
+            cpu::run_on(cpu, winograd::Winograd { team, g, packed, finish, points: winograd::Four });
         }
         Method::Winograd2x2 => {
-            cpu::run_on(cpu, winograd::Winograd { team, frame, g, packed, epilogue, points: winograd::Two });
+            cpu::run_on(cpu, winograd::Winograd { team, g, packed, finish, points: winograd::Two });
         }
         // SAFETY: promised by the caller; the unit is there.
-        Method::Tiles => unsafe { amx::correlate::run(team, frame, g, packed, epilogue) },
+        Method::Tiles => unsafe { amx::correlate::run(team, g, packed, finish) },
         Method::Windows(windows) => {
-            cpu::run_on(cpu, interleaved::Forward { team, frame, g, windows, packed, epilogue });
+            cpu::run_on(cpu, interleaved::Forward { team, g, windows, packed, finish });
         }
-        Method::Implicit => cpu::run_on(cpu, implicit::Implicit { team, frame, g, packed, epilogue }),
+        Method::Implicit => cpu::run_on(cpu, implicit::Implicit { team, g, packed, finish }),
     }
 }
 

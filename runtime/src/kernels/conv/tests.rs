@@ -1,5 +1,7 @@
 //! Each direction against sums in `f64`, on every instruction set, with one and two threads.
 
+mod sums;
+
 use super::super::testing::{Marked, assert_near, assert_within, cpus, random};
 use super::cases::{CASE, Case, visit};
 use super::*;
@@ -96,11 +98,11 @@ fn run(cpu: Cpu, threads: usize, what: What, packed: bool, d: &Conv, [x, y, w]: 
             What::WeightGrad => weight_grad_on(cpu, pool.team(), marked.frame(), &d),
         }
     }
-    let packing = needs(cpu, &d, direction, false);
+    let packing = needs(cpu, &d, direction, false, 0);
     let direction = [FORWARD, DATA_GRAD, WEIGHT_GRAD][what as usize];
-    assert_within(&mut pool, &packing.max(needs(cpu, &d, direction, false)), "a convolution");
+    assert_within(&mut pool, &packing.max(needs(cpu, &d, direction, false, 0)), "a convolution");
     let wider = Conv { n: d.n + 3, h: d.h + 9, w: d.w + 11, oh: d.oh + 9, ow: d.ow + 11, ..d };
-    assert_within(&mut pool, &packing.max(needs(cpu, &wider, direction, true)), "one of varying sizes");
+    assert_within(&mut pool, &packing.max(needs(cpu, &wider, direction, true, 0)), "one of varying sizes");
     match what {
         What::Forward => y,
         What::DataGrad => x,

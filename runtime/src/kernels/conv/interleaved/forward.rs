@@ -2,12 +2,12 @@
 //! which reads neighbors.
 #![expect(unsafe_code, reason = "raw images")]
 
-use crate::abi::{EpilogueFn, Frame};
 use crate::scratch::{Needs, Purpose, Scratch, floats_of};
 use crate::threads::Team;
 
 use super::super::super::micro::{self, Block};
 use super::super::super::simd::{Simd, Task};
+use super::super::finish::{Blocks, Finish};
 use super::super::geometry::Correlation;
 use super::{Window, Windows};
 
@@ -18,11 +18,10 @@ const EPILOGUE_COLS: usize = 64;
 
 pub(crate) struct Forward<'a> {
     pub(crate) team: Team<'a>,
-    pub(crate) frame: Frame,
     pub(crate) g: &'a Correlation<'a>,
     pub(crate) windows: Windows,
     pub(crate) packed: *const f32,
-    pub(crate) epilogue: Option<EpilogueFn>,
+    pub(crate) finish: Finish<'a>,
 }
 
 // SAFETY: chunks read shared operands and write to disjoint blocks of the result.
@@ -44,15 +43,21 @@ impl Task for Forward<'_> {
         if self.g.to.channels == 0 {
             return;
         }
-        self.team.run(self.windows.count(self.g), |scratch, index| {
-            // SAFETY: each chunk writes to the pixels of its own window.
-            unsafe { S::vectorize(Chunk { all: &self, scratch, index }) };
-        });
+        let count = self.windows.count(self.g);
+        let work = |blocks: Blocks<'_>| {
+            self.team.run(count, |scratch, index| {
+                // SAFETY: each chunk writes to the pixels of its own window.
+                unsafe { S::vectorize(Chunk { all: &self, blocks: &blocks, scratch, index }) };
+            });
+        };
+        // SAFETY: promised by the caller.
+        unsafe { self.finish.with::<S>(self.team.scratch, count, work) };
     }
 }
 
 struct Chunk<'a> {
     all: &'a Forward<'a>,
+    blocks: &'a Blocks<'a>,
     scratch: &'a Scratch,
     index: usize,
 }
@@ -122,7 +127,7 @@ impl Chunk<'_> {
         at: [usize; 2],
         [rows, cols]: [usize; 2],
     ) {
-        let Forward { frame, g, windows, packed, epilogue, .. } = *self.all;
+        let Forward { g, windows, packed, .. } = *self.all;
         let first = [0, 1].map(|axis| window.first[axis] + at[axis]);
         let mut results = [std::ptr::null_mut(); MC];
         for row in 0..rows {
@@ -154,7 +159,7 @@ impl Chunk<'_> {
             cols: g.to.channels,
             accumulate: false,
         };
-        let step = if epilogue.is_some() { (EPILOGUE_COLS / S::NR).max(1) } else { panels };
+        let step = if self.blocks.is_wanted() { (EPILOGUE_COLS / S::NR).max(1) } else { panels };
         let pixel = (window.image * g.to.height + first[0]) * g.to.width + first[1];
         for panel in (0..panels).step_by(step) {
             let until = panels.min(panel + step);
@@ -162,7 +167,7 @@ impl Chunk<'_> {
             unsafe {
                 micro::panels::<S>(&block, panel, until);
                 let columns = [panel, until].map(|panel| g.to.channels.min(panel * S::NR));
-                frame.finish(epilogue, [pixel, pixel + rows * cols], columns);
+                self.blocks.finish::<S>(self.index, [pixel, pixel + rows * cols], columns);
             }
         }
     }

@@ -89,7 +89,7 @@ impl Windows {
     }
 
     /// All windows of all images.
-    fn count(&self, g: &Correlation<'_>) -> usize {
+    pub(crate) fn count(&self, g: &Correlation<'_>) -> usize {
         g.images * self.counts[0] * self.counts[1]
     }
 

@@ -10,13 +10,13 @@
 
 use std::mem::MaybeUninit;
 
-use crate::abi::{EpilogueFn, Frame};
 use crate::scratch::{Needs, Purpose, Scratch};
 use crate::threads::Team;
 
 use super::super::super::gemm::Output;
 use super::super::super::micro::{self, Block};
 use super::super::super::simd::{LONGEST, Simd, Task, WIDEST};
+use super::super::finish::{Blocks, Finish};
 use super::super::geometry::Correlation;
 use super::pack::PackPanel;
 use super::tiles::{Grid, Layout, Source};
@@ -38,16 +38,17 @@ const CHUNKS: usize = 12;
 
 pub(crate) struct Winograd<'a, P> {
     pub(crate) team: Team<'a>,
-    pub(crate) frame: Frame,
     pub(crate) g: &'a Correlation<'a>,
     /// Null to pack them, where [`packs`] says so.
     pub(crate) packed: *const f32,
-    pub(crate) epilogue: Option<EpilogueFn>,
+    pub(crate) finish: Finish<'a>,
     pub(crate) points: P,
 }
 
 // SAFETY: chunks read shared operands and write to disjoint tiles of the result.
 unsafe impl<P> Sync for Winograd<'_, P> {}
+// SAFETY: as above.
+unsafe impl<P> Sync for All<'_, P> {}
 
 /// Most tiles that are transformed at a time for all chunks.
 fn most_shared<P: Points>(channels: usize) -> usize {
@@ -79,6 +80,12 @@ fn own<S: Simd, P: Points>(g: &Correlation<'_>, all: usize) -> usize {
 pub(crate) fn packs<P: Points>(g: &Correlation<'_>, _: P) -> bool {
     let all = Grid::new::<P>(&g.to).tiles(g.images);
     !owns::<P>(g, all) && all <= most_shared::<P>(g.from.channels)
+}
+
+/// Parts of the result, at most on any CPU, for so many tiles and fewer.
+pub(crate) fn most_parts<P: Points>(g: &Correlation<'_>, _: P) -> usize {
+    let all = Grid::new::<P>(&g.to).tiles(g.images);
+    all.div_ceil(FEW) + 2 * all.div_ceil(most_shared::<P>(g.from.channels))
 }
 
 /// Floats of the packed weights of a group, on any CPU.
@@ -118,82 +125,124 @@ impl<P: Points> Task for Winograd<'_, P> {
         let mut zeros = self.team.scratch.lend(Purpose::Table, g.from.channels + 16);
         zeros.fill(0.0);
         let source = Source { image: &g.from, origin: origin(g), zeros: &zeros, grid };
-        if owns::<P>(g, all) {
-            let own = own::<S, P>(g, all);
-            let layout = Layout::new(own, g.from.channels);
-            self.team.run(all.div_ceil(own), |scratch, chunk| {
-                let tiles = [chunk * own, all.min((chunk + 1) * own)];
-                let mut transformed = scratch.lend(Purpose::Left, layout.len::<P>());
-                let to = transformed.as_mut_ptr();
-                // SAFETY: the chunk's own memory; chunks write to disjoint tiles.
-                unsafe {
-                    S::vectorize(Transform::<P> { source, tiles, layout, to, points: self.points });
-                    let panels = [0, panels];
-                    let packed = self.packed;
-                    S::vectorize(Chunk { all: &self, scratch, grid, layout, tiles, panels, packed, from: to });
-                };
-            });
-            return;
-        }
-        let at_once = most_shared::<P>(g.from.channels);
-        let rounds = all.div_ceil(at_once).max(1);
+        let is_own = owns::<P>(g, all);
+        let parts = parts::<S, P>(g, all);
+        let work = |blocks: Blocks<'_>| {
+            let all = All { of: &self, blocks: &blocks, source, grid, tiles: all, panels };
+            // SAFETY: promised by the caller.
+            unsafe { if is_own { all.transformed_apart::<S>() } else { all.transformed_together::<S>() } }
+        };
+        // SAFETY: as above.
+        unsafe { self.finish.with::<S>(self.team.scratch, parts, work) };
+    }
+}
+
+/// How tiles are divided that are transformed into memory that all chunks share.
+struct Division {
+    at_once: usize,
+    /// Blocks of those that are transformed at a time, and their tiles.
+    blocks: usize,
+    per_block: usize,
+}
+
+impl Division {
+    fn new<S: Simd, P: Points>(g: &Correlation<'_>, all: usize) -> Division {
+        let rounds = all.div_ceil(most_shared::<P>(g.from.channels)).max(1);
         let at_once = all.div_ceil(rounds);
         let blocks = at_once.div_ceil(most_tiles::<S, P>()).max(1);
-        let per_block = at_once.div_ceil(blocks).max(1);
+        Division { at_once, blocks, per_block: at_once.div_ceil(blocks).max(1) }
+    }
+}
+
+/// Parts of the result that have sums of their own: tiles of a chunk.
+fn parts<S: Simd, P: Points>(g: &Correlation<'_>, all: usize) -> usize {
+    if owns::<P>(g, all) {
+        return all.div_ceil(own::<S, P>(g, all));
+    }
+    let division = Division::new::<S, P>(g, all);
+    all.div_ceil(division.at_once.max(1)) * division.blocks
+}
+
+/// All tiles of a result.
+struct All<'a, P> {
+    of: &'a Winograd<'a, P>,
+    blocks: &'a Blocks<'a>,
+    source: Source<'a>,
+    grid: Grid,
+    tiles: usize,
+    panels: usize,
+}
+
+impl<P: Points> All<'_, P> {
+    /// Each chunk transforms its own tiles.
+    #[inline(always)]
+    unsafe fn transformed_apart<S: Simd>(&self) {
+        let Winograd { team, g, points, .. } = *self.of;
+        let own = own::<S, P>(g, self.tiles);
+        let layout = Layout::new(own, g.from.channels);
+        team.run(self.tiles.div_ceil(own), |scratch, part| {
+            let tiles = [part * own, self.tiles.min((part + 1) * own)];
+            let mut transformed = scratch.lend(Purpose::Left, layout.len::<P>());
+            let to = transformed.as_mut_ptr();
+            // SAFETY: the chunk's own memory; chunks write to disjoint tiles.
+            unsafe {
+                S::vectorize(Transform::<P> { source: self.source, tiles, layout, to, points });
+                let (panels, packed) = ([0, self.panels], self.of.packed);
+                S::vectorize(Chunk { all: self, part, scratch, layout, tiles, panels, packed, from: to });
+            };
+        });
+    }
+
+    /// Chunks share the transformed tiles, so many at a time.
+    #[inline(always)]
+    unsafe fn transformed_together<S: Simd>(&self) {
+        let Winograd { team, g, points, .. } = *self.of;
+        let (source, all, panels) = (self.source, self.tiles, self.panels);
+        let Division { at_once, blocks: most_blocks, per_block } = Division::new::<S, P>(g, all);
         let group = per_group::<S>();
         let groups = panels.div_ceil(group);
         let layout = Layout::new(at_once, g.from.channels);
-        let mut transformed = self.team.scratch.lend(Purpose::Shared, layout.len::<P>());
+        let mut transformed = team.scratch.lend(Purpose::Shared, layout.len::<P>());
         let transformed = Output(transformed.as_mut_ptr());
-        for first in (0..all).step_by(at_once.max(1)) {
+        for (round, first) in (0..all).step_by(at_once.max(1)).enumerate() {
             let count = at_once.min(all - first);
             let per_chunk = 8;
-            self.team.run(count.div_ceil(per_chunk), |_, chunk| {
+            team.run(count.div_ceil(per_chunk), |_, chunk| {
                 let [begin, end] = [chunk * per_chunk, count.min((chunk + 1) * per_chunk)];
                 let to = transformed.get().wrapping_add(begin * layout.tile);
                 let tiles = [first + begin, first + end];
                 // SAFETY: chunks write to disjoint tiles.
-                unsafe {
-                    S::vectorize(Transform::<P> { source, tiles, layout, to, points: self.points });
-                };
+                unsafe { S::vectorize(Transform::<P> { source, tiles, layout, to, points }) };
             });
             let blocks = count.div_ceil(per_block);
-            if self.packed.is_null() {
-                self.team.run(groups, |scratch, index| {
-                    let panels_of = [index * group, panels.min((index + 1) * group)];
-                    let mut room = scratch.lend(Purpose::Weights, group_len::<P>(g));
-                    // Where the first group would be.
-                    let packed = room.as_mut_ptr().wrapping_sub(index * group * P::ALL * g.from.channels * S::NR);
-                    for panel in panels_of[0]..panels_of[1] {
-                        // SAFETY: the group's own memory.
-                        unsafe { S::vectorize(PackPanel { g, points: self.points, panel, panels, packed }) };
-                    }
-                    for block in 0..blocks {
-                        let [begin, end] = [block * per_block, count.min((block + 1) * per_block)];
-                        let from = transformed.get().wrapping_add(begin * layout.tile);
-                        let tiles = [begin, end];
-                        // SAFETY: groups write to disjoint channels.
-                        unsafe {
-                            let panels = panels_of;
-                            S::vectorize(Chunk { all: &self, scratch, grid, layout, tiles, panels, packed, from });
-                        };
-                    }
-                });
-                return;
-            }
-            // Neighboring chunks read the same weights.
-            self.team.run(blocks * groups, |scratch, chunk| {
-                let (block, index) = (chunk % blocks, chunk / blocks);
+            let multiply = |scratch: &Scratch, block: usize, panels: [usize; 2], packed: *const f32| {
                 let [begin, end] = [block * per_block, count.min((block + 1) * per_block)];
                 let from = transformed.get().wrapping_add(begin * layout.tile);
                 let tiles = [first + begin, first + end];
-                let panels = [index * group, panels.min((index + 1) * group)];
+                let part = round * most_blocks + block;
                 // SAFETY: chunks write to disjoint tiles and channels.
-                unsafe {
-                    let packed = self.packed;
-                    S::vectorize(Chunk { all: &self, scratch, grid, layout, tiles, panels, packed, from });
-                };
-            });
+                unsafe { S::vectorize(Chunk { all: self, part, scratch, layout, tiles, panels, packed, from }) };
+            };
+            let panels_of = |index: usize| [index * group, panels.min((index + 1) * group)];
+            if self.of.packed.is_null() {
+                team.run(groups, |scratch, index| {
+                    let mut room = scratch.lend(Purpose::Weights, group_len::<P>(g));
+                    // Where the first group would be.
+                    let packed = room.as_mut_ptr().wrapping_sub(index * group * P::ALL * g.from.channels * S::NR);
+                    for panel in panels_of(index)[0]..panels_of(index)[1] {
+                        // SAFETY: the group's own memory.
+                        unsafe { S::vectorize(PackPanel { g, points, panel, panels, packed }) };
+                    }
+                    for block in 0..blocks {
+                        multiply(scratch, block, panels_of(index), packed);
+                    }
+                });
+            } else {
+                // Neighboring chunks read the same weights.
+                team.run(blocks * groups, |scratch, chunk| {
+                    multiply(scratch, chunk % blocks, panels_of(chunk / blocks), self.of.packed);
+                });
+            }
         }
     }
 }
@@ -224,9 +273,9 @@ impl<P: Points> Task for Transform<'_, P> {
 
 /// Some tiles of the result, in some panels of channels.
 struct Chunk<'a, P> {
-    all: &'a Winograd<'a, P>,
+    all: &'a All<'a, P>,
+    part: usize,
     scratch: &'a Scratch,
-    grid: Grid,
     layout: Layout,
     tiles: [usize; 2],
     panels: [usize; 2],
@@ -264,7 +313,7 @@ impl<P: Points> Chunk<'_, P> {
     /// The products at all points: rows are tiles, columns channels.
     #[inline(always)]
     unsafe fn multiply<S: Simd>(&self, panels: [usize; 2], products: *mut f32, cols: usize, stride: usize) {
-        let g = self.all.g;
+        let g = self.all.of.g;
         let rows = self.tiles[1] - self.tiles[0];
         let mut left = [std::ptr::null(); TILES];
         let mut result = [std::ptr::null_mut(); TILES];
@@ -302,8 +351,8 @@ impl<P: Points> Chunk<'_, P> {
 
     #[inline(always)]
     unsafe fn transform_result<S: Simd>(&self, tile: usize, panels: [usize; 2], products: *const f32, stride: usize) {
-        let g = self.all.g;
-        let (image, row, col) = self.grid.place(tile);
+        let g = self.all.of.g;
+        let (image, row, col) = self.all.grid.place(tile);
         // Pixels in memory.
         let pool = if g.pooled { 2 } else { 1 };
         let [height, width] = [P::TILE.min(g.to.height - row) / pool, P::TILE.min(g.to.width - col) / pool];
@@ -346,17 +395,17 @@ impl<P: Points> Chunk<'_, P> {
         }
     }
 
-    /// Calls the epilogue on runs of adjacent tiles, one row of pixels at a time.
+    /// Finishes runs of adjacent tiles, one row of pixels at a time.
     unsafe fn finish<S: Simd>(&self) {
-        let g = self.all.g;
-        if self.all.epilogue.is_none() {
+        let g = self.all.of.g;
+        if !self.all.blocks.is_wanted() {
             return;
         }
         let cols = self.panels.map(|panel| g.to.channels.min(panel * S::NR));
         let [mut tile, end] = self.tiles;
         while tile < end {
-            let run = end.min(tile - tile % self.grid.cols + self.grid.cols);
-            let (image, row, col) = self.grid.place(tile);
+            let run = end.min(tile - tile % self.all.grid.cols + self.all.grid.cols);
+            let (image, row, col) = self.all.grid.place(tile);
             let until = g.to.width.min(col + (run - tile) * P::TILE);
             let end = g.to.height.min(row + P::TILE);
             // Pixels in memory.
@@ -367,7 +416,7 @@ impl<P: Points> Chunk<'_, P> {
                 let pixel = (image * height + row) * width;
                 // SAFETY: promised by the caller.
                 unsafe {
-                    self.all.frame.finish(self.all.epilogue, [pixel + col, pixel + until], cols);
+                    self.all.blocks.finish::<S>(self.part, [pixel + col, pixel + until], cols);
                 };
             }
             tile = run;

@@ -7,7 +7,7 @@ mod tiles;
 mod transforms;
 mod weight_grad;
 
-pub(crate) use correlate::{Winograd, needs, packs};
+pub(crate) use correlate::{Winograd, most_parts, needs, packs};
 pub(crate) use pack::Pack;
 pub(crate) use transforms::{Four, Two};
 pub(crate) use weight_grad::{WeightGrad, needs as weight_grad_needs, pays as weight_grad_pays};
