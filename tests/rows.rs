@@ -93,6 +93,22 @@ fn a_loss_and_its_gradient_are_one_loop() {
     }
 }
 
+/// Logarithms are dear, and computed once: the sum of a row goes along the loop that stores its gradient.
+#[test]
+fn a_loss_of_logarithms_and_its_gradient_are_one_loop() {
+    for n in [8, 17, 64, 300] {
+        for (last, loss) in [("sigmoid", "y, t"), ("tanh", "y, t, from_logits = true")] {
+            let text = format!(
+                "net loss {{\n  input x[3]\n  target t[{n}]\n  y = dense({n}, {last})\n  output y\n  loss binary_cross_entropy({loss})\n}}\n"
+            );
+            let loops = of_layer(&loops(Entry::Gradients, &text), "binary_cross_entropy1");
+            let over_elements: Vec<&Kernel> = loops.iter().filter(|kernel| kernel.depths().contains(&2)).collect();
+            let [kernel] = over_elements[..] else { panic!("one loop over all elements, of {text}: {loops:?}") };
+            assert_eq!((reductions(kernel), kernel.axes.len(), kernel.stores.len()), ((1, 1), 2, 2), "{kernel}");
+        }
+    }
+}
+
 #[test]
 fn two_sums_of_one_map_are_one_loop() {
     let text = "net sums {\n  input x[2, 9, 9]\n  target t[12]\n  y = conv3x3(12) -> batchnorm -> relu -> global_avgpool\n  output y\n  loss mse(y, t)\n}\n";

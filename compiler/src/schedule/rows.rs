@@ -25,7 +25,8 @@ const REACH: usize = 12;
 const FAR: usize = 256;
 /// The elements of a row: of fewer, vectors along rows are mostly empty; more do not stay in the first cache.
 pub(super) const ROW: std::ops::RangeInclusive<usize> = 8..=8192;
-/// What is computed a second time costs at most so much, in units of an addition: an exponential of a difference.
+/// What is computed a second time, along a loop of its own, costs at most so much, in units of an addition: an exponential of a
+/// difference.
 const CHEAP: usize = 12;
 
 /// Joins the loop nests of a program, and takes out what nothing reads any more.
@@ -51,13 +52,20 @@ fn join_body(scan: &mut Scan) {
     }
 }
 
+/// First what shares rows; then what is dear, but can stay in one loop: a later join must not tear that apart.
 fn join_all(steps: &mut Vec<Step>) {
+    for manner in [Manner::Again, Manner::OneLoop] {
+        join_in(steps, manner);
+    }
+}
+
+fn join_in(steps: &mut Vec<Step>, manner: Manner) {
     loop {
         let before = steps.len();
         let mut joined: Vec<Step> = Vec::with_capacity(before);
         for step in steps.drain(..) {
             let reach = if leaves_little(&step) { FAR } else { REACH };
-            if !merge_back(&mut joined, &step, reach, join) {
+            if !merge_back(&mut joined, &step, reach, |first, second| join(first, second, manner)) {
                 joined.push(step);
             }
         }
@@ -107,8 +115,17 @@ fn drop_unread(program: &mut Program) {
     }
 }
 
+/// What may be computed where kernels are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// What is cheap, once more along a loop of its own.
+    Again,
+    /// Anything, since all of it goes along one loop and nothing is computed twice.
+    OneLoop,
+}
+
 /// Both kernels as one, where the second reads what the first stores in the same row.
-fn join(first: &Kernel, second: &Kernel) -> Option<Kernel> {
+fn join(first: &Kernel, second: &Kernel, manner: Manner) -> Option<Kernel> {
     if !(has_reduction(first) || has_reduction(second)) || first.exprs.len() + second.exprs.len() > LARGE {
         return None;
     }
@@ -149,8 +166,22 @@ fn join(first: &Kernel, second: &Kernel) -> Option<Kernel> {
     }
     // Lanes lie along rows, where what they read lies side by side; or two sums of the same elements go together.
     let are_sums = both.domain.len() == n_rows && has_reduction(&first) && has_reduction(&second);
-    let is_worth = copies.shares && (are_sums || is_along_rows(&both, n_rows));
+    let is_cheap = match manner {
+        Manner::Again => copies.cost <= CHEAP,
+        Manner::OneLoop => has_one_loop(&both),
+    };
+    let is_worth = copies.shares && is_cheap && (are_sums || is_along_rows(&both, n_rows));
     (is_worth && both.exprs.len() <= LARGE).then_some(both)
+}
+
+/// Whether all that it reduces goes along its innermost loop: nothing is computed a second time then.
+fn has_one_loop(kernel: &Kernel) -> bool {
+    let kernel = together::reductions(&kernel.pruned());
+    let is_inner = |scalar: &Scalar| match scalar {
+        Scalar::Reduce { axis, .. } => kernel.domain.contains(axis),
+        _ => true,
+    };
+    kernel.exprs.values().all(is_inner)
 }
 
 /// What a kernel reads.
@@ -326,9 +357,6 @@ impl Copies<'_> {
         let moves = |axes: AxisSet| axes.contains(inner);
         let mut seen = BTreeSet::new();
         self.cost += cost(&from, store.value, &mut |expr| moves(exprs[expr]) && seen.insert(expr))?;
-        if self.cost > CHEAP {
-            return None;
-        }
         let mut import = Import::new(&from, [(inner, Along::Axis(axis))]);
         import.keep(
             exprs.iter().filter(|(_, axes)| !moves(**axes)).map(|(expr, _)| expr),
