@@ -139,6 +139,10 @@ impl Task for Add<'_> {
         let [mut col, end] = self.cols;
         // SAFETY: promised by the caller.
         unsafe {
+            while S::MANY_REGISTERS && col + 2 * VECTORS * S::LANES <= end {
+                self.columns::<S, { 2 * VECTORS }>(col, S::LANES);
+                col += 2 * VECTORS * S::LANES;
+            }
             while col + VECTORS * S::LANES <= end {
                 self.columns::<S, VECTORS>(col, S::LANES);
                 col += VECTORS * S::LANES;
@@ -162,16 +166,17 @@ impl Add<'_> {
                 self.spread::<S, V>(col, lanes);
                 return;
             }
-            let mut total = self.kept::<S, V>(0, col, lanes);
-            runs(g, self.pixels).for_each(|(from, _, pitch, count)| {
-                for pixel in 0..count {
-                    for (v, total) in total.iter_mut().enumerate() {
-                        let x = first::<S>(from.wrapping_offset(pixel * pitch).wrapping_add(col + v * S::LANES), lanes);
-                        *total = S::add(*total, x);
+            let mut sum = self.kept::<S, V>(0, col, lanes);
+            if sums.products[0].other.is_null() {
+                runs(g, self.pixels).for_each(|(from, _, pitch, count)| {
+                    for pixel in 0..count {
+                        for (v, sum) in sum.iter_mut().enumerate() {
+                            let at = pixel * pitch + (col + v * S::LANES) as isize;
+                            *sum = S::add(*sum, first::<S>(from.wrapping_offset(at), lanes));
+                        }
                     }
-                }
-            });
-            self.keep::<S, V>(0, col, lanes, total);
+                });
+            }
             for (row, products) in products(sums).enumerate() {
                 let mut total = self.kept::<S, V>(1 + row, col, lanes);
                 let mut about = [S::splat(0.0); V];
@@ -181,15 +186,21 @@ impl Add<'_> {
                 runs(g, self.pixels).for_each(|(from, offset, pitch, count)| {
                     let other = products.other.wrapping_offset(offset);
                     for pixel in 0..count {
-                        for (v, total) in total.iter_mut().enumerate() {
+                        for v in 0..V {
                             let at = pixel * pitch + (col + v * S::LANES) as isize;
+                            let x = first::<S>(from.wrapping_offset(at), lanes);
                             let difference = S::sub(first::<S>(other.wrapping_offset(at), lanes), about[v]);
-                            *total = S::mul_add(difference, first::<S>(from.wrapping_offset(at), lanes), *total);
+                            total[v] = S::mul_add(difference, x, total[v]);
+                            // The sum itself goes along with the first.
+                            if row == 0 {
+                                sum[v] = S::add(sum[v], x);
+                            }
                         }
                     }
                 });
                 self.keep::<S, V>(1 + row, col, lanes, total);
             }
+            self.keep::<S, V>(0, col, lanes, sum);
         }
     }
 

@@ -412,11 +412,14 @@ impl<P: Points> Chunk<'_, P> {
             let pool = if g.pooled { 2 } else { 1 };
             let [row, end, col, until, height, width] =
                 [row, end, col, until, g.to.height, g.to.width].map(|n| n / pool);
-            for row in row..end {
+            // Whole rows follow one another.
+            let rows = if until - col == width { end - row } else { 1 };
+            for row in (row..end).step_by(rows.max(1)) {
                 let pixel = (image * height + row) * width;
+                let last = (image * height + row + rows - 1) * width;
                 // SAFETY: promised by the caller.
                 unsafe {
-                    self.all.blocks.finish::<S>(self.part, [pixel + col, pixel + until], cols);
+                    self.all.blocks.finish::<S>(self.part, [pixel + col, last + until], cols);
                 };
             }
             tile = run;
