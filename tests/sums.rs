@@ -144,4 +144,18 @@ fn only_the_squares_about_the_mean() {
     assert_eq!(sums_of(|_, y, m| vec![((y - m) * (y - m)).sum(&[0, 2, 3])]), None);
     assert_eq!(sums_of(|_, y, _| vec![y.sum(&[2, 3]), y.sum(&[0, 2])]), None);
     assert_eq!(sums_of(|_, y, _| vec![(y * y).sum(&[0, 2, 3])]), None);
+    // Sums of each member, which the caller wants by themselves.
+    let of_members = sums_of(|_, y, _| {
+        let members = y.sum(&[2, 3]);
+        vec![members, members.reshape(&[Dim::batch(), Dim::fixed(5)]).sum(&[0])]
+    });
+    assert_eq!(of_members, None);
+    // Products about a part of a longer source.
+    let about_a_part = sums_of(|b, y, _| {
+        let long = b.source(Role::Input, "long", TensorType::f32([10]));
+        let about = long.slice(0, 0, Dim::fixed(5)).reshape(&[1, 5, 1, 1].map(Dim::fixed));
+        let other = b.source(Role::Input, "other", TensorType::f32(y.shape())) * 1.0;
+        vec![y.sum(&[0, 2, 3]), (y * (other - about)).sum(&[0, 2, 3])]
+    });
+    assert!(about_a_part.is_some_and(|sums| sums.products().is_empty()));
 }

@@ -169,8 +169,11 @@ pub struct Sums {
     pub sum: *mut f32,
     /// The sum of the squares of a column's differences from its mean, if no products are asked for.
     pub squares: *mut f32,
-    pub products: [Products; 2],
+    pub products: [Products; PRODUCTS],
 }
+
+/// So many sums of products at most.
+pub const PRODUCTS: usize = 2;
 
 /// The sum of each column's products with the column of another array, less a number.
 #[derive(Clone, Copy, Debug)]

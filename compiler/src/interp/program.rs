@@ -12,7 +12,7 @@ use super::{Precision, Scope, binary, combine, compare, unary};
 use crate::index::IndexVec;
 use crate::kernel::depends::Depends;
 use crate::kernel::{
-    Address, Axis, Buffer, Combine, Condition, ConvCall, Direction, Expr, Int, IntExpr, Kernel, MatMulCall,
+    Address, Axis, Buffer, ColumnSums, Combine, Condition, ConvCall, Direction, Expr, Int, IntExpr, Kernel, MatMulCall,
     PackMatrixCall, Program, Scalar, Scan, ScatterAddCall, Step, Store, View,
 };
 use crate::types::{Dim, Extents};
@@ -164,12 +164,18 @@ impl Cx {
             self.write(memory, call.result(), &index, sums[flat(&index, &shape)]);
         }
         call.epilogue.iter().for_each(|kernel| self.kernel(kernel, memory));
-        for channel in 0..call.sums.as_ref().map_or(0, |_| shape[1]) {
-            self.channel_sums(call, shape, channel, memory);
+        if let Some(sums) = &call.sums {
+            (0..shape[1]).for_each(|channel| self.channel_sums(call, sums, shape, channel, memory));
         }
     }
-    fn channel_sums(&self, call: &ConvCall, [n, _, h, w]: [usize; 4], channel: usize, memory: &mut Memory) {
-        let Some(sums) = &call.sums else { return };
+    fn channel_sums(
+        &self,
+        call: &ConvCall,
+        sums: &ColumnSums,
+        [n, _, h, w]: [usize; 4],
+        channel: usize,
+        memory: &mut Memory,
+    ) {
         let pixels: Vec<[usize; 4]> = (0..n).flat_map(|n| pairs(h, w).map(move |(y, x)| [n, channel, y, x])).collect();
         let values: Vec<f64> = pixels.iter().map(|at| self.read(memory, call.result(), at)).collect();
         let of_channels = |buffer| View::whole(buffer, vec![Dim::ONE]);

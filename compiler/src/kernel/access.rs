@@ -3,8 +3,8 @@
 use smallvec::smallvec;
 
 use super::{
-    Address, Buffer, ColumnSums, Condition, Geometry, Int, IntExpr, Kernel, PackMatrixCall, Program, Scalar, Scan,
-    Step, View,
+    Address, Axis, Buffer, ColumnSums, Condition, Geometry, Int, IntExpr, Kernel, PackMatrixCall, Program, Scalar,
+    Scan, Step, View,
 };
 use crate::index::Few;
 use crate::types::Dim;
@@ -225,6 +225,17 @@ impl Kernel {
             }
         }
         self.stores.iter().for_each(|store| store.at.for_each_dim(visit));
+    }
+}
+
+impl Kernel {
+    /// How an address moves along loops, each by its stride, unless it does so in another way.
+    pub fn moves(&self, at: &Address) -> Option<Vec<(Axis, Dim)>> {
+        let along = |(int, stride): &(Int, Dim)| match self.ints[*int] {
+            IntExpr::Axis(axis) => Some((axis, stride.clone())),
+            _ => None,
+        };
+        at.terms.iter().map(along).collect()
     }
 }
 

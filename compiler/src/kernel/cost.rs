@@ -71,6 +71,7 @@ fn conv(call: &ConvCall, extents: &Extents) -> f64 {
 fn sums(call: &ConvCall, extents: &Extents) -> f64 {
     let Some(sums) = &call.sums else { return 0.0 };
     let elements = product(&call.result_shape()).eval(extents) as f64;
+    // Loads, and operations with what is loaded.
     let each = 2 + 3 * sums.squares().iter().count() + 5 * sums.products().len();
     each as f64 * elements
 }

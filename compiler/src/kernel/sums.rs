@@ -32,7 +32,7 @@ pub struct ProductSum {
 }
 
 /// So many sums of products at most.
-pub const MOST_PRODUCTS: usize = 2;
+pub const MOST_PRODUCTS: usize = netc_runtime::abi::PRODUCTS;
 
 impl ColumnSums {
     pub fn products(&self) -> &[ProductSum] {

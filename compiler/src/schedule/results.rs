@@ -122,9 +122,5 @@ fn carry_out(program: &mut Program, copy: Copy) {
 
 /// An address as strides along axes of the domain.
 fn affine(kernel: &Kernel, at: &Address) -> Option<Vec<(Axis, Dim)>> {
-    let along = |(int, stride): &(Int, Dim)| match kernel.ints[*int] {
-        IntExpr::Axis(axis) if kernel.domain.contains(&axis) => Some((axis, stride.clone())),
-        _ => None,
-    };
-    at.terms.iter().map(along).collect()
+    kernel.moves(at).filter(|terms| terms.iter().all(|(axis, _)| kernel.domain.contains(axis)))
 }

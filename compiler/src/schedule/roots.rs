@@ -40,7 +40,7 @@ pub(super) fn choose(graph: &Graph) -> Roots {
     let demands = demands(graph, &live, &prepared);
     let mut cost: IndexVec<Value, u32> = IndexVec::filled(0, graph.len());
     let n_users = n_users(graph, &live);
-    let is_kept = read_by_another(graph, &live);
+    let is_read_apart = read_by_another(graph, &live);
     // Whether the value's expression reads what a contraction has just computed, and it alone does.
     let mut reads_contraction = IndexVec::filled(false, graph.len());
     let mut is_root = IndexVec::filled(false, graph.len());
@@ -53,7 +53,7 @@ pub(super) fn choose(graph: &Graph) -> Roots {
         reads_contraction[value] = args.clone().any(|&arg| match is_root[arg] {
             true => is_contraction(&graph.node(arg).op) && n_users[arg] == 1,
             // What another kernel reads as well is stored as it is.
-            false => reads_contraction[arg] && !is_kept[arg],
+            false => reads_contraction[arg] && !is_read_apart[arg],
         });
         is_root[value] = match demands[value] {
             _ if is_leaf(&node.op) => false,

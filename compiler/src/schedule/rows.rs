@@ -54,18 +54,18 @@ fn join_body(scan: &mut Scan) {
 
 /// First what shares rows; then what is dear, but can stay in one loop: a later join must not tear that apart.
 fn join_all(steps: &mut Vec<Step>) {
-    for manner in [Manner::Again, Manner::OneLoop] {
-        join_in(steps, manner);
+    for twice in [Twice::Cheap, Twice::Nothing] {
+        join_where(steps, twice);
     }
 }
 
-fn join_in(steps: &mut Vec<Step>, manner: Manner) {
+fn join_where(steps: &mut Vec<Step>, twice: Twice) {
     loop {
         let before = steps.len();
         let mut joined: Vec<Step> = Vec::with_capacity(before);
         for step in steps.drain(..) {
             let reach = if leaves_little(&step) { FAR } else { REACH };
-            if !merge_back(&mut joined, &step, reach, |first, second| join(first, second, manner)) {
+            if !merge_back(&mut joined, &step, reach, |first, second| join(first, second, twice)) {
                 joined.push(step);
             }
         }
@@ -115,17 +115,17 @@ fn drop_unread(program: &mut Program) {
     }
 }
 
-/// What may be computed where kernels are joined.
+/// What may be computed a second time where kernels are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    /// What is cheap, once more along a loop of its own.
-    Again,
-    /// Anything, since all of it goes along one loop and nothing is computed twice.
-    OneLoop,
+enum Twice {
+    /// What is cheap, along a loop of its own.
+    Cheap,
+    /// Nothing, since all of it goes along one loop.
+    Nothing,
 }
 
 /// Both kernels as one, where the second reads what the first stores in the same row.
-fn join(first: &Kernel, second: &Kernel, manner: Manner) -> Option<Kernel> {
+fn join(first: &Kernel, second: &Kernel, twice: Twice) -> Option<Kernel> {
     if !(has_reduction(first) || has_reduction(second)) || first.exprs.len() + second.exprs.len() > LARGE {
         return None;
     }
@@ -166,9 +166,9 @@ fn join(first: &Kernel, second: &Kernel, manner: Manner) -> Option<Kernel> {
     }
     // Lanes lie along rows, where what they read lies side by side; or two sums of the same elements go together.
     let are_sums = both.domain.len() == n_rows && has_reduction(&first) && has_reduction(&second);
-    let is_cheap = match manner {
-        Manner::Again => copies.cost <= CHEAP,
-        Manner::OneLoop => has_one_loop(&both),
+    let is_cheap = match twice {
+        Twice::Cheap => copies.cost <= CHEAP,
+        Twice::Nothing => has_one_loop(&both),
     };
     let is_worth = copies.shares && is_cheap && (are_sums || is_along_rows(&both, n_rows));
     (is_worth && both.exprs.len() <= LARGE).then_some(both)

@@ -14,9 +14,9 @@ pub(super) fn of_convolutions(program: &mut Program) {
         if call.direction == Direction::WeightGrad || call.pooled {
             continue;
         }
-        let (mut sums, gone) = Finder { program, call, at }.sums();
+        let (sums, gone) = Finder { program, call, at }.sums();
         let Step::Conv(call) = &mut program.steps[at] else { unreachable!("it was one") };
-        std::mem::swap(&mut call.sums, &mut sums);
+        call.sums = sums;
         let mut index = 0;
         program.steps.retain(|_| {
             index += 1;
@@ -85,17 +85,23 @@ impl Finder<'_> {
     fn found(&self, at: usize) -> Option<Found> {
         let Step::Loop(kernel) = self.step(at) else { return None };
         let [store] = &kernel.stores[..] else { return None };
-        let buffer = store.buffer;
-        let (value, mut reduced) = reduction(kernel, store.value);
+        let (value, reduced) = reduction(kernel, store.value);
         let &channel = kernel.domain.last()?;
-        let what = self.what(kernel, value, channel, &mut reduced)?;
+        let (what, [member, of_channel, row, col]) = self.what(kernel, value, channel)?;
+        let is_all = |axes: &[Option<Axis>]| {
+            let axes = axes.iter().flatten();
+            axes.clone().count() == reduced.len() && axes.clone().all(|axis| reduced.contains(axis))
+        };
         let (steps, sum) = match kernel.domain[..] {
-            [_] if is_of_channels(kernel, &store.at, channel) && reduced.is_empty() => (vec![at], buffer),
-            // The sum over members is another loop's.
-            [member, _] if reduced == [member] => {
+            _ if of_channel != Some(channel) => return None,
+            [_] if is_of_channels(kernel, &store.at, channel) && is_all(&[member, row, col]) => {
+                (vec![at], store.buffer)
+            }
+            // Each member has a sum of its own, and another loop adds these up.
+            [first, _] if Some(first) == member && is_all(&[row, col]) => {
                 let shape = [self.call.result_shape()[0].clone(), kernel.axes[channel].clone()];
-                let lies_densely = lies_at(kernel, &store.at, &[(member, shape[1].clone()), (channel, Dim::ONE)]);
-                let next = self.sum_of_members(buffer, &shape).filter(|_| lies_densely)?;
+                let lies_densely = lies_at(kernel, &store.at, &[(first, shape[1].clone()), (channel, Dim::ONE)]);
+                let next = self.sum_of_members(store.buffer, at, &shape).filter(|_| lies_densely)?;
                 (vec![at, next.0], next.1)
             }
             _ => return None,
@@ -107,76 +113,53 @@ impl Finder<'_> {
         };
         let is_there = |buffer: &Buffer| !(self.at..at).any(|index| self.step(index).writes(*buffer));
         let moves = (self.at..*steps.last()?).all(is_free) && reads.iter().all(is_there);
-        let is_whole = !matches!(self.program.buffers[sum].home, Home::Slice { .. })
-            && self.program.buffers[sum].len == self.call.result_shape()[1];
-        (moves && is_whole).then_some(Found { steps, sum, what })
+        let has_channels = |buffer: Buffer| self.program.buffers[buffer].len == self.call.result_shape()[1];
+        let about_channels = match what {
+            What::Products { about, .. } => has_channels(about),
+            What::Plain | What::Squares { .. } => true,
+        };
+        let is_whole = !matches!(self.program.buffers[sum].home, Home::Slice { .. }) && has_channels(sum);
+        (moves && is_whole && about_channels).then_some(Found { steps, sum, what })
     }
 
-    /// The loop that adds up `[n, c]` over its rows, and where it stores that, if nobody else reads them.
-    fn sum_of_members(&self, of: Buffer, shape: &[Dim; 2]) -> Option<(usize, Buffer)> {
-        let mut readers = (0..self.program.steps.len()).filter(|&at| self.step(at).reads(of));
-        let (at, None) = (readers.next()?, readers.next()) else { return None };
+    /// The loop that adds up over its rows the `[n, c]` that step `before` stores, and where it stores that, if nobody else touches
+    /// them.
+    fn sum_of_members(&self, of: Buffer, before: usize, shape: &[Dim; 2]) -> Option<(usize, Buffer)> {
+        let mut users = (0..self.program.steps.len()).filter(|&at| at != before && self.step(at).touches(of));
+        let (at, None) = (users.next()?, users.next()) else { return None };
         let Step::Loop(kernel) = self.step(at) else { return None };
         let ([store], [channel]) = (&kernel.stores[..], &kernel.domain[..]) else { return None };
         let (value, reduced) = reduction(kernel, store.value);
         let Scalar::Load { buffer, at: from } = &kernel.exprs[value] else { return None };
         let [member] = reduced[..] else { return None };
         let is_sum = *buffer == of
+            && at > before
+            && self.program.buffers[of].home == Home::Workspace
             && [&kernel.axes[member], &kernel.axes[*channel]] == [&shape[0], &shape[1]]
             && lies_at(kernel, from, &[(member, shape[1].clone()), (*channel, Dim::ONE)])
             && is_of_channels(kernel, &store.at, *channel);
         is_sum.then_some((at, store.buffer))
     }
 
-    /// What is summed; the axes of pixels are taken from those that are reduced, and the one of members is added if it is not
-    /// among them.
-    fn what(&self, kernel: &Kernel, value: Expr, channel: Axis, reduced: &mut Vec<Axis>) -> Option<What> {
+    /// What is summed, and the loops along `[n, c, h, w]`.
+    fn what(&self, kernel: &Kernel, value: Expr, channel: Axis) -> Option<(What, [Option<Axis>; 4])> {
         let result = self.call.result();
-        let mut pixel = None;
-        let what = match kernel.exprs[value] {
-            Scalar::Load { .. } => {
-                pixel = self.pixel(kernel, value, result);
-                What::Plain
-            }
+        match kernel.exprs[value] {
+            Scalar::Load { .. } => Some((What::Plain, self.pixel(kernel, value, result)?)),
             Scalar::Binary(BinaryFn::Mul, a, b) if a == b => {
                 let (from, about) = difference(kernel, a, channel)?;
-                pixel = self.pixel(kernel, from, result);
-                What::Squares { about }
+                Some((What::Squares { about }, self.pixel(kernel, from, result)?))
             }
-            Scalar::Binary(BinaryFn::Mul, a, b) => {
-                let mut what = None;
-                for (of, with) in [(a, b), (b, a)] {
-                    let Some((from, about)) = difference(kernel, with, channel) else { continue };
-                    let Scalar::Load { buffer, at } = &kernel.exprs[from] else { continue };
-                    let other = View { buffer: *buffer, offset: at.offset.clone(), strides: result.strides.clone() };
-                    pixel = self.pixel(kernel, of, result).filter(|pixel| {
-                        *buffer != result.buffer && self.pixel(kernel, from, &other).as_ref() == Some(pixel)
-                    });
-                    if pixel.is_some() {
-                        what = Some(What::Products { other, about });
-                        break;
-                    }
-                }
-                what?
-            }
-            _ => return None,
-        };
-        let [member, of_channel, row, col] = pixel?;
-        if of_channel != Some(channel) {
-            return None;
+            Scalar::Binary(BinaryFn::Mul, a, b) => [(a, b), (b, a)].into_iter().find_map(|(of, with)| {
+                let (from, about) = difference(kernel, with, channel)?;
+                let Scalar::Load { buffer, at } = &kernel.exprs[from] else { return None };
+                let other = View { buffer: *buffer, offset: at.offset.clone(), strides: result.strides.clone() };
+                let pixel = self.pixel(kernel, of, result)?;
+                let is_other = *buffer != result.buffer && self.pixel(kernel, from, &other) == Some(pixel);
+                is_other.then_some((What::Products { other, about }, pixel))
+            }),
+            _ => None,
         }
-        for axis in [row, col].into_iter().flatten() {
-            let at = reduced.iter().position(|its| *its == axis)?;
-            reduced.remove(at);
-        }
-        // One loop sums over members, too; or each has a sum of its own.
-        match member {
-            Some(member) if reduced[..] == [member] => reduced.clear(),
-            Some(member) if reduced.is_empty() => reduced.push(member),
-            None if reduced.is_empty() => {}
-            _ => return None,
-        }
-        Some(what)
     }
 
     /// The loops along `[n, c, h, w]`, if an expression loads the element of a view that they are at.
@@ -219,11 +202,13 @@ impl Finder<'_> {
     }
 }
 
-/// What a sum over several axes is of, and the axes.
+/// What a sum over several axes is of, and the axes that have several steps.
 fn reduction(kernel: &Kernel, mut value: Expr) -> (Expr, Vec<Axis>) {
     let mut axes = Vec::new();
     while let Scalar::Reduce { combine: Combine::Sum, axis, body } = kernel.exprs[value] {
-        axes.push(axis);
+        if !kernel.axes[axis].is_one() {
+            axes.push(axis);
+        }
         value = body;
     }
     (value, axes)
@@ -243,17 +228,15 @@ fn is_of_channels(kernel: &Kernel, at: &Address, channel: Axis) -> bool {
     lies_at(kernel, at, &[(channel, Dim::ONE)])
 }
 
-/// Whether an address begins at 0 and moves along these axes, if they have several steps.
+/// Whether an address begins at 0 and moves along these axes, and no others.
 fn lies_at(kernel: &Kernel, at: &Address, expected: &[(Axis, Dim)]) -> bool {
     let Some(terms) = terms(kernel, at) else { return false };
     at.offset == Dim::fixed(0) && terms.len() == expected.len() && expected.iter().all(|term| terms.contains(term))
 }
 
-/// How an address moves along loops, unless it does so in another way.
+/// How an address moves along loops of several steps, unless it does so in another way.
 fn terms(kernel: &Kernel, at: &Address) -> Option<Vec<(Axis, Dim)>> {
-    let along = |int| match kernel.ints[int] {
-        IntExpr::Axis(axis) => Some(axis),
-        _ => None,
-    };
-    at.terms.iter().map(|(int, stride)| Some((along(*int)?, stride.clone()))).collect()
+    let mut terms = kernel.moves(at)?;
+    terms.retain(|(axis, _)| !kernel.axes[*axis].is_one());
+    Some(terms)
 }

@@ -161,12 +161,12 @@ fn written(step: &Step) -> (Option<Buffer>, &'static str) {
         Step::Loop(kernel) => (kernel.stores.first().map(|store| store.buffer), "loop"),
         Step::MatMul(call) => (Some(call.c.buffer), "matmul"),
         Step::Conv(call) => {
-            let (view, direct, winograd) = match call.direction {
-                Direction::Forward => (&call.y, "conv", "conv (Winograd)"),
-                Direction::DataGrad => (&call.x, "conv data gradient", "conv data gradient (Winograd)"),
-                Direction::WeightGrad => (&call.weight, "conv weight gradient", "conv weight gradient (Winograd)"),
+            let (direct, winograd) = match call.direction {
+                Direction::Forward => ("conv", "conv (Winograd)"),
+                Direction::DataGrad => ("conv data gradient", "conv data gradient (Winograd)"),
+                Direction::WeightGrad => ("conv weight gradient", "conv weight gradient (Winograd)"),
             };
-            (Some(view.buffer), if call.algorithm == Algorithm::Direct { direct } else { winograd })
+            (Some(call.result().buffer), if call.algorithm == Algorithm::Direct { direct } else { winograd })
         }
         Step::Pack(call) => (Some(call.packed), "pack"),
         Step::PackMatrix(call) => (Some(call.packed), "pack"),

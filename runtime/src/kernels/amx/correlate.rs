@@ -26,8 +26,8 @@ const FEWEST_PANELS: usize = 8;
 const MOST_KEPT: usize = 224;
 /// So many times the chunks that threads need are tried, for those that fill their tiles best.
 const CHUNKS: usize = 4;
-/// The parts of a result with sums are those for so many threads, however many there are.
-const PARTS: usize = 4;
+/// Blocks of a result with sums are those for so many threads, however many there are.
+const THREADS: usize = 4;
 
 /// What [`run`] takes for so many pixels and fewer.
 pub(crate) fn needs(g: &Correlation<'_>) -> Needs {
@@ -40,9 +40,8 @@ pub(crate) fn needs(g: &Correlation<'_>) -> Needs {
 
 /// Parts of the result, at most, for so many pixels and fewer.
 pub(crate) fn most_parts(g: &Correlation<'_>) -> usize {
-    let planes = Planes::whole(g).cut(PARTS * CHUNKS);
-    let [rows, cols] = [0, 1].map(|axis| planes.grid[axis].div_ceil(planes.block[axis].max(1)));
-    g.images.saturating_mul(rows.max(PARTS * CHUNKS).min(planes.grid[0])).saturating_mul(cols)
+    let [rows, cols] = Planes::whole(g).grid;
+    g.images.saturating_mul(rows).saturating_mul(cols.div_ceil(planes::NARROWEST / 2))
 }
 
 /// Tiles of weights of a panel.
@@ -110,14 +109,14 @@ pub(crate) unsafe fn run(team: Team<'_>, g: &Correlation<'_>, packed: *const f32
         return;
     }
     // Chunks share weights rather than pixels: what is split is read by one of them.
-    // Sums of parts are the same for any number of threads: so are the parts then.
-    let threads = if finish.has_sums() { PARTS } else { team.threads() };
-    let splits = threads.div_ceil(images).min(panels / FEWEST_PANELS).max(1);
-    let fewest = threads.div_ceil(images * splits).min(whole.grid[0]);
+    let splits = team.threads().div_ceil(images).min(panels / FEWEST_PANELS).max(1);
+    // Sums of blocks are the same for any number of threads: so are the blocks then.
+    let (threads, of_image) = if finish.has_sums() { (THREADS, 1) } else { (team.threads(), splits) };
+    let fewest = threads.div_ceil(images * of_image).min(whole.grid[0]);
     // Tiles in a row, for one of the threads that have most: those at the end of a chunk are not full.
     let tiles = |cuts: &usize| {
         let pixels = whole.grid[0].div_ceil(*cuts) * whole.pitch();
-        (images * splits * cuts).div_ceil(threads) * pixels.div_ceil(TILES * ROWS)
+        (images * of_image * cuts).div_ceil(threads) * pixels.div_ceil(TILES * ROWS)
     };
     let cuts = (fewest..=fewest * CHUNKS).min_by_key(tiles).unwrap_or(1);
     let planes = whole.cut(cuts);

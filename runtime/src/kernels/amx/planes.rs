@@ -19,7 +19,7 @@ pub(super) const LINE: usize = TILE / ROWS;
 /// Most floats of a block's planes: they stay in the second cache, beside a panel of weights.
 const MOST: usize = 256 << 10;
 /// Columns of the grid that a block has in any case.
-const NARROWEST: usize = 64;
+pub(super) const NARROWEST: usize = 64;
 
 /// How the grid is cut into blocks, and what a block reads.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! What happens to a block of a convolution's result while it is in the cache: the network's epilogue, then sums over its pixels.
 //!
-//! Each *part* of a result has sums of its own, which one chunk adds to, block after block; parts do not depend on the number of
-//! threads. At the end the parts are added up in their order.
+//! Each *part* of a result has sums of its own, which chunks add to, block after block, each for columns that no other chunk of the
+//! part has; parts do not depend on the number of threads. At the end the parts are added up in their order.
 #![expect(unsafe_code, reason = "vector instructions on raw images")]
 
 use crate::abi::{EpilogueFn, Frame, Products, Sums};
@@ -46,7 +46,7 @@ pub fn rows(squares: bool, products: usize) -> usize {
 const SPREAD: usize = 4;
 
 fn products(sums: &Sums) -> impl Iterator<Item = &Products> {
-    sums.products.iter().filter(|products| !products.other.is_null())
+    sums.products.iter().filter(|products| !products.sum.is_null())
 }
 
 impl<'a> Finish<'a> {
@@ -101,7 +101,8 @@ impl Blocks<'_> {
     /// Finishes a block of pixels and columns, which belongs to a part of the result.
     ///
     /// # Safety
-    /// The block is complete, and no other thread uses it, nor these columns of the part.
+    /// The block is complete, and no other thread uses it, nor these columns of the part. Blocks of a part have the same columns or
+    /// none in common.
     #[inline(always)]
     pub(crate) unsafe fn finish<S: Simd>(&self, part: usize, pixels: [usize; 2], cols: [usize; 2]) {
         let Finish { frame, epilogue, sums, .. } = self.finish;
@@ -167,7 +168,7 @@ impl Add<'_> {
                 return;
             }
             let mut sum = self.kept::<S, V>(0, col, lanes);
-            if sums.products[0].other.is_null() {
+            if sums.products[0].sum.is_null() {
                 runs(g, self.pixels).for_each(|(from, _, pitch, count)| {
                     for pixel in 0..count {
                         for (v, sum) in sum.iter_mut().enumerate() {
@@ -221,7 +222,13 @@ impl Add<'_> {
                         *about = S::add(*about, x);
                     }
                 }
-                about.iter_mut().for_each(|about| *about = S::mul(*about, S::splat(1.0 / count as f32)));
+                for about in &mut about {
+                    let mean = S::mul(*about, S::splat(1.0 / count as f32));
+                    // Nothing where that is no finite number: sums stay as infinite as they are.
+                    let zero = S::splat(0.0);
+                    let mean = S::add(mean, S::sub(mean, mean));
+                    *about = S::sub(S::max(mean, zero), S::max(S::sub(zero, mean), zero));
+                }
                 self.keep::<S, V>(1, col, lanes, about);
             }
             seen.iter_mut().for_each(|seen| *seen = S::add(*seen, S::splat(pixels)));
@@ -289,10 +296,14 @@ unsafe fn first<S: Simd>(from: *const f32, lanes: usize) -> S::V {
     unsafe { if lanes == S::LANES { S::load(from) } else { S::load_first(from, lanes) } }
 }
 
+/// Pixels of the result from one in memory to the next, in each direction.
+pub(crate) fn apart(g: &Correlation<'_>) -> usize {
+    if g.pooled { 2 } else { 1 }
+}
+
 /// Rows and columns of pixels of the result in memory.
-fn in_memory(g: &Correlation<'_>) -> [usize; 2] {
-    let pool = if g.pooled { 2 } else { 1 };
-    [g.to.height / pool, g.to.width / pool]
+pub(crate) fn in_memory(g: &Correlation<'_>) -> [usize; 2] {
+    [g.to.height, g.to.width].map(|n| n / apart(g))
 }
 
 /// How many elements behind the image's first an address is.

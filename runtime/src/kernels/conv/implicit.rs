@@ -47,6 +47,7 @@ pub(crate) fn needs(g: &Correlation<'_>) -> Needs {
 /// Parts of the result, at most, for so many pixels and fewer.
 pub(crate) fn most_parts(g: &Correlation<'_>) -> usize {
     let pixels = g.images.saturating_mul(g.to.height).saturating_mul(g.to.width);
+    // Blocks are whole tiles.
     pixels.div_ceil(MC - TALLEST).max(CHUNKS)
 }
 

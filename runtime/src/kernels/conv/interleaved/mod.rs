@@ -90,7 +90,7 @@ impl Windows {
 
     /// All windows of all images.
     pub(crate) fn count(&self, g: &Correlation<'_>) -> usize {
-        g.images * self.counts[0] * self.counts[1]
+        g.images.saturating_mul(self.counts[0]).saturating_mul(self.counts[1])
     }
 
     fn window(&self, g: &Correlation<'_>, index: usize) -> Window {

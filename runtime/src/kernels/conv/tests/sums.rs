@@ -191,3 +191,26 @@ fn squares_of_what_is_far_from_zero() {
         }
     }
 }
+
+/// A sum is infinite where one of its numbers is, wherever that lies.
+#[test]
+fn sums_of_infinite_numbers() {
+    let case = Case { n: 2, size: [12, 10], c: 16, oc: 20, kernel: [1, 1], pad: [0, 0], ..CASE };
+    let d = Conv { epilogue: None, ..case.descriptor() };
+    let y = vec![0.0; (d.n * d.y_n) as usize];
+    let w: Vec<f32> = random((d.oc * d.c) as usize, 2);
+    let others = Others([const { (Vec::new(), Vec::new()) }; 2]);
+    for pixel in [0, 57, 119] {
+        let mut x = random((d.n * d.x_n) as usize, 0);
+        x[(pixel / 10 * d.x_h + pixel % 10 * d.x_w) as usize] = f32::INFINITY;
+        for cpu in cpus() {
+            let found = run(cpu, 1, What::Forward, true, &d, [&x, &y, &w], &others);
+            for column in 0..d.oc {
+                let at = (pixel / 10 * d.y_h + pixel % 10 * d.y_w + column) as usize;
+                assert!(found.result[at].is_infinite());
+                assert_eq!(found.sums[0][column as usize], found.result[at], "{cpu:?}, pixel {pixel}");
+                assert!(found.sums[1][column as usize].is_nan());
+            }
+        }
+    }
+}

@@ -16,7 +16,7 @@ use crate::threads::Team;
 use super::super::super::gemm::Output;
 use super::super::super::micro::{self, Block};
 use super::super::super::simd::{LONGEST, Simd, Task, WIDEST};
-use super::super::finish::{Blocks, Finish};
+use super::super::finish::{self, Blocks, Finish};
 use super::super::geometry::Correlation;
 use super::pack::PackPanel;
 use super::tiles::{Grid, Layout, Source};
@@ -353,8 +353,7 @@ impl<P: Points> Chunk<'_, P> {
     unsafe fn transform_result<S: Simd>(&self, tile: usize, panels: [usize; 2], products: *const f32, stride: usize) {
         let g = self.all.of.g;
         let (image, row, col) = self.all.grid.place(tile);
-        // Pixels in memory.
-        let pool = if g.pooled { 2 } else { 1 };
+        let pool = finish::apart(g);
         let [height, width] = [P::TILE.min(g.to.height - row) / pool, P::TILE.min(g.to.width - col) / pool];
         let first = panels[0] * S::NR;
         let last = g.to.channels.min(panels[1] * S::NR);
@@ -395,7 +394,7 @@ impl<P: Points> Chunk<'_, P> {
         }
     }
 
-    /// Finishes runs of adjacent tiles, one row of pixels at a time.
+    /// Finishes runs of adjacent tiles: whole rows of the image together, parts of rows one at a time.
     unsafe fn finish<S: Simd>(&self) {
         let g = self.all.of.g;
         if !self.all.blocks.is_wanted() {
@@ -408,10 +407,8 @@ impl<P: Points> Chunk<'_, P> {
             let (image, row, col) = self.all.grid.place(tile);
             let until = g.to.width.min(col + (run - tile) * P::TILE);
             let end = g.to.height.min(row + P::TILE);
-            // Pixels in memory.
-            let pool = if g.pooled { 2 } else { 1 };
-            let [row, end, col, until, height, width] =
-                [row, end, col, until, g.to.height, g.to.width].map(|n| n / pool);
+            let [row, end, col, until] = [row, end, col, until].map(|n| n / finish::apart(g));
+            let [height, width] = finish::in_memory(g);
             // Whole rows follow one another.
             let rows = if until - col == width { end - row } else { 1 };
             for row in (row..end).step_by(rows.max(1)) {
