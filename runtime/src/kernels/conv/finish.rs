@@ -144,7 +144,7 @@ impl Task for Add<'_> {
                 self.columns::<S, { 2 * VECTORS }>(col, S::LANES);
                 col += 2 * VECTORS * S::LANES;
             }
-            while col + VECTORS * S::LANES <= end {
+            while !S::COMPACT && col + VECTORS * S::LANES <= end {
                 self.columns::<S, VECTORS>(col, S::LANES);
                 col += VECTORS * S::LANES;
             }
