@@ -22,8 +22,8 @@ unsafe impl Simd for Avx512 {
     const MR: usize = 6;
     const MANY_REGISTERS: bool = true;
     // Processors with these instructions have a second cache of at least 1 MiB.
-    const PRODUCTS: usize = 168 << 10;
-    const TRANSFORMED: usize = 144 << 10;
+    const PRODUCTS: usize = 96 << 10;
+    const TRANSFORMED: usize = 72 << 10;
     const WIDTH: usize = 4;
 
     unsafe fn vectorize<T: Task>(task: T) {
