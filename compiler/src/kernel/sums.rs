@@ -61,7 +61,7 @@ impl ColumnSums {
     }
     /// Rows of sums that the runtime keeps of each part of a result.
     pub fn rows(&self) -> usize {
-        netc_runtime::kernels::conv::finish::rows(self.squares().is_some(), self.products().len())
+        netc_runtime::kernels::conv::rows_of_sums(self.squares().is_some(), self.products().len())
     }
 }
 

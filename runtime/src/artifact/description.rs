@@ -179,7 +179,8 @@ record! {
 }
 
 choice! {
-    /// A library call, as far as its scratch memory depends on it; see [`crate::abi::MatMul`] and [`crate::abi::Conv`].
+    /// A library call, as far as its scratch memory depends on it; see [`crate::abi::MatMul`] and [`crate::abi::Conv`]. Parts of a
+    /// convolution's result have so many rows of sums ([`crate::kernels::conv::rows_of_sums`]), or none.
     pub enum Call {
         0 = MatMul { batch: Size, m: Size, n: Size, k: Size, groups: u64, is_packed: bool },
         1 = Conv { direction: Direction, geometry: Geometry, algorithm: Algorithm, is_packed: bool, sums: u64 },

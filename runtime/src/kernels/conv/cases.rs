@@ -35,6 +35,10 @@ pub(super) const CASE: Case = Case {
     algorithm: DIRECT,
 };
 
+/// What a network of pictures begins with.
+pub(super) const STEM: Case =
+    Case { size: [30, 30], c: 3, oc: 20, kernel: [7, 7], stride: [2, 2], pad: [3, 3], channels_first: true, ..CASE };
+
 impl Case {
     pub(super) fn descriptor(&self) -> Conv {
         let out = |axis: usize| {

@@ -9,7 +9,7 @@
 #[cfg(test)]
 mod cases;
 mod depthwise;
-pub mod finish;
+pub(super) mod finish;
 pub(super) mod geometry;
 mod implicit;
 mod interleaved;
@@ -18,6 +18,8 @@ mod tests;
 mod weight_grad;
 mod weights;
 mod winograd;
+
+pub use finish::rows as rows_of_sums;
 
 use crate::abi::{Conv, Frame, Sums};
 use crate::scratch::{Needs, Purpose, Scratch, floats_of};

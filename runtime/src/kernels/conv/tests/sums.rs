@@ -1,7 +1,7 @@
 //! Sums over the pixels of a result, against `f64`, on every instruction set, with one and two threads.
 
 use super::super::super::testing::{Marked, assert_within, cpus, random};
-use super::super::cases::{CASE, Case};
+use super::super::cases::{CASE, Case, STEM};
 use super::super::finish::rows_of;
 use super::*;
 use crate::abi::{Products, Sums};
@@ -120,16 +120,7 @@ fn sums_of_direct_convolutions() {
     check(Case { n: 3, size: [1, 1], c: 40, oc: 24, ..CASE });
     check(Case { n: 0, c: 40, oc: 24, ..CASE });
     check(Case { c: 34, oc: 36, groups: 2, ..CASE });
-    check(Case {
-        size: [30, 30],
-        c: 3,
-        oc: 20,
-        kernel: [7, 7],
-        stride: [2, 2],
-        pad: [3, 3],
-        channels_first: true,
-        ..CASE
-    });
+    check(STEM);
 }
 
 #[test]
