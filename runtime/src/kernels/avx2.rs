@@ -5,6 +5,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::simd::{Simd, Task};
+use super::steps::{step, steps_of_two_vectors};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2;
@@ -79,6 +80,17 @@ unsafe impl Simd for Avx2 {
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    unsafe fn add_steps<const R: usize, const W: usize>(
+        sums: &mut [[Self::V; W]; R],
+        left: &[*const f32; R],
+        offset: isize,
+        step: isize,
+        right: *const f32,
+    ) -> isize {
+        // SAFETY: promised by the caller.
+        unsafe { add_steps(sums, left, offset, step, right) }
+    }
+    #[inline(always)]
     unsafe fn transpose_8x8(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {
         // SAFETY: the caller's block, and instructions of AVX2.
         unsafe { transpose_8x8(from, from_stride, to, to_stride) };
@@ -136,4 +148,29 @@ pub(crate) unsafe fn transpose_8x8(from: *const f32, from_stride: isize, to: *mu
 unsafe fn first_lanes(count: usize) -> __m256i {
     let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     _mm256_cmpgt_epi32(_mm256_set1_epi32(count.min(8) as i32), lanes)
+}
+
+/// See [`Simd::add_steps`].
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn add_steps<const R: usize, const W: usize>(
+    sums: &mut [[__m256; W]; R],
+    left: &[*const f32; R],
+    mut offset: isize,
+    step: isize,
+    right: *const f32,
+) -> isize {
+    // SAFETY: the instructions read what the caller promises.
+    unsafe {
+        match R {
+            4 => steps_of_two_vectors!(sums, left, offset, step, right;
+                0 a0 c00 c01 1 a1 c10 c11 2 a2 c20 c21 3 a3 c30 c31),
+            5 => steps_of_two_vectors!(sums, left, offset, step, right;
+                0 a0 c00 c01 1 a1 c10 c11 2 a2 c20 c21 3 a3 c30 c31 4 a4 c40 c41),
+            6 => steps_of_two_vectors!(sums, left, offset, step, right;
+                0 a0 c00 c01 1 a1 c10 c11 2 a2 c20 c21 3 a3 c30 c31 4 a4 c40 c41 5 a5 c50 c51),
+            _ => unreachable!("a tile of {R} rows"),
+        }
+    }
+    offset
 }

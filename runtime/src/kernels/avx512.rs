@@ -5,6 +5,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::simd::{Simd, Task};
+use super::steps::{step, steps_of_four_vectors};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512;
@@ -88,6 +89,17 @@ unsafe impl Simd for Avx512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    unsafe fn add_steps<const R: usize, const W: usize>(
+        sums: &mut [[Self::V; W]; R],
+        left: &[*const f32; R],
+        offset: isize,
+        step: isize,
+        right: *const f32,
+    ) -> isize {
+        // SAFETY: promised by the caller.
+        unsafe { add_steps(sums, left, offset, step, right) }
+    }
+    #[inline(always)]
     unsafe fn transpose_8x8(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {
         // SAFETY: the caller's block, and instructions of AVX2.
         unsafe { super::avx2::transpose_8x8(from, from_stride, to, to_stride) };
@@ -109,4 +121,31 @@ unsafe impl Simd for Avx512 {
         // SAFETY: promised by the caller; lanes that are masked out are not written.
         unsafe { _mm512_mask_storeu_ps(to, mask, x) };
     }
+}
+
+/// See [`Simd::add_steps`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn add_steps<const R: usize, const W: usize>(
+    sums: &mut [[__m512; W]; R],
+    left: &[*const f32; R],
+    mut offset: isize,
+    step: isize,
+    right: *const f32,
+) -> isize {
+    // SAFETY: the instructions read what the caller promises.
+    unsafe {
+        match R {
+            4 => steps_of_four_vectors!(sums, left, offset, step, right;
+                0 a0 c00 c01 c02 c03 1 a1 c10 c11 c12 c13 2 a2 c20 c21 c22 c23 3 a3 c30 c31 c32 c33),
+            5 => steps_of_four_vectors!(sums, left, offset, step, right;
+                0 a0 c00 c01 c02 c03 1 a1 c10 c11 c12 c13 2 a2 c20 c21 c22 c23 3 a3 c30 c31 c32 c33
+                4 a4 c40 c41 c42 c43),
+            6 => steps_of_four_vectors!(sums, left, offset, step, right;
+                0 a0 c00 c01 c02 c03 1 a1 c10 c11 c12 c13 2 a2 c20 c21 c22 c23 3 a3 c30 c31 c32 c33
+                4 a4 c40 c41 c42 c43 5 a5 c50 c51 c52 c53),
+            _ => unreachable!("a tile of {R} rows"),
+        }
+    }
+    offset
 }

@@ -305,10 +305,8 @@ impl Task for Chunk<'_> {
         }
         let blocks = (last_step - first_step).div_ceil(KC).max(1);
         let kc = (last_step - first_step).div_ceil(blocks).next_multiple_of(8);
-        // A copy pays when it is read several times.
-        let n_panels = self.panels[1] - self.panels[0];
-        let is_wide = n_panels > 1 && n_panels * S::NR >= 64;
-        let copy = is_wide || (g.a.col_stride != 1 && rows > 1);
+        // Rows are read where they lie, however far apart.
+        let copy = g.a.col_stride != 1 && rows > 1;
         let len = if copy { pack::left_len::<S>(rows, kc) } else { 0 };
         let right_len = if self.local { (self.panels[1] - self.panels[0]) * kc * S::NR } else { 0 };
         let mut packed = self.scratch.lend(Purpose::Left, len);

@@ -1,7 +1,7 @@
 //! The micro-kernel: a tile of a matrix product held in registers, and the loops that walk a block with it.
 #![expect(unsafe_code, reason = "vector instructions on raw matrices")]
 
-use super::simd::{Simd, Task};
+use super::simd::{STEPS, Simd, Task};
 
 /// What the tiles of one block of a product have in common.
 ///
@@ -52,15 +52,24 @@ pub(crate) struct ColumnRuns {
 
 impl ColumnRuns {
     const ONE: ColumnRuns = ColumnRuns { count: 1, len: 0 };
-    /// The first column of a panel.
+    /// The first column of each of some panels.
     #[inline(always)]
-    fn column<S: Simd>(self, panel: usize) -> usize {
-        panel % self.count * self.len + panel / self.count * S::NR
+    fn columns<S: Simd, const P: usize>(self, panel: usize) -> [usize; P] {
+        let (mut run, mut column) =
+            if self.count == 1 { (0, panel * S::NR) } else { (panel % self.count, panel / self.count * S::NR) };
+        std::array::from_fn(|_| {
+            let first = run * self.len + column;
+            run += 1;
+            if run == self.count {
+                (run, column) = (0, column + S::NR);
+            }
+            first
+        })
     }
 }
 
-/// Steps of the K loop that are written out.
-const STEPS: usize = 4;
+/// Panels, of all runs, that few rows are multiplied with at once: as many sums as keep the second cache busy.
+pub(crate) const AT_ONCE: usize = 4;
 /// Steps of the K loop in which few results are ready when the next tile wants to store its own.
 const SHORT: usize = 64;
 /// Floats of a line of the caches.
@@ -77,14 +86,15 @@ impl Ahead {
     /// Fetches the share of [`STEPS`] steps; says where the next begins.
     #[inline(always)]
     unsafe fn fetch<S: Simd>(self, from: *const f32) -> *const f32 {
+        let lines = S::WIDTH;
         // SAFETY: any address may be fetched.
         unsafe {
-            for line in 0..2 {
+            for line in 0..lines {
                 S::prefetch_panel(from.wrapping_add(line * LINE));
             }
             // Few tiles in wide panels: rare, and what waits for memory most.
-            if S::NR > 2 * LINE && self.step > 2 * LINE as isize {
-                for line in 2..(self.step as usize).div_ceil(LINE) {
+            if self.step > (lines * LINE) as isize {
+                for line in lines..(self.step as usize).div_ceil(LINE) {
                     S::prefetch_panel(from.wrapping_add(line * LINE));
                 }
             }
@@ -145,8 +155,10 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
     }
     // SAFETY: the block's pointers are valid for its sizes.
     unsafe {
-        // The next tile's results: of short sums whole rows, which would else wait for memory more than they compute.
-        let lines = if block.segments * block.len < SHORT { (W * S::LANES).div_ceil(LINE) } else { 1 };
+        // The next tile's results: whole rows of those that are added to, and of short sums, which would else wait for memory more
+        // than they compute.
+        let lines =
+            if block.accumulate || block.segments * block.len < SHORT { (W * S::LANES).div_ceil(LINE) } else { 1 };
         for i in 0..R {
             let next = (*block.result.add((row + R + i).min(block.rows - 1))).wrapping_add(column);
             for line in 0..lines {
@@ -165,45 +177,18 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
                 std::array::from_fn(|i| S::settled((*rows.add(i)).wrapping_add(block.left_offset)));
             let (mut right, mut ahead) = (right_start, right_start.wrapping_offset(fetch.first));
             let mut at = 0;
-            // Known strides are parts of addresses: what else a step needs beside its sums is shared by several. Low tiles and
-            // a last, narrow panel do without.
+            // What a step needs beside its sums is shared by several. Low tiles and a last, narrow panel do without.
+            let mut offset = 0_isize;
             if S::UNROLLS && 2 * R > S::MR && W == S::WIDTH && block.right_step == S::NR as isize {
                 let whole = block.len - block.len % STEPS;
-                if block.left_step == 1 {
-                    while at < whole {
-                        ahead = fetch.fetch::<S>(ahead);
-                        for step in 0..STEPS {
-                            add_step::<S, R, W>(&mut sums, |i| *left[i].add(at + step), right.add(step * S::NR));
-                        }
-                        right = right.wrapping_add(STEPS * S::NR);
-                        at += STEPS;
-                    }
-                } else if (1..R).all(|i| left[i] == left[0].wrapping_add(i)) {
-                    let mut first = left[0];
-                    while at < whole {
-                        ahead = fetch.fetch::<S>(ahead);
-                        for step in 0..STEPS {
-                            add_step::<S, R, W>(&mut sums, |i| *first.add(i), right.add(step * S::NR));
-                            first = first.wrapping_offset(block.left_step);
-                        }
-                        right = right.wrapping_add(STEPS * S::NR);
-                        at += STEPS;
-                    }
-                } else if block.right_panel != 0 {
-                    // Rows that are apart: for the sake of what is fetched.
-                    let mut offset = 0_isize;
-                    while at < whole {
-                        ahead = fetch.fetch::<S>(ahead);
-                        for step in 0..STEPS {
-                            add_step::<S, R, W>(&mut sums, |i| *left[i].offset(offset), right.add(step * S::NR));
-                            offset += block.left_step;
-                        }
-                        right = right.wrapping_add(STEPS * S::NR);
-                        at += STEPS;
-                    }
+                while at < whole {
+                    ahead = fetch.fetch::<S>(ahead);
+                    offset = S::add_steps::<R, W>(&mut sums, &left, offset, 4 * block.left_step, right);
+                    right = right.wrapping_add(STEPS * S::NR);
+                    at += STEPS;
                 }
             }
-            let mut offset = at as isize * block.left_step;
+            offset /= 4;
             for _ in at..block.len {
                 if !S::UNROLLS {
                     S::prefetch(ahead);
@@ -219,11 +204,16 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
         let to = |i: usize| (*block.result.add(row + i)).add(column);
         // A narrow tile is never whole: its width says so when it is compiled.
         if W == S::WIDTH && cols == S::NR {
+            if block.accumulate {
+                for i in 0..R {
+                    for j in 0..W {
+                        sums[i][j] = S::add(S::load(to(i).add(j * S::LANES)), sums[i][j]);
+                    }
+                }
+            }
             for i in 0..R {
-                let to = to(i);
                 for j in 0..W {
-                    let to = to.add(j * S::LANES);
-                    S::store(to, if block.accumulate { S::add(S::load(to), sums[i][j]) } else { sums[i][j] });
+                    S::store(to(i).add(j * S::LANES), sums[i][j]);
                 }
             }
         } else {
@@ -326,9 +316,9 @@ unsafe fn tiles<S: Simd, const R: usize, const W: usize, const P: usize>(
             rows = rows.add(block.left_rows);
         }
         // By reference: copies of the sums would go through memory.
-        for (q, sums) in sums.iter().enumerate() {
+        for (sums, column) in sums.iter().zip(runs.columns::<S, P>(panel)) {
             for (j, sums) in sums.iter().enumerate() {
-                let column = block.result_offset + runs.column::<S>(panel + q) + j * S::LANES;
+                let column = block.result_offset + column + j * S::LANES;
                 for (i, &sum) in sums.iter().enumerate() {
                     let to = (*block.result.add(i)).add(column);
                     let before = if block.accumulate { S::load(to) } else { S::splat(0.0) };
@@ -394,7 +384,7 @@ unsafe fn tile_of_rows<S: Simd, const W: usize>(
 pub(crate) unsafe fn panels<S: Simd>(block: &Block, first: usize, last: usize) {
     // Entered through a task, so that the tiles are compiled once for each instruction set and not for each caller.
     // SAFETY: promised by the caller.
-    unsafe { S::vectorize(Panels { block, runs: ColumnRuns::ONE, first, last }) };
+    unsafe { S::vectorize(Panels { block, runs: ColumnRuns::ONE, first, last, turned: false }) };
 }
 
 struct Panels<'a> {
@@ -403,49 +393,64 @@ struct Panels<'a> {
     runs: ColumnRuns,
     first: usize,
     last: usize,
+    /// Whether the last [`AT_ONCE`] panels come first, those before next.
+    turned: bool,
 }
 
 impl Task for Panels<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Panels { block, runs, first: mut panel, last } = self;
+        let Panels { block, runs, first, last, turned } = self;
         let tiles = block.rows.div_ceil(S::MR);
         let whole = if runs.count > 1 { last } else { last.min(block.cols / S::NR) };
-        while panel < last {
-            // SAFETY: promised by the caller of `panels`.
-            let done = unsafe { several_panels::<S>(block, runs, panel, whole) };
-            if done > 0 {
-                panel += done;
-                continue;
-            }
-            let cols = if panel < whole { S::NR } else { block.cols - panel * S::NR };
-            let column = block.result_offset + runs.column::<S>(panel);
-            let (mut row, mut tile) = (0, 0);
-            while row < block.rows {
-                let left = block.rows - row;
-                // Tiles of nearly equal heights: a last one of a single row would wait for its own sums.
-                let is_wide = cols.div_ceil(S::LANES) == S::WIDTH && !S::COMPACT;
-                let rows = if is_wide { left.div_ceil(tiles - tile) } else { narrow_height::<S>(left) };
-                // Each tile fetches its share of a packed panel.
-                let mut fetch = Ahead { first: 0, step: 0 };
-                if block.right_step == S::NR as isize {
-                    let share = S::NR * block.len * tile.min(tiles) / tiles;
-                    let next = if panel + 1 == last { block.right_next } else { block.right_panel };
-                    fetch = Ahead { first: next + share as isize, step: (STEPS * S::NR).div_ceil(tiles) as isize };
-                }
+        // Tiles of nearly equal heights: a last one of a single row would wait for its own sums.
+        let (height, higher) = (block.rows / tiles, block.rows % tiles);
+        // Each tile fetches its share of a packed panel.
+        let is_packed = block.right_step == S::NR as isize;
+        let (share, step) =
+            if is_packed { (S::NR * block.len / tiles, (STEPS * S::NR).div_ceil(tiles)) } else { (0, 0) };
+        let turns = if turned { (last - first).div_ceil(AT_ONCE) } else { 1 };
+        for turn in (0..turns).rev() {
+            let mut panel = first + turn * AT_ONCE;
+            let until = if turned { last.min(panel + AT_ONCE) } else { last };
+            while panel < until {
                 // SAFETY: promised by the caller of `panels`.
-                unsafe {
-                    match cols.div_ceil(S::LANES) {
-                        1 => tile_of_rows::<S, 1>(block, rows, row, panel, [column, cols], fetch),
-                        2 => tile_of_rows::<S, 2>(block, rows, row, panel, [column, cols], fetch),
-                        3 => tile_of_rows::<S, 3>(block, rows, row, panel, [column, cols], fetch),
-                        _ => tile_of_rows::<S, 4>(block, rows, row, panel, [column, cols], fetch),
-                    }
+                let done = unsafe { several_panels::<S>(block, runs, panel, whole.min(until)) };
+                if done > 0 {
+                    panel += done;
+                    continue;
                 }
-                row += rows;
-                tile += 1;
+                let cols = if panel < whole { S::NR } else { block.cols - panel * S::NR };
+                let [column] = runs.columns::<S, 1>(panel).map(|column| block.result_offset + column);
+                let next = if !is_packed {
+                    0
+                } else if panel + 1 == last {
+                    block.right_next
+                } else {
+                    block.right_panel
+                };
+                let is_wide = cols.div_ceil(S::LANES) == S::WIDTH && !S::COMPACT;
+                let (mut row, mut index) = (0, 0);
+                while row < block.rows {
+                    let rows = match is_wide {
+                        true => height + usize::from(index < higher),
+                        false => narrow_height::<S>(block.rows - row),
+                    };
+                    let fetch = Ahead { first: next + (share * index.min(tiles)) as isize, step: step as isize };
+                    // SAFETY: promised by the caller of `panels`.
+                    unsafe {
+                        match cols.div_ceil(S::LANES) {
+                            1 => tile_of_rows::<S, 1>(block, rows, row, panel, [column, cols], fetch),
+                            2 => tile_of_rows::<S, 2>(block, rows, row, panel, [column, cols], fetch),
+                            3 => tile_of_rows::<S, 3>(block, rows, row, panel, [column, cols], fetch),
+                            _ => tile_of_rows::<S, 4>(block, rows, row, panel, [column, cols], fetch),
+                        }
+                    }
+                    row += rows;
+                    index += 1;
+                }
+                panel += 1;
             }
-            panel += 1;
         }
     }
 }
@@ -455,11 +460,11 @@ pub(crate) const fn are_few<S: Simd>(rows: usize) -> bool {
     rows < 4 && !S::COMPACT
 }
 
-/// Computes whole panels `first..last` of all runs, as they lie in memory, for [few](are_few) rows.
+/// Computes whole panels `first..last` of all runs, as they lie in memory or from the last ones on, for [few](are_few) rows.
 ///
 /// # Safety
 /// As for [`panels`].
-pub(crate) unsafe fn panels_of_runs<S: Simd>(block: &Block, runs: ColumnRuns, first: usize, last: usize) {
+pub(crate) unsafe fn panels_of_runs<S: Simd>(block: &Block, runs: ColumnRuns, [first, last]: [usize; 2], turned: bool) {
     // SAFETY: promised by the caller.
-    unsafe { S::vectorize(Panels { block, runs, first, last }) };
+    unsafe { S::vectorize(Panels { block, runs, first, last, turned }) };
 }

@@ -22,5 +22,7 @@ pub(crate) mod project;
 mod rows;
 pub(crate) mod scatter;
 mod simd;
+#[cfg(target_arch = "x86_64")]
+mod steps;
 #[cfg(test)]
 mod testing;

@@ -3,9 +3,6 @@
 
 use super::simd::{Simd, TALLEST};
 
-/// Rows that are so far apart exclude each other from the first cache.
-const CONFLICT: usize = 512;
-
 /// A matrix in memory with any strides.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix {
@@ -184,11 +181,6 @@ pub(crate) fn most_adjacent(rows: usize, cols: usize) -> usize {
 /// Where a row begins in what [`adjacent`] packed to `packed`.
 pub(crate) fn adjacent_row<S: Simd>(a: &Matrix, packed: *const f32, row: usize) -> *const f32 {
     packed.wrapping_add(row / S::MR * padded(S::MR * a.cols) + row % S::MR)
-}
-
-/// Whether rows are so far apart that they exclude each other from the first cache.
-pub(crate) fn conflict(a: &Matrix) -> bool {
-    a.row_stride.unsigned_abs().is_multiple_of(CONFLICT)
 }
 
 /// Floats from a packed row to the next: not a multiple of the distance at which cache lines exclude each other.

@@ -16,8 +16,8 @@ use super::simd::{LONGEST, Simd, TALLEST, Task};
 const KC: usize = 512;
 /// Columns of a run after which the epilogue is called, when it reads one run and when it reads several of many rows.
 const EPILOGUE_COLS: [usize; 2] = [64, 32];
-/// Panels, of all runs, that few rows are multiplied with at once: as many sums as keep the second cache busy.
-const AT_ONCE: usize = 4;
+/// Floats of the result of few rows after which the epilogue is called: few calls, and still in the first cache.
+const FEW_RESULTS: usize = 4096;
 /// Rows that are so few that a product waits for the memory of its right operand.
 const FEW: usize = 4;
 /// Chunks for each thread that keep several evenly busy.
@@ -260,13 +260,17 @@ impl Task for Chunk<'_> {
         let Chunk { all, scratch, layout, rows: [first_row, last_row], panels } = self;
         let Packed { g, packed, .. } = all;
         let rows = last_row - first_row;
+        if micro::are_few::<S>(rows) {
+            // SAFETY: promised by the maker.
+            unsafe { few::<S>(all, layout, [first_row, rows], panels) };
+            return;
+        }
         let mut table = [std::ptr::null(); MC + 16];
         let mut results = [std::ptr::null_mut(); MC + 16];
         for (i, result) in results[..rows].iter_mut().enumerate() {
             *result = g.c.wrapping_offset((first_row + i) as isize * g.c_rs);
         }
-        let conflict = rows > S::MR && pack::conflict(&g.a);
-        let copy = rows > 1 && (g.a.col_stride != 1 || conflict);
+        let copy = g.a.col_stride != 1 && rows > 1;
         let mut left = scratch.lend(Purpose::Left, if copy { pack::left_len::<S>(rows, layout.kc) } else { 0 });
 
         let mut point = |table: &mut [*const f32; MC + 16], block: usize| {
@@ -287,9 +291,7 @@ impl Task for Chunk<'_> {
                 }
             }
         };
-        let few = micro::are_few::<S>(rows);
         let wide = (EPILOGUE_COLS[usize::from(layout.groups > 1 && rows > FEW)] / S::NR).max(1);
-        let wide = if few { wide.max(AT_ONCE.div_ceil(layout.groups)) } else { wide };
         let parts = Parts::new(panels, [wide, S::NR], layout.run, g.turned);
         let multiply = |table: &[*const f32; MC + 16], left_step: isize, index: usize, at: usize| {
             let ([step, end], [panel, until]) = (layout.steps(index), parts.panels(at));
@@ -328,18 +330,9 @@ impl Task for Chunk<'_> {
             };
             // SAFETY: pointers are valid for the sizes.
             unsafe {
-                if few {
-                    // The panels of all runs, as they lie.
-                    let right_panel = stride / layout.groups as isize;
-                    let block = Block { right: right(0, 0), right_panel, ..block_of(0) };
-                    let runs = ColumnRuns { count: layout.groups, len: layout.run };
-                    micro::panels_of_runs::<S>(&block, runs, panel * layout.groups, whole * layout.groups);
-                }
                 for group in 0..layout.groups {
                     let block = block_of(group);
-                    if !few {
-                        micro::panels::<S>(&block, panel, whole);
-                    }
+                    micro::panels::<S>(&block, panel, whole);
                     // A last panel that is not whole lies by itself.
                     let last = Block { right: right(group, until - 1), ..block };
                     micro::panels::<S>(&last, whole, until);
@@ -371,6 +364,66 @@ impl Task for Chunk<'_> {
                     finish(at);
                 }
             }
+        }
+    }
+}
+
+/// A chunk of few rows, for which reading the right operand is all: its parts one after the other, and the panels of all runs as
+/// they lie. The last ones of one call are the first of the next and still in the cache.
+#[inline(always)]
+unsafe fn few<S: Simd>(all: &Packed<'_>, layout: Layout, [first_row, rows]: [usize; 2], panels: [usize; 2]) {
+    let Packed { g, packed, .. } = all;
+    let runs = ColumnRuns { count: layout.groups, len: layout.run };
+    let (mut left, mut results) = ([std::ptr::null(); FEW], [std::ptr::null_mut(); FEW]);
+    for (i, result) in results[..rows].iter_mut().enumerate() {
+        *result = g.c.wrapping_offset((first_row + i) as isize * g.c_rs);
+    }
+    // Of several blocks of the K loop, all are done before the next panels.
+    let most = if layout.blocks > 1 { micro::AT_ONCE * S::NR } else { FEW_RESULTS / rows };
+    let wide = (most / (layout.groups * S::NR)).max(1);
+    let parts = Parts::new(panels, [wide, S::NR], layout.run, g.turned);
+    let rows_of_chunk = [first_row, first_row + rows];
+    // SAFETY: pointers are valid for the sizes, and the network made the epilogue for this product.
+    unsafe {
+        parts.begin(g, rows_of_chunk);
+        for at in 0..parts.count() {
+            let [panel, until] = parts.panels(at);
+            let whole = until.min(layout.run / S::NR).max(panel);
+            for index in 0..layout.blocks {
+                let [step, end] = layout.steps(index);
+                for (i, left) in left[..rows].iter_mut().enumerate() {
+                    *left = all.left(first_row + i, step);
+                }
+                let block = Block {
+                    segments: 1,
+                    len: end - step,
+                    left: left.as_ptr(),
+                    left_rows: rows,
+                    left_offset: 0,
+                    left_step: g.a.col_stride,
+                    right: packed.wrapping_add(layout.at::<S>(index, 0, 0)),
+                    right_step: S::NR as isize,
+                    right_segment: 0,
+                    right_panel: ((end - step) * S::NR) as isize,
+                    right_next: 0,
+                    right_first: 0,
+                    is_tight: true,
+                    result: results.as_ptr(),
+                    result_offset: 0,
+                    rows,
+                    cols: layout.run,
+                    accumulate: g.accumulate || index > 0,
+                };
+                let all_runs = [panel, whole].map(|panel| panel * layout.groups);
+                micro::panels_of_runs::<S>(&block, runs, all_runs, g.turned);
+                // A last panel that is not whole lies by itself.
+                for group in 0..if whole < until { layout.groups } else { 0 } {
+                    let right = packed.wrapping_add(layout.at::<S>(index, group, whole));
+                    let last = Block { right, right_panel: 0, result_offset: group * layout.run, ..block };
+                    micro::panels::<S>(&last, whole, until);
+                }
+            }
+            parts.finish(g, rows_of_chunk, at);
         }
     }
 }

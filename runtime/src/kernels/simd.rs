@@ -6,6 +6,9 @@ pub(crate) const TALLEST: usize = 16;
 /// The most columns of a micro-kernel's tile on any CPU.
 pub(crate) const WIDEST: usize = 64;
 
+/// Steps of the K loop that are written out.
+pub(crate) const STEPS: usize = 4;
+
 /// The most floats of a vector on any CPU.
 pub(crate) const LONGEST: usize = 16;
 
@@ -51,6 +54,33 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, fused where the instruction set has it.
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+
+    /// Adds the products of [`STEPS`] steps of the K loop to the sums of a tile of `R` rows and [`Simd::WIDTH`] vectors: of elements
+    /// of each row, the first `offset` bytes from where it begins and the next `step` bytes further, and of rows of `right`.
+    /// Returns the offset of the element that follows.
+    #[inline(always)]
+    unsafe fn add_steps<const R: usize, const W: usize>(
+        sums: &mut [[Self::V; W]; R],
+        left: &[*const f32; R],
+        mut offset: isize,
+        step: isize,
+        right: *const f32,
+    ) -> isize {
+        for at in 0..STEPS {
+            // SAFETY: promised by the caller.
+            unsafe {
+                let b: [Self::V; W] = std::array::from_fn(|j| Self::load(right.add(at * Self::NR + j * Self::LANES)));
+                for (sums, left) in sums.iter_mut().zip(left) {
+                    let a = Self::splat(*left.byte_offset(offset));
+                    for (sum, &b) in sums.iter_mut().zip(&b) {
+                        *sum = Self::mul_add(a, b, *sum);
+                    }
+                }
+            }
+            offset += step;
+        }
+        offset
+    }
 
     /// The same address, of which the compiler knows no more how it came about: so that it keeps it in a register of its
     /// own and does not make it anew in an inner loop.
