@@ -201,19 +201,19 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
             right_start = right_start.wrapping_offset(right_segment);
             rows = rows.add(block.left_rows);
         }
-        let to = |i: usize| (*block.result.add(row + i)).add(column);
+        let to: [*mut f32; R] = std::array::from_fn(|i| (*block.result.add(row + i)).add(column));
         // A narrow tile is never whole: its width says so when it is compiled.
         if W == S::WIDTH && cols == S::NR {
             if block.accumulate {
                 for i in 0..R {
                     for j in 0..W {
-                        sums[i][j] = S::add(S::load(to(i).add(j * S::LANES)), sums[i][j]);
+                        sums[i][j] = S::add(S::load(to[i].add(j * S::LANES)), sums[i][j]);
                     }
                 }
             }
             for i in 0..R {
                 for j in 0..W {
-                    S::store(to(i).add(j * S::LANES), sums[i][j]);
+                    S::store(to[i].add(j * S::LANES), sums[i][j]);
                 }
             }
         } else {
