@@ -214,7 +214,7 @@ impl Loaded {
             session.workspace = Aligned::zeroed(placement.workspace_bytes / 4);
         }
         if self.prepared.len() * 4 < placement.prepared_bytes {
-            self.prepared = Aligned::zeroed(placement.prepared_bytes / 4);
+            self.prepared = Aligned::zeroed_together(placement.prepared_bytes / 4);
             self.prepared_version = 0;
         }
         let (workspace, prepared) = (session.workspace.address(), self.prepared.address());

@@ -6,6 +6,9 @@ use netc_runtime::pages;
 
 use crate::data::Weights;
 
+/// Floats from which on some are worth a large page: as many as a second cache has trouble to hold.
+const TOGETHER: usize = 128 << 10;
+
 /// A run of zeroed `f32`, aligned to 64 bytes and, where it fills some, to large pages.
 #[derive(Debug, Default)]
 pub(super) struct Aligned {
@@ -16,12 +19,21 @@ pub(super) struct Aligned {
 
 impl Aligned {
     pub(super) fn zeroed(len: usize) -> Self {
+        Aligned::within(len, len)
+    }
+    /// As [`Aligned::zeroed`], on a large page even where it does not fill one: for what is read step by step. Small pages lie
+    /// anywhere, and some of them would exclude each other from the second cache.
+    pub(super) fn zeroed_together(len: usize) -> Self {
+        let room = if len >= TOGETHER { len.next_multiple_of(pages::LARGE / size_of::<f32>()) } else { len };
+        Aligned::within(room, len)
+    }
+    fn within(room: usize, len: usize) -> Self {
         // Zeroed pages come from the system without being touched.
-        let alignment = pages::alignment(len.saturating_mul(size_of::<f32>()));
-        let data = vec![0.0f32; len + alignment / size_of::<f32>()];
+        let alignment = pages::alignment(room.saturating_mul(size_of::<f32>()));
+        let data = vec![0.0f32; room + alignment / size_of::<f32>()];
         let start = data.as_ptr().align_offset(alignment);
         assert!(start < alignment / size_of::<f32>(), "a vector of f32 is aligned to 4 bytes");
-        pages::advise(data[start..].as_ptr().cast(), len * size_of::<f32>());
+        pages::advise(data[start..].as_ptr().cast(), room * size_of::<f32>());
         Aligned { data, start, len }
     }
     pub(super) fn as_slice(&self) -> &[f32] {
