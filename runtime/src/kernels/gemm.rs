@@ -337,7 +337,7 @@ impl Task for Chunk<'_> {
                     right_step: right.step,
                     right_segment: 0,
                     right_panel: right.panel,
-                    right_next: right.panel,
+                    right_next: None,
                     right_first: first * right.step,
                     is_tight: true,
                     result: results.as_ptr(),

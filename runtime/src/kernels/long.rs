@@ -136,7 +136,7 @@ impl Part<'_> {
                     right_step: S::NR as isize,
                     right_segment: 0,
                     right_panel: 0,
-                    right_next: 0,
+                    right_next: None,
                     right_first: 0,
                     is_tight: true,
                     result: results.get(),

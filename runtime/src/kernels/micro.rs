@@ -25,8 +25,9 @@ pub(crate) struct Block {
     pub(crate) right_segment: isize,
     /// From a panel to the next.
     pub(crate) right_panel: isize,
-    /// From the last panel to what will be read next, which its tiles fetch.
-    pub(crate) right_next: isize,
+    /// From the last panel to what will be read next. Tiles of a panel fetch the next one, unless there is none or it is near:
+    /// what the second cache or the third holds is there in time without.
+    pub(crate) right_next: Option<isize>,
     /// From a panel's start to its first row.
     pub(crate) right_first: isize,
     /// Whether an incomplete panel has rows of as many whole vectors as its columns need: the three distances before, all
@@ -86,18 +87,11 @@ impl Ahead {
     /// Fetches the share of [`STEPS`] steps; says where the next begins.
     #[inline(always)]
     unsafe fn fetch<S: Simd>(self, from: *const f32) -> *const f32 {
-        let lines = S::WIDTH;
-        // SAFETY: any address may be fetched.
-        unsafe {
-            for line in 0..lines {
-                S::prefetch_panel(from.wrapping_add(line * LINE));
-            }
-            // Few tiles in wide panels: rare, and what waits for memory most.
-            if self.step > (lines * LINE) as isize {
-                for line in lines..(self.step as usize).div_ceil(LINE) {
-                    S::prefetch_panel(from.wrapping_add(line * LINE));
-                }
-            }
+        let mut at = 0;
+        while at < self.step {
+            // SAFETY: any address may be fetched.
+            unsafe { S::prefetch_panel(from.wrapping_offset(at)) };
+            at += LINE as isize;
         }
         from.wrapping_offset(self.step)
     }
@@ -155,14 +149,13 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
     }
     // SAFETY: the block's pointers are valid for its sizes.
     unsafe {
-        // The next tile's results: whole rows of those that are added to, and of short sums, which would else wait for memory more
-        // than they compute.
-        let lines =
-            if block.accumulate || block.segments * block.len < SHORT { (W * S::LANES).div_ceil(LINE) } else { 1 };
-        for i in 0..R {
-            let next = (*block.result.add((row + R + i).min(block.rows - 1))).wrapping_add(column);
-            for line in 0..lines {
-                S::prefetch(next.wrapping_add(line * LINE));
+        // The next tile's results, if they are added to, or of short sums, which would else wait for memory more than they compute.
+        if block.accumulate || block.segments * block.len < SHORT {
+            for i in 0..R {
+                let next = (*block.result.add((row + R + i).min(block.rows - 1))).wrapping_add(column);
+                for line in 0..(W * S::LANES).div_ceil(LINE) {
+                    S::prefetch(next.wrapping_add(line * LINE));
+                }
             }
         }
         let mut sums = [[S::splat(0.0); W]; R];
@@ -182,7 +175,9 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
             if S::UNROLLS && 2 * R > S::MR && W == S::WIDTH && block.right_step == S::NR as isize {
                 let whole = block.len - block.len % STEPS;
                 while at < whole {
-                    ahead = fetch.fetch::<S>(ahead);
+                    if fetch.step > 0 {
+                        ahead = fetch.fetch::<S>(ahead);
+                    }
                     offset = S::add_steps::<R, W>(&mut sums, &left, offset, 4 * block.left_step, right);
                     right = right.wrapping_add(STEPS * S::NR);
                     at += STEPS;
@@ -190,10 +185,6 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
             }
             offset /= 4;
             for _ in at..block.len {
-                if !S::UNROLLS {
-                    S::prefetch(ahead);
-                    ahead = ahead.wrapping_offset(fetch.step / STEPS as isize);
-                }
                 add_step::<S, R, W>(&mut sums, |i| *left[i].offset(offset), right);
                 offset += block.left_step;
                 right = right.wrapping_offset(right_step);
@@ -406,9 +397,8 @@ impl Task for Panels<'_> {
         // Tiles of nearly equal heights: a last one of a single row would wait for its own sums.
         let (height, higher) = (block.rows / tiles, block.rows % tiles);
         // Each tile fetches its share of a packed panel.
-        let is_packed = block.right_step == S::NR as isize;
-        let (share, step) =
-            if is_packed { (S::NR * block.len / tiles, (STEPS * S::NR).div_ceil(tiles)) } else { (0, 0) };
+        let fetches = block.right_next.filter(|_| block.right_step == S::NR as isize);
+        let [share, step] = [S::NR * block.len / tiles, (STEPS * S::NR).div_ceil(tiles)];
         let turns = if turned { (last - first).div_ceil(AT_ONCE) } else { 1 };
         for turn in (0..turns).rev() {
             let mut panel = first + turn * AT_ONCE;
@@ -422,13 +412,7 @@ impl Task for Panels<'_> {
                 }
                 let cols = if panel < whole { S::NR } else { block.cols - panel * S::NR };
                 let [column] = runs.columns::<S, 1>(panel).map(|column| block.result_offset + column);
-                let next = if !is_packed {
-                    0
-                } else if panel + 1 == last {
-                    block.right_next
-                } else {
-                    block.right_panel
-                };
+                let next = fetches.map(|next| if panel + 1 == last { next } else { block.right_panel });
                 let is_wide = cols.div_ceil(S::LANES) == S::WIDTH && !S::COMPACT;
                 let (mut row, mut index) = (0, 0);
                 while row < block.rows {
@@ -436,7 +420,10 @@ impl Task for Panels<'_> {
                         true => height + usize::from(index < higher),
                         false => narrow_height::<S>(block.rows - row),
                     };
-                    let fetch = Ahead { first: next + (share * index.min(tiles)) as isize, step: step as isize };
+                    let fetch = match next {
+                        Some(next) => Ahead { first: next + (share * index.min(tiles)) as isize, step: step as isize },
+                        None => Ahead { first: 0, step: 0 },
+                    };
                     // SAFETY: promised by the caller of `panels`.
                     unsafe {
                         match cols.div_ceil(S::LANES) {

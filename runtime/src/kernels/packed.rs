@@ -18,6 +18,8 @@ const KC: usize = 512;
 const EPILOGUE_COLS: [usize; 2] = [64, 32];
 /// Floats of the result of few rows after which the epilogue is called: few calls, and still in the first cache.
 const FEW_RESULTS: usize = 4096;
+/// Floats of a packed operand that a third cache holds.
+const NEAR: usize = 4 << 20;
 /// Rows that are so few that a product waits for the memory of its right operand.
 const FEW: usize = 4;
 /// Chunks for each thread that keep several evenly busy.
@@ -293,6 +295,7 @@ impl Task for Chunk<'_> {
         };
         let wide = (EPILOGUE_COLS[usize::from(layout.groups > 1 && rows > FEW)] / S::NR).max(1);
         let parts = Parts::new(panels, [wide, S::NR], layout.run, g.turned);
+        let is_far = layout.k * layout.groups * layout.width > NEAR;
         let multiply = |table: &[*const f32; MC + 16], left_step: isize, index: usize, at: usize| {
             let ([step, end], [panel, until]) = (layout.steps(index), parts.panels(at));
             let whole = until.min(layout.run / S::NR).max(panel);
@@ -318,7 +321,7 @@ impl Task for Chunk<'_> {
                     right_step: S::NR as isize,
                     right_segment: 0,
                     right_panel: stride,
-                    right_next: next as isize - layout.at::<S>(index, group, until - 1) as isize,
+                    right_next: is_far.then(|| next as isize - layout.at::<S>(index, group, until - 1) as isize),
                     right_first: 0,
                     is_tight: true,
                     result: results.as_ptr(),
@@ -405,7 +408,7 @@ unsafe fn few<S: Simd>(all: &Packed<'_>, layout: Layout, [first_row, rows]: [usi
                     right_step: S::NR as isize,
                     right_segment: 0,
                     right_panel: ((end - step) * S::NR) as isize,
-                    right_next: 0,
+                    right_next: None,
                     right_first: 0,
                     is_tight: true,
                     result: results.as_ptr(),

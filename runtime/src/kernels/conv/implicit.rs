@@ -193,7 +193,7 @@ impl Chunk<'_> {
             right_step: S::NR as isize,
             right_segment: 0,
             right_panel: panel_len as isize,
-            right_next: panel_len as isize,
+            right_next: Some(panel_len as isize),
             right_first: (phase.first_tap * g.from.channels * S::NR) as isize,
             is_tight: true,
             result: results.as_ptr(),
@@ -289,7 +289,7 @@ impl Place<'_> {
                         left_offset: first,
                         right_first: block.right_first + (begin * S::NR) as isize,
                         right_segment: (channels * S::NR) as isize,
-                        right_next,
+                        right_next: Some(right_next),
                         accumulate: begin > 0,
                         ..block
                     };

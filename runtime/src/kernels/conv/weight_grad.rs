@@ -421,7 +421,7 @@ impl Chunk<'_> {
                     right_step: right_step as isize,
                     right_segment: right_segment as isize,
                     right_panel: 0,
-                    right_next: 0,
+                    right_next: None,
                     right_first: 0,
                     is_tight: false,
                     result: results.as_ptr(),

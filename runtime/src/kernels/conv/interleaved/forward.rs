@@ -150,7 +150,7 @@ impl Chunk<'_> {
             right_segment: (run * S::NR) as isize,
             // Behind the only panel there is nothing to fetch in advance.
             right_panel: if panels == 1 { 0 } else { (g.depth() * S::NR) as isize },
-            right_next: if panels == 1 { 0 } else { (g.depth() * S::NR) as isize },
+            right_next: (panels > 1).then_some((g.depth() * S::NR) as isize),
             right_first: 0,
             is_tight: true,
             result: results.as_ptr(),

@@ -240,7 +240,7 @@ impl Work<'_> {
             right_step,
             right_segment,
             right_panel,
-            right_next: right_panel,
+            right_next: Some(right_panel),
             right_first: 0,
             is_tight: !in_place,
             result: self.results,

@@ -335,7 +335,7 @@ impl<P: Points> Chunk<'_, P> {
                 right_step: S::NR as isize,
                 right_segment: 0,
                 right_panel: panel_len as isize,
-                right_next: panel_len as isize,
+                right_next: Some(panel_len as isize),
                 right_first: 0,
                 is_tight: false,
                 result: result.as_ptr(),

@@ -212,7 +212,7 @@ impl Task for Sum<'_> {
                         right_step: x_layout.tile as isize,
                         right_segment: 0,
                         right_panel: x_layout.panel as isize,
-                        right_next: x_layout.panel as isize,
+                        right_next: Some(x_layout.panel as isize),
                         right_first: 0,
                         is_tight: false,
                         result: result.as_ptr(),
