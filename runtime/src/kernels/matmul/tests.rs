@@ -116,7 +116,7 @@ fn blocks_and_their_ends() {
     for (m, n, k) in [(121, 70, 390), (250, 129, 20), (13, 1100, 400), (1, 4099, 37), (4, 515, 67), (200, 3, 100)] {
         check(m, n, k, 1);
     }
-    // Rows so far apart that they are copied.
+    // Rows so far apart that they exclude each other from a cache.
     check(20, 40, 512, 1);
 }
 
@@ -147,6 +147,10 @@ fn the_epilogue_follows_all_runs_of_columns() {
         (1..=4).for_each(|groups| check_with(m, run * groups, 19, groups, &[(0, true), (3, true)]));
     }
     check(3, 4 * 4100, 8, 4);
+    // Few rows in several parts, and in several blocks of the K loop.
+    for (m, run, k) in [(1, 1500, 9), (3, 700, 9), (1, 330, 530), (2, 200, 1030)] {
+        [1, 2, 4].iter().for_each(|&groups| check_with(m, run * groups, k, groups, &[(0, true)]));
+    }
 }
 
 #[test]
