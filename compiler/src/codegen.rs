@@ -3,6 +3,7 @@
 //! - [`emit`]: a program as functions of a Cranelift module, for memory and object files alike
 //!   (`driver` writes the lists of steps; `nest` the loops of a kernel, `hoist` what goes before each of them, `control`
 //!   reductions and guards, `expr` the rest of the expressions, `address` where they load and store; `lanes` the vectors);
+//! - `define`: machine code of these functions, on several threads;
 //! - [`isa`]: the machine that code is made for;
 //! - `wide`: the second emitter of kernels, with vectors of 256 bits, which needs nothing of Cranelift but its module;
 //! - [`jit`]: code in memory, and calls of it;
@@ -13,6 +14,7 @@ mod address;
 mod beside;
 mod control;
 mod cx;
+mod define;
 mod driver;
 pub mod emit;
 mod expr;

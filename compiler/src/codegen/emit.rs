@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use cranelift_codegen::Context;
 use cranelift_codegen::ir::{AbiParam, FuncRef, Function, Signature, Type, UserFuncName, Value, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{FuncId, Linkage, Module};
@@ -87,26 +86,6 @@ fn emit_with(
     let prepare = emitter.driver("prepare", &program.prepare);
     let run = emitter.driver("run", &program.steps);
     (Entry { prepare, run }, emitter.definitions)
-}
-
-/// Makes machine code of all definitions.
-///
-/// # Panics
-/// When Cranelift refuses a function: that is our bug.
-pub fn define(module: &mut dyn Module, definitions: Vec<Definition>) {
-    for Definition { id, name, code } in definitions {
-        match code {
-            Code::Cranelift(function) => {
-                let mut context = Context::for_function(*function);
-                let defined = module.define_function(id, &mut context);
-                defined.unwrap_or_else(|error| panic!("`{name}`: {error:?}\n{}", context.func));
-            }
-            Code::Wide(code) => {
-                let defined = module.define_function_bytes(id, wide::ALIGNMENT, &code.bytes, &[]);
-                defined.unwrap_or_else(|error| panic!("`{name}`: {error:?}"));
-            }
-        }
-    }
 }
 
 pub(super) struct Emitter<'a> {

@@ -3,11 +3,13 @@
 
 use std::fmt;
 
+use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
 use netc_runtime::Pool;
 use netc_runtime::kernels::cpu::{Cpu, cpu};
 
-use super::emit::{Vectors, define, emit};
+use super::define::define;
+use super::emit::{Vectors, emit};
 use super::isa;
 use crate::interp::program::Memory;
 use crate::kernel::Program;
@@ -51,9 +53,10 @@ pub(super) fn best_vectors() -> Vectors {
 /// # Panics
 /// As [`compile`].
 pub fn compile_with(program: &Program, name: &str, vectors: Vectors) -> CompiledProgram {
-    let mut module = new_module();
+    let isa = isa::host();
+    let mut module = new_module(isa.clone());
     let (entry, definitions) = emit(program, name, &mut module, vectors);
-    define(&mut module, definitions);
+    define(&mut module, &*isa, definitions);
     module.finalize_definitions().unwrap_or_else(|error| panic!("memory for code: {error}"));
     let [prepare, run] = [entry.prepare, entry.run].map(|id| {
         let address = module.get_finalized_function(id);
@@ -63,8 +66,8 @@ pub fn compile_with(program: &Program, name: &str, vectors: Vectors) -> Compiled
     CompiledProgram { module: Some(module), prepare, run, program: program.clone() }
 }
 
-pub(super) fn new_module() -> JITModule {
-    let mut builder = JITBuilder::with_isa(isa::host(), cranelift_module::default_libcall_names());
+pub(super) fn new_module(isa: OwnedTargetIsa) -> JITModule {
+    let mut builder = JITBuilder::with_isa(isa, cranelift_module::default_libcall_names());
     let arena = ArenaMemoryProvider::new_with_size(ARENA);
     builder.memory_provider(Box::new(arena.unwrap_or_else(|error| panic!("address space for code: {error}"))));
     builder.symbols(netc_runtime::abi::symbols());

@@ -12,7 +12,7 @@ use crate::kernel::Program;
 
 /// The program as Cranelift's intermediate text: all of it, also where our own emitter makes the code.
 pub fn clif(program: &Program, name: &str) -> String {
-    let (_, definitions) = emit(program, name, &mut new_module(), Vectors::Narrow);
+    let (_, definitions) = emit(program, name, &mut new_module(isa::host()), Vectors::Narrow);
     definitions.iter().map(|definition| definition.to_string()).collect()
 }
 
@@ -36,7 +36,7 @@ pub fn asm(program: &Program, name: &str) -> String {
 /// # Panics
 /// As [`asm`].
 pub fn asm_with(program: &Program, name: &str, vectors: Vectors) -> String {
-    let mut module = new_module();
+    let mut module = new_module(isa::host());
     let (_, definitions) = emit_listed(program, name, &mut module, vectors);
     let mut text = String::new();
     for definition in definitions {

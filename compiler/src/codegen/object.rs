@@ -4,16 +4,15 @@ use std::mem::offset_of;
 
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, Type, UserFuncName, types};
-use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module, ModuleReloc};
+use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module};
 use cranelift_object::{ObjectBuilder, ObjectModule};
 use netc_runtime::artifact::c::Machine;
 use netc_runtime::artifact::raw::{Artifact, Functions, NEEDS_AVX2, NEEDS_NOTHING};
 
-use super::emit::{Code, Definition, Entry, Vectors, emit};
+use super::define::define;
+use super::emit::{Entry, Vectors, emit};
 use super::isa::{self, Target};
-use super::wide;
 use crate::kernel::Program;
 
 /// What an object file holds.
@@ -82,26 +81,6 @@ fn variants(target: Target) -> &'static [Variant] {
     const ANY: Variant = Variant { name: "any", features: &[], vectors: Vectors::Narrow, needs: NEEDS_NOTHING };
     const AVX2: Variant = Variant { name: "avx2", features: isa::AVX2, vectors: Vectors::Wide, needs: NEEDS_AVX2 };
     if target.is_x86() { &[AVX2, ANY] } else { &[ANY] }
-}
-
-/// Makes machine code of all definitions for a machine that may be another than the module's of the same family.
-fn define(module: &mut ObjectModule, isa: &dyn TargetIsa, definitions: Vec<Definition>) {
-    for Definition { id, name, code } in definitions {
-        let defined = match code {
-            Code::Wide(code) => module.define_function_bytes(id, wide::ALIGNMENT, &code.bytes, &[]),
-            Code::Cranelift(function) => {
-                let mut context = Context::for_function(*function);
-                let compiled = context.compile(isa, &mut Default::default());
-                let compiled = compiled.unwrap_or_else(|error| panic!("`{name}`: {error:?}"));
-                let (alignment, bytes) = (u64::from(compiled.buffer.alignment), compiled.code_buffer().to_vec());
-                let relocations = compiled.buffer.relocs().to_vec();
-                let of = |relocation| ModuleReloc::from_mach_reloc(relocation, &context.func, id);
-                let relocations: Vec<ModuleReloc> = relocations.iter().map(of).collect();
-                module.define_function_bytes(id, alignment, &bytes, &relocations)
-            }
-        };
-        defined.unwrap_or_else(|error| panic!("`{name}`: {error:?}"));
-    }
 }
 
 /// The [`Artifact`] and all that it points to.
