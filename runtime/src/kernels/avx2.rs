@@ -5,6 +5,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::simd::{Simd, Task};
+#[cfg(not(netc_unoptimized))]
 use super::steps::{step, steps_of_two_vectors};
 
 #[derive(Clone, Copy)]
@@ -79,6 +80,7 @@ unsafe impl Simd for Avx2 {
         // SAFETY: promised by the caller.
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }
+    #[cfg(not(netc_unoptimized))]
     #[inline(always)]
     unsafe fn add_steps<const R: usize, const W: usize>(
         sums: &mut [[Self::V; W]; R],
@@ -151,6 +153,7 @@ unsafe fn first_lanes(count: usize) -> __m256i {
 }
 
 /// See [`Simd::add_steps`].
+#[cfg(not(netc_unoptimized))]
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn add_steps<const R: usize, const W: usize>(

@@ -5,6 +5,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::simd::{Simd, Task};
+#[cfg(not(netc_unoptimized))]
 use super::steps::{step, steps_of_four_vectors};
 
 #[derive(Clone, Copy)]
@@ -88,6 +89,7 @@ unsafe impl Simd for Avx512 {
         // SAFETY: promised by the caller.
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
+    #[cfg(not(netc_unoptimized))]
     #[inline(always)]
     unsafe fn add_steps<const R: usize, const W: usize>(
         sums: &mut [[Self::V; W]; R],
@@ -124,6 +126,7 @@ unsafe impl Simd for Avx512 {
 }
 
 /// See [`Simd::add_steps`].
+#[cfg(not(netc_unoptimized))]
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn add_steps<const R: usize, const W: usize>(

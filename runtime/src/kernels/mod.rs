@@ -22,7 +22,7 @@ pub(crate) mod project;
 mod rows;
 pub(crate) mod scatter;
 mod simd;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(netc_unoptimized)))]
 mod steps;
 #[cfg(test)]
 mod testing;

@@ -385,6 +385,8 @@ unsafe fn few<S: Simd>(all: &Packed<'_>, layout: Layout, [first_row, rows]: [usi
     let most = if layout.blocks > 1 { micro::AT_ONCE * S::NR } else { FEW_RESULTS / rows };
     let wide = (most / (layout.groups * S::NR)).max(1);
     let parts = Parts::new(panels, [wide, S::NR], layout.run, g.turned);
+    // The sum of two is the same in either order.
+    let turns_blocks = g.turned && layout.blocks == 2 && !g.accumulate;
     let rows_of_chunk = [first_row, first_row + rows];
     // SAFETY: pointers are valid for the sizes, and the network made the epilogue for this product.
     unsafe {
@@ -392,7 +394,8 @@ unsafe fn few<S: Simd>(all: &Packed<'_>, layout: Layout, [first_row, rows]: [usi
         for at in 0..parts.count() {
             let [panel, until] = parts.panels(at);
             let whole = until.min(layout.run / S::NR).max(panel);
-            for index in 0..layout.blocks {
+            for turn in 0..layout.blocks {
+                let index = if turns_blocks { layout.blocks - 1 - turn } else { turn };
                 let [step, end] = layout.steps(index);
                 for (i, left) in left[..rows].iter_mut().enumerate() {
                     *left = all.left(first_row + i, step);
@@ -415,7 +418,7 @@ unsafe fn few<S: Simd>(all: &Packed<'_>, layout: Layout, [first_row, rows]: [usi
                     result_offset: 0,
                     rows,
                     cols: layout.run,
-                    accumulate: g.accumulate || index > 0,
+                    accumulate: g.accumulate || turn > 0,
                 };
                 let all_runs = [panel, whole].map(|panel| panel * layout.groups);
                 micro::panels_of_runs::<S>(&block, runs, all_runs, g.turned);

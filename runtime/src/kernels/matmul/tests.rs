@@ -154,21 +154,25 @@ fn the_epilogue_follows_all_runs_of_columns() {
 }
 
 #[test]
-fn a_packed_row_does_not_depend_on_other_rows() {
-    let [m, n, k] = [23, 350, 530];
+fn a_packed_row_depends_neither_on_other_rows_nor_on_turns() {
+    // Two blocks of the K loop, and three.
+    [[23, 350, 530], [23, 140, 1200]].into_iter().for_each(rows_alone);
+}
+
+fn rows_alone([m, n, k]: [usize; 3]) {
     let (a, b) = (random(m * k, 0), random(k * n, 1));
     let pool = Pool::new(2);
     let words = pool_frame(&pool);
     let frame = Frame::new(words.as_ptr());
     for cpu in cpus() {
         let mut packed = vec![f32::NAN; packed_len(k, n, 1)];
-        let mut product = |rows: usize, a: &[f32]| {
+        let mut product = |rows: usize, a: &[f32], turned: i64| {
             let mut c = vec![0.0; rows * n];
             let mut d = descriptor([rows, n, k], strides(0, [rows, n, k], n), a, &b, &mut c);
             // SAFETY: the descriptor is that of the vectors.
             unsafe {
                 pack_on(cpu, pool.team(), &whole(&d), packed.as_mut_ptr());
-                d.packed = packed.as_ptr();
+                (d.packed, d.turned) = (packed.as_ptr(), turned);
                 matmul_on(cpu, pool.team(), frame, &d);
             }
             c
@@ -179,11 +183,13 @@ fn a_packed_row_does_not_depend_on_other_rows() {
             _ => &[(m, &[1, 2, 3, 5, 8, 12, 13, 17, 22])],
         };
         for &(m, parts) in ways {
-            let whole = product(m, &a[..m * k]);
+            let whole = product(m, &a[..m * k], 0);
             for &rows in parts {
                 for first in (0..m - rows).step_by(rows) {
-                    let part = product(rows, &a[first * k..][..rows * k]);
-                    assert_eq!(part, whole[first * n..][..rows * n], "{rows} rows from {first} on {cpu:?}");
+                    for turned in [0, 1] {
+                        let part = product(rows, &a[first * k..][..rows * k], turned);
+                        assert_eq!(part, whole[first * n..][..rows * n], "{rows} rows from {first} on {cpu:?}");
+                    }
                 }
             }
         }
