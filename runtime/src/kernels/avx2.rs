@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 
 use super::simd::{Simd, Task};
 #[cfg(not(netc_unoptimized))]
-use super::steps::{step, steps_of_two_vectors};
+use super::steps::{add_steps, step, steps_of_two_vectors};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2;
@@ -152,28 +152,5 @@ unsafe fn first_lanes(count: usize) -> __m256i {
     _mm256_cmpgt_epi32(_mm256_set1_epi32(count.min(8) as i32), lanes)
 }
 
-/// See [`Simd::add_steps`].
 #[cfg(not(netc_unoptimized))]
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn add_steps<const R: usize, const W: usize>(
-    sums: &mut [[__m256; W]; R],
-    left: &[*const f32; R],
-    mut offset: isize,
-    step: isize,
-    right: *const f32,
-) -> isize {
-    // SAFETY: the instructions read what the caller promises.
-    unsafe {
-        match R {
-            4 => steps_of_two_vectors!(sums, left, offset, step, right;
-                0 a0 c00 c01 1 a1 c10 c11 2 a2 c20 c21 3 a3 c30 c31),
-            5 => steps_of_two_vectors!(sums, left, offset, step, right;
-                0 a0 c00 c01 1 a1 c10 c11 2 a2 c20 c21 3 a3 c30 c31 4 a4 c40 c41),
-            6 => steps_of_two_vectors!(sums, left, offset, step, right;
-                0 a0 c00 c01 1 a1 c10 c11 2 a2 c20 c21 3 a3 c30 c31 4 a4 c40 c41 5 a5 c50 c51),
-            _ => unreachable!("a tile of {R} rows"),
-        }
-    }
-    offset
-}
+add_steps!("avx2,fma", __m256, steps_of_two_vectors);

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 
 use super::simd::{Simd, Task};
 #[cfg(not(netc_unoptimized))]
-use super::steps::{step, steps_of_four_vectors};
+use super::steps::{add_steps, step, steps_of_four_vectors};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512;
@@ -125,30 +125,5 @@ unsafe impl Simd for Avx512 {
     }
 }
 
-/// See [`Simd::add_steps`].
 #[cfg(not(netc_unoptimized))]
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn add_steps<const R: usize, const W: usize>(
-    sums: &mut [[__m512; W]; R],
-    left: &[*const f32; R],
-    mut offset: isize,
-    step: isize,
-    right: *const f32,
-) -> isize {
-    // SAFETY: the instructions read what the caller promises.
-    unsafe {
-        match R {
-            4 => steps_of_four_vectors!(sums, left, offset, step, right;
-                0 a0 c00 c01 c02 c03 1 a1 c10 c11 c12 c13 2 a2 c20 c21 c22 c23 3 a3 c30 c31 c32 c33),
-            5 => steps_of_four_vectors!(sums, left, offset, step, right;
-                0 a0 c00 c01 c02 c03 1 a1 c10 c11 c12 c13 2 a2 c20 c21 c22 c23 3 a3 c30 c31 c32 c33
-                4 a4 c40 c41 c42 c43),
-            6 => steps_of_four_vectors!(sums, left, offset, step, right;
-                0 a0 c00 c01 c02 c03 1 a1 c10 c11 c12 c13 2 a2 c20 c21 c22 c23 3 a3 c30 c31 c32 c33
-                4 a4 c40 c41 c42 c43 5 a5 c50 c51 c52 c53),
-            _ => unreachable!("a tile of {R} rows"),
-        }
-    }
-    offset
-}
+add_steps!("avx512f", __m512, steps_of_four_vectors);

@@ -1,7 +1,7 @@
 //! The micro-kernel: a tile of a matrix product held in registers, and the loops that walk a block with it.
 #![expect(unsafe_code, reason = "vector instructions on raw matrices")]
 
-use super::simd::{STEPS, Simd, Task};
+use super::simd::{STEPS, Simd, Task, add_step};
 
 /// What the tiles of one block of a product have in common.
 ///
@@ -97,26 +97,6 @@ impl Ahead {
     }
 }
 
-/// Adds the products of one step of the K loop to the sums of a tile.
-#[expect(clippy::needless_range_loop, reason = "indices that are constants once unrolled: sums stay in registers")]
-#[inline(always)]
-unsafe fn add_step<S: Simd, const R: usize, const W: usize>(
-    sums: &mut [[S::V; W]; R],
-    left: impl Fn(usize) -> f32,
-    right: *const f32,
-) {
-    // SAFETY: promised by the caller.
-    unsafe {
-        let b: [S::V; W] = std::array::from_fn(|j| S::load(right.add(j * S::LANES)));
-        for i in 0..R {
-            let a = S::splat(left(i));
-            for j in 0..W {
-                sums[i][j] = S::mul_add(a, b[j], sums[i][j]);
-            }
-        }
-    }
-}
-
 /// Whether there is a tile of so many rows and vectors. A last, narrow panel is rare: a few heights do for it, and the library
 /// is small.
 const fn has_tile<S: Simd>(rows: usize, vectors: usize) -> bool {
@@ -175,9 +155,7 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
             if S::UNROLLS && 2 * R > S::MR && W == S::WIDTH && block.right_step == S::NR as isize {
                 let whole = block.len - block.len % STEPS;
                 while at < whole {
-                    if fetch.step > 0 {
-                        ahead = fetch.fetch::<S>(ahead);
-                    }
+                    ahead = fetch.fetch::<S>(ahead);
                     offset = S::add_steps::<R, W>(&mut sums, &left, offset, 4 * block.left_step, right);
                     right = right.wrapping_add(STEPS * S::NR);
                     at += STEPS;
@@ -392,7 +370,7 @@ impl Task for Panels<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Panels { block, runs, first, last, turned } = self;
-        let tiles = block.rows.div_ceil(S::MR);
+        let tiles = block.rows.div_ceil(S::MR).max(1);
         let whole = if runs.count > 1 { last } else { last.min(block.cols / S::NR) };
         // Tiles of nearly equal heights: a last one of a single row would wait for its own sums.
         let (height, higher) = (block.rows / tiles, block.rows % tiles);

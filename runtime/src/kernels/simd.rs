@@ -69,13 +69,8 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
         for at in 0..STEPS {
             // SAFETY: promised by the caller.
             unsafe {
-                let b: [Self::V; W] = std::array::from_fn(|j| Self::load(right.add(at * Self::NR + j * Self::LANES)));
-                for (sums, left) in sums.iter_mut().zip(left) {
-                    let a = Self::splat(*left.byte_offset(offset));
-                    for (sum, &b) in sums.iter_mut().zip(&b) {
-                        *sum = Self::mul_add(a, b, *sum);
-                    }
-                }
+                let left = |i: usize| *left[i].byte_offset(offset);
+                add_step::<Self, R, W>(sums, left, right.add(at * Self::NR));
             }
             offset += step;
         }
@@ -157,4 +152,27 @@ pub(crate) trait Task {
     /// Called by [`Simd::vectorize`] only. Implementations are `#[inline(always)]`, so that they are compiled with
     /// its instructions.
     unsafe fn run<S: Simd>(self);
+}
+
+/// Adds the products of one step of the K loop to the sums of a tile.
+///
+/// # Safety
+/// As for the instructions of `S`; `right` has `W` vectors.
+#[expect(clippy::needless_range_loop, reason = "indices that are constants once unrolled: sums stay in registers")]
+#[inline(always)]
+pub(crate) unsafe fn add_step<S: Simd, const R: usize, const W: usize>(
+    sums: &mut [[S::V; W]; R],
+    left: impl Fn(usize) -> f32,
+    right: *const f32,
+) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let b: [S::V; W] = std::array::from_fn(|j| S::load(right.add(j * S::LANES)));
+        for i in 0..R {
+            let a = S::splat(left(i));
+            for j in 0..W {
+                sums[i][j] = S::mul_add(a, b[j], sums[i][j]);
+            }
+        }
+    }
 }

@@ -42,9 +42,9 @@ macro_rules! steps_of_four_vectors {
     };
 }
 
-/// Four steps in rows of two vectors of 8 floats.
+/// Four steps in rows of two vectors of 8 floats, of names for four.
 macro_rules! steps_of_two_vectors {
-    ($sums:ident, $left:ident, $offset:ident, $step:ident, $right:ident; $($row:literal $a:ident $c0:ident $c1:ident)*) => {
+    ($sums:ident, $left:ident, $offset:ident, $step:ident, $right:ident; $($row:literal $a:ident $c0:ident $c1:ident $c2:ident $c3:ident)*) => {
         asm!(
             step!([b0 0 b1 32] $([$a $c0 b0 $c1 b1])*),
             step!([b0 64 b1 96] $([$a $c0 b0 $c1 b1])*),
@@ -64,4 +64,35 @@ macro_rules! steps_of_two_vectors {
     };
 }
 
-pub(crate) use {step, steps_of_four_vectors, steps_of_two_vectors};
+/// The function behind [`Simd::add_steps`](super::simd::Simd::add_steps) for an instruction set.
+macro_rules! add_steps {
+    ($features:literal, $vector:ty, $steps:ident) => {
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn add_steps<const R: usize, const W: usize>(
+            sums: &mut [[$vector; W]; R],
+            left: &[*const f32; R],
+            mut offset: isize,
+            step: isize,
+            right: *const f32,
+        ) -> isize {
+            // SAFETY: the instructions read what the caller promises.
+            unsafe {
+                match R {
+                    4 => $steps!(sums, left, offset, step, right;
+                        0 a0 c00 c01 c02 c03 1 a1 c10 c11 c12 c13 2 a2 c20 c21 c22 c23 3 a3 c30 c31 c32 c33),
+                    5 => $steps!(sums, left, offset, step, right;
+                        0 a0 c00 c01 c02 c03 1 a1 c10 c11 c12 c13 2 a2 c20 c21 c22 c23 3 a3 c30 c31 c32 c33
+                        4 a4 c40 c41 c42 c43),
+                    6 => $steps!(sums, left, offset, step, right;
+                        0 a0 c00 c01 c02 c03 1 a1 c10 c11 c12 c13 2 a2 c20 c21 c22 c23 3 a3 c30 c31 c32 c33
+                        4 a4 c40 c41 c42 c43 5 a5 c50 c51 c52 c53),
+                    _ => unreachable!("a tile of {R} rows"),
+                }
+            }
+            offset
+        }
+    };
+}
+
+pub(crate) use {add_steps, step, steps_of_four_vectors, steps_of_two_vectors};
