@@ -64,6 +64,7 @@ fn matrix_product(m: i64, n: i64, k: i64, a: *const f32, b: *const f32, c: *mut 
         c_bs,
         turned: 0,
         accumulate: 0,
+        rounded: 0,
         epilogue,
     }
 }
@@ -93,22 +94,25 @@ fn product(threads: usize, m: usize, n: usize, k: usize, transposes: &str) {
 }
 
 /// A product of few rows with a right operand that was packed before, at once after one another as in a recurrence.
-fn packed_product(threads: usize, m: usize, n: usize, k: usize, groups: usize) {
+fn packed_product(threads: usize, [m, n, k]: [usize; 3], groups: usize, rounds: bool) {
     let pool = Pool::new(threads);
     let frame = [(&raw const pool) as u64];
     let (a, b, mut c) = (vec![0.5_f32; m * k], vec![0.25_f32; k * n], vec![0.0_f32; m * n]);
-    let mut packed = vec![0.0_f32; matmul::packed_len(k, n, groups) + 16];
+    let mut packed = vec![0.0_f32; matmul::packed_len(k, n, groups) + matmul::rounded_len(k, n, groups) + 16];
     let start = packed.as_ptr().align_offset(64);
     let (a, b, c, packed) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), packed[start..].as_mut_ptr());
     let operations = (2 * m * n * k) as f64;
     let [m, n, k, groups] = [m, n, k, groups].map(|x| x as i64);
-    let d = MatMul { a_rs: k, a_cs: 1, b_rs: n, b_cs: 1, c_rs: n, packed, groups, ..matrix_product(m, n, k, a, b, c) };
-    let whole = PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs: n, b_cs: 1, m: 0 };
+    let rounds = i64::from(rounds);
+    let d = matrix_product(m, n, k, a, b, c);
+    let mut d = MatMul { a_rs: k, a_cs: 1, b_rs: n, b_cs: 1, c_rs: n, packed, groups, rounded: rounds, ..d };
+    let whole = PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs: n, b_cs: 1, m: 0, rounds };
     let calls = (2e8 / operations).clamp(10.0, 1000.0);
     // SAFETY: the descriptor is that of the vectors above.
     unsafe { abi::netc_matmul_pack(frame.as_ptr(), &raw const whole, packed) };
     let (peak, rate) = beside_peak(threads, 25, operations * calls, || {
-        for _ in 0..calls as usize {
+        for call in 0..calls as i64 {
+            d.turned = call & 1;
             // SAFETY: as above.
             unsafe { abi::netc_matmul(frame.as_ptr(), &raw const d) };
         }
@@ -141,11 +145,12 @@ fn products(threads: usize) {
 fn packed_products(threads: usize) {
     for (n, k) in [(1024, 256), (256, 1024), (2048, 512), (256, 256)] {
         for m in [1, 4, 16, 32, 50] {
-            packed_product(threads, m, n, k, 1);
+            packed_product(threads, [m, n, k], 1, false);
         }
     }
-    packed_product(threads, 32, 1024, 256, 4);
-    packed_product(threads, 1024, 1024, 1024, 1);
+    packed_product(threads, [32, 1024, 256], 4, false);
+    packed_product(threads, [1024, 1024, 1024], 1, false);
+    packed_product(threads, [1, 1024, 256], 4, true);
 }
 
 /// The scores of attention in a batch: `queries [batch, rows, d] · keys [batch, cols, d]ᵀ`.
@@ -173,7 +178,8 @@ fn main() {
         if let [m, n, k, kind] = wanted.split(',').collect::<Vec<_>>()[..] {
             let [m, n, k] = [m, n, k].map(|size| size.parse().expect("a size"));
             match kind {
-                "packed" => packed_product(threads, m, n, k, 1),
+                "packed" => packed_product(threads, [m, n, k], 1, false),
+                "rounded" => packed_product(threads, [m, n, k], 1, true),
                 transposes => product(threads, m, n, k, transposes),
             }
             continue;

@@ -73,6 +73,8 @@ pub struct MatMul {
     pub turned: i64,
     /// Not 0 to add the product to what `c` holds, if `b` is packed.
     pub accumulate: i64,
+    /// Not 0 if `b` was packed to be rounded ([`PackMatrix::rounds`]).
+    pub rounded: i64,
     pub epilogue: Option<EpilogueFn>,
 }
 
@@ -96,6 +98,9 @@ pub struct PackMatrix {
     /// How many rows the products with it have, or 0 if that is not known: where it is packed in one way for few rows and in
     /// another for many, it is packed in both then.
     pub m: i64,
+    /// Not 0 if this is the last piece, and products of few rows may read the operand rounded to 24 bits, where that is faster:
+    /// it takes [`matmul::rounded_len`] floats more then, and [`MatMul::rounded`] says so in all products with it.
+    pub rounds: i64,
 }
 
 /// A convolution `[n, h, w, c] -> [n, oh, ow, oc]`, of which each function computes one of `x`, `y` and `weight`

@@ -41,6 +41,7 @@ fn products_with_epilogues() {
             packed: None,
             groups: 1,
             accumulate: false,
+            rounded: false,
             epilogue: Some(bias_relu(c, bias, &batch_size, n)),
         }));
         for m in [0, 1, 2, 17] {
@@ -91,6 +92,7 @@ fn recurrent(run: usize, k: usize, is_packed: bool) -> Program {
         packed,
         groups,
         accumulate: false,
+        rounded: false,
         epilogue: Some(epilogue),
     }));
     p.program
@@ -149,6 +151,7 @@ fn batches_of_products() {
         packed: None,
         groups: 1,
         accumulate: false,
+        rounded: false,
         epilogue: None,
     }));
     for (n, t) in [(0, 3), (1, 7), (4, 1), (9, 20)] {

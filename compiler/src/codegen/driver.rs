@@ -147,6 +147,8 @@ impl Driver<'_, '_, '_> {
             self.put(&d, offset_of!(MatMul, packed), address);
             let accumulate = self.number(i64::from(call.accumulate));
             self.put(&d, offset_of!(MatMul, accumulate), accumulate);
+            let rounded = self.number(i64::from(call.rounded));
+            self.put(&d, offset_of!(MatMul, rounded), rounded);
             if let Some(step) = self.step {
                 let turned = self.builder.ins().band_imm_s(step, 1);
                 self.put(&d, offset_of!(MatMul, turned), turned);
@@ -182,6 +184,8 @@ impl Driver<'_, '_, '_> {
                 self.put_size(&d, offset, dim);
             }
             self.put_view(&d, offset_of!(PackMatrix, b), piece);
+            let rounds = self.number(i64::from(call.rounds && number + 1 == call.pieces.len()));
+            self.put(&d, offset_of!(PackMatrix, rounds), rounds);
             let address = self.address_of(&d);
             self.call("netc_matmul_pack", self.frame, &[address, packed]);
         }

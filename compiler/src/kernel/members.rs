@@ -210,6 +210,7 @@ mod tests {
                 packed: Some(packed),
                 groups: 1,
                 accumulate: false,
+                rounded: false,
                 epilogue: Some(kernel),
             })],
             finish: Vec::new(),

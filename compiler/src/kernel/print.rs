@@ -60,7 +60,8 @@ impl Display for Step {
                 if call.groups > 1 {
                     write!(f, " groups {}", call.groups)?;
                 }
-                call.rows.iter().try_for_each(|rows| write!(f, " for {rows} rows"))
+                call.rows.iter().try_for_each(|rows| write!(f, " for {rows} rows"))?;
+                if call.rounds { write!(f, ", rounded if few") } else { Ok(()) }
             }
             Step::ScatterAdd(call) => {
                 let (rows, cols) = (&call.rows, call.cols);
@@ -104,7 +105,7 @@ impl Display for Step {
 
 impl Display for MatMulCall {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let MatMulCall { batch, m, n, k, a, b, c, packed, groups, accumulate, epilogue } = self;
+        let MatMulCall { batch, m, n, k, a, b, c, packed, groups, accumulate, rounded, epilogue } = self;
         write!(f, "{c} {} matmul ", if *accumulate { "+=" } else { "=" })?;
         if !batch.is_one() {
             write!(f, "{batch} of ")?;
@@ -112,6 +113,9 @@ impl Display for MatMulCall {
         write!(f, "{m}x{n}x{k} {a} @ {b}")?;
         if let Some(packed) = packed {
             write!(f, " packed {packed}")?;
+        }
+        if *rounded {
+            write!(f, " rounded if few")?;
         }
         if *groups > 1 {
             write!(f, " groups {groups}")?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use netc_runtime::kernels::matmul::{are_panels, packed_len};
+use netc_runtime::kernels::matmul::{are_panels, packed_len, rounded_len};
 use smallvec::smallvec;
 
 use super::{
@@ -86,8 +86,11 @@ impl Program {
                 };
                 assert!(fits, "pieces have whole {what}: {step}");
                 assert!(call.groups > 0 && call.n.is_multiple_of(call.groups), "runs are of one length: {step}");
-                let len = packed_len(call.k, call.n, call.groups);
-                assert_eq!(self.buffers[call.packed].len, Dim::fixed(len), "a packed matrix has its length: {step}");
+                assert_eq!(
+                    self.buffers[call.packed].len,
+                    Dim::fixed(call.floats()),
+                    "a packed matrix has its length: {step}"
+                );
                 if let Some(rows) = &call.rows {
                     self.verify_rows(call.packed, rows);
                 }
@@ -122,7 +125,8 @@ impl Program {
             let (Some(k), Some(n)) = (call.k.as_fixed(), call.n.as_fixed()) else {
                 panic!("a packed matrix has fixed sizes: {step}")
             };
-            let len = Dim::fixed(packed_len(k, n, call.groups));
+            let more = if call.rounded { rounded_len(k, n, call.groups) } else { 0 };
+            let len = Dim::fixed(packed_len(k, n, call.groups) + more);
             assert_eq!(self.buffers[packed].len, len, "a packed matrix has its length: {step}");
         }
         if let Some(kernel) = call.epilogue.as_ref().filter(|_| call.groups > 1) {

@@ -11,6 +11,7 @@ use crate::types::Dim;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Algorithms {
     asked: Vec<Asked>,
+    is_strict: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,9 +23,10 @@ struct Asked {
 }
 
 impl Algorithms {
-    /// Direct summation everywhere: no Winograd, whose transforms round more.
+    /// Direct summation everywhere, of weights as they are: no Winograd, whose transforms round more, and no weights that are
+    /// rounded to 24 bits.
     pub fn strict() -> Self {
-        let mut algorithms = Algorithms::default();
+        let mut algorithms = Algorithms { is_strict: true, ..Algorithms::default() };
         algorithms.set(None, Some(Algorithm::Direct));
         algorithms
     }
@@ -47,6 +49,10 @@ impl Algorithms {
         };
         self.set(layer, algorithm);
         Ok(())
+    }
+    /// Whether weights of products of few rows may be rounded to 24 bits.
+    pub(super) fn rounds(&self) -> bool {
+        !self.is_strict
     }
     /// What is asked for a convolution of this layer.
     pub(super) fn asked(&self, path: &str) -> Option<Algorithm> {

@@ -93,7 +93,20 @@ pub(super) fn call(
             }
             let packed =
                 is_fixed_parameter(graph, node.args[1]).then(|| pack_matrix(program, &batch, &k, &n, &b)).flatten();
-            Step::MatMul(MatMulCall { batch, m, n, k, a, b, c, packed, groups: 1, accumulate: false, epilogue })
+            Step::MatMul(MatMulCall {
+                batch,
+                m,
+                n,
+                k,
+                a,
+                b,
+                c,
+                packed,
+                groups: 1,
+                accumulate: false,
+                rounded: false,
+                epilogue,
+            })
         }
         Op::Convolution(convolution) => {
             let direction = convolution.direction;

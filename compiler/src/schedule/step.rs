@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use netc_runtime::kernels::matmul::{SEVERAL, packed_len, rounded_len};
+
 use super::collapse::{collapse_all, share};
 use super::{call, merge};
 use crate::kernel::{
@@ -12,12 +14,14 @@ use crate::kernel::{
 use crate::types::{Dim, ElementType};
 
 /// Rewrites the steps of a body. `temporary` says which buffers it alone uses, `fixed` which hold parameters that the
-/// entry never changes. What packs weights for a single call is returned.
+/// entry never changes. What packs weights for a single call is returned; products of few rows may read them rounded if it
+/// `rounds`.
 pub(super) fn tighten(
     body: &mut Vec<Step>,
     program: &mut Program,
     temporary: impl Fn(Buffer) -> bool,
     fixed: impl Fn(Buffer) -> bool,
+    rounds: bool,
 ) -> Vec<Step> {
     detach(body);
     merge::all(body);
@@ -28,7 +32,7 @@ pub(super) fn tighten(
             collapse_all(kernel);
         }
     }
-    pack(body, program, fixed)
+    pack(body, program, fixed, rounds)
 }
 
 /// Takes epilogues off their products again, so that they can be one with the loops that follow.
@@ -123,7 +127,7 @@ fn has_inner_loop(kernel: &Kernel) -> bool {
 }
 
 /// Packs the weights that no step writes: those of `fixed` once and for all, others before the first step.
-fn pack(body: &mut [Step], program: &mut Program, fixed: impl Fn(Buffer) -> bool) -> Vec<Step> {
+fn pack(body: &mut [Step], program: &mut Program, fixed: impl Fn(Buffer) -> bool, rounds: bool) -> Vec<Step> {
     let mut written: BTreeSet<Buffer> = BTreeSet::new();
     for step in body.iter() {
         step.for_each_access(&mut |access| {
@@ -158,10 +162,12 @@ fn pack(body: &mut [Step], program: &mut Program, fixed: impl Fn(Buffer) -> bool
             Step::MatMul(product) => {
                 let (Some(k), Some(n)) = (product.k.as_fixed(), product.n.as_fixed()) else { continue };
                 let groups = product.groups;
-                let packed = add(netc_runtime::kernels::matmul::packed_len(k, n, groups));
-                product.packed = Some(packed);
+                let rounds =
+                    rounds && product.m.as_fixed().is_none_or(|m| m < SEVERAL) && rounded_len(k, n, groups) > 0;
+                let packed = add(packed_len(k, n, groups) + if rounds { rounded_len(k, n, groups) } else { 0 });
+                (product.packed, product.rounded) = (Some(packed), rounds);
                 let whole = PackMatrixCall::whole([k, n], groups, product.b.clone(), packed);
-                Step::PackMatrix(PackMatrixCall { rows: Some(product.m.clone()), ..whole })
+                Step::PackMatrix(PackMatrixCall { rows: Some(product.m.clone()), rounds, ..whole })
             }
             Step::Conv(conv) if conv.packed.is_none() && conv.geometry.groups == 1 => {
                 let (direction, algorithm, geometry) = (conv.direction, conv.algorithm, conv.geometry.clone());

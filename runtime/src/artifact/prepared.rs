@@ -1,15 +1,15 @@
 //! What operands of products are prepared for.
 
-use crate::kernels::matmul::MANY;
+use crate::kernels::matmul;
 
-/// For which numbers of rows the operands of products were prepared: for few, for many or for both.
+/// For which numbers of rows the operands of products were prepared: for few, for several, for many or for some of these.
 #[derive(Clone, Debug)]
-pub struct PreparedFor(Vec<[bool; 2]>);
+pub struct PreparedFor(Vec<[bool; 3]>);
 
 impl PreparedFor {
     /// For nothing so far, with operands for so many different numbers of rows.
     pub fn new(len: usize) -> PreparedFor {
-        PreparedFor(vec![[false; 2]; len])
+        PreparedFor(vec![[false; 3]; len])
     }
 
     /// Whether something must be prepared before products of these numbers of rows: because everything `is_new`, or because
@@ -20,6 +20,7 @@ impl PreparedFor {
     /// let mut prepared = PreparedFor::new(1);
     /// assert!(prepared.lacks([3], true));
     /// assert!(!prepared.lacks([1], false));
+    /// assert!(prepared.lacks([8], false));
     /// assert!(prepared.lacks([64], false));
     /// assert!(!prepared.lacks([2], false));
     /// ```
@@ -27,9 +28,9 @@ impl PreparedFor {
         let mut lacks = is_new;
         for (known, rows) in self.0.iter_mut().zip(rows) {
             if is_new {
-                *known = [false; 2];
+                *known = [false; 3];
             }
-            let known = &mut known[usize::from(rows >= MANY)];
+            let known = &mut known[matmul::class(rows)];
             lacks |= !std::mem::replace(known, true);
         }
         lacks

@@ -1,4 +1,4 @@
-//! x86-64 with AVX-512F: thirty-two registers of sixteen floats.
+//! x86-64 with AVX-512F and BW: thirty-two registers of sixteen floats.
 #![expect(unsafe_code, reason = "vector instructions")]
 
 use std::arch::asm;
@@ -11,7 +11,7 @@ use super::steps::{add_steps, step, steps_of_four_vectors};
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512;
 
-#[target_feature(enable = "avx512f,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
 unsafe fn enter<T: Task>(task: T) {
     // SAFETY: this function has the instructions.
     unsafe { task.run::<Avx512>() };
@@ -89,6 +89,11 @@ unsafe impl Simd for Avx512 {
         // SAFETY: promised by the caller.
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
+    #[inline(always)]
+    unsafe fn widen(from: *const f32) -> [Self::V; 4] {
+        // SAFETY: promised by the caller.
+        unsafe { widen(from) }
+    }
     #[cfg(not(netc_unoptimized))]
     #[inline(always)]
     unsafe fn add_steps<const R: usize, const W: usize>(
@@ -127,3 +132,37 @@ unsafe impl Simd for Avx512 {
 
 #[cfg(not(netc_unoptimized))]
 add_steps!("avx512f", __m512, steps_of_four_vectors);
+
+/// As [`Simd::widen`]: the lowest bytes of the first vector of words are the highest of the last numbers, those of the others come
+/// next. In assembly, since a compiler takes the two shuffles under a mask apart.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn widen(from: *const f32) -> [__m512; 4] {
+    // From the lowest byte of each word of 128 bits to one further up.
+    let [second, third] = [16, 8].map(|shift| _mm512_set4_epi32(12 << shift, 8 << shift, 4 << shift, 0));
+    let [seconds, thirds]: [__mmask64; 2] = [0x4444_4444_4444_4444, 0x2222_2222_2222_2222];
+    // SAFETY: promised by the caller.
+    unsafe {
+        let [a, b, c] = [0, 16, 32].map(|at| _mm512_loadu_si512(from.add(at).cast()));
+        let mut lent = _mm512_slli_epi32::<24>(a);
+        #[cfg(not(netc_unoptimized))]
+        asm!(
+            "vpshufb {lent}{{{seconds}}}, {b}, {second}",
+            "vpshufb {lent}{{{thirds}}}, {c}, {third}",
+            lent = inout(zmm_reg) lent,
+            b = in(zmm_reg) b,
+            c = in(zmm_reg) c,
+            second = in(zmm_reg) second,
+            third = in(zmm_reg) third,
+            seconds = in(kreg) seconds,
+            thirds = in(kreg) thirds,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+        #[cfg(netc_unoptimized)]
+        {
+            lent = _mm512_mask_shuffle_epi8(lent, seconds, b, second);
+            lent = _mm512_mask_shuffle_epi8(lent, thirds, c, third);
+        }
+        [a, b, c, lent].map(|x| _mm512_cvtepi32_ps(x))
+    }
+}

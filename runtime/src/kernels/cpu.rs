@@ -12,7 +12,7 @@ pub enum Cpu {
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// x86-64 with AVX-512F.
+    /// x86-64 with AVX-512F and AVX-512BW.
     Avx512,
     /// x86-64 with AVX-512 and a matrix unit for `bf16`, AMX.
     Amx,
@@ -49,7 +49,7 @@ pub fn has(cpu: Cpu) -> bool {
         #[cfg(target_arch = "x86_64")]
         Cpu::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
         #[cfg(target_arch = "x86_64")]
-        Cpu::Avx512 => has(Cpu::Avx2) && is_x86_feature_detected!("avx512f"),
+        Cpu::Avx512 => has(Cpu::Avx2) && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw"),
         #[cfg(target_arch = "x86_64")]
         Cpu::Amx => {
             static THERE: OnceLock<bool> = OnceLock::new();
@@ -59,6 +59,20 @@ pub fn has(cpu: Cpu) -> bool {
         Cpu::Avx2 | Cpu::Avx512 | Cpu::Amx => false,
         Cpu::Neon => cfg!(target_arch = "aarch64"),
     }
+}
+
+/// Whether this is a processor of AMD's.
+pub(crate) fn is_amd() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        static AMD: OnceLock<bool> = OnceLock::new();
+        *AMD.get_or_init(|| {
+            let maker = std::arch::x86_64::__cpuid(0);
+            [maker.ebx, maker.edx, maker.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
+        })
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 /// Runs a task with the vectors of an instruction set that this CPU has.

@@ -9,16 +9,28 @@ use super::cpu::{self, Cpu};
 use super::gemm::Gemm;
 use super::pack::Matrix;
 use super::simd::WIDEST;
-use super::{amx, dots, gemm, packed, rows};
+use super::{amx, dots, fixed24, gemm, packed, rows};
 
 /// So many rows are many: a product of them may run elsewhere than one of fewer, and then adds up in another order.
 pub const MANY: usize = 12;
+/// So many rows are no longer few: those may read their operand rounded ([`PackMatrix::rounds`]).
+pub const SEVERAL: usize = 4;
+
+/// Of few rows, of several or of many: for which of the three an operand is packed.
+pub(crate) fn class(rows: usize) -> usize {
+    usize::from(rows >= SEVERAL) + usize::from(rows >= MANY)
+}
 
 /// How many floats [`netc_matmul_pack`](crate::abi::netc_matmul_pack) writes, on any CPU.
 pub fn packed_len(k: usize, n: usize, groups: usize) -> usize {
     let groups = groups.max(1);
     let tiles = if amx::suits(k, n / groups) { amx::packed_len(k, n, groups) } else { 0 };
     packed::packed_len(k, n, groups) + tiles
+}
+
+/// How many floats more [`netc_matmul_pack`](crate::abi::netc_matmul_pack) writes of an operand that it rounds.
+pub fn rounded_len(k: usize, n: usize, groups: usize) -> usize {
+    fixed24::len(k, n, groups.max(1))
 }
 
 /// Whether each of so many equal pieces of `n` columns in `groups` runs has whole panels of its own in a packed matrix.
@@ -52,7 +64,7 @@ pub(crate) unsafe fn matmul(team: Team<'_>, frame: Frame, d: &MatMul) {
 }
 
 /// # Safety
-/// As for [`matmul`]; `packed` has room for [`packed_len`] floats.
+/// As for [`matmul`]; `packed` has room for [`packed_len`] floats, and [`rounded_len`] if it is to be rounded.
 pub(crate) unsafe fn pack(team: Team<'_>, d: &PackMatrix, packed: *mut f32) {
     // SAFETY: promised by the caller.
     unsafe { pack_on(cpu::cpu(), team, d, packed) };
@@ -69,7 +81,13 @@ unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &PackMatrix, packed: *mut f32) {
     let pack = packed::Pack { team, size: [k, n], groups, piece, first: [row, col], packed };
     let rows = usize::try_from(d.m).ok().filter(|&m| m > 0);
     // SAFETY: promised by the caller.
-    unsafe { pack_for(cpu, rows, pack) };
+    unsafe {
+        pack_for(cpu, rows, pack);
+        if d.rounds != 0 && rows.is_none_or(|rows| class(rows) == 0) {
+            let to = packed.wrapping_add(packed_len(k, n, groups));
+            fixed24::round(cpu, team, [k, n], groups, packed, to);
+        }
+    }
 }
 
 /// Packs for products of so many rows, or of any number. What the matrix unit reads lies behind what vectors read.
@@ -93,8 +111,8 @@ fn has_tiles(cpu: Cpu, [k, n]: [usize; 2], groups: usize) -> bool {
     cpu == Cpu::Amx && amx::suits(k, n / groups)
 }
 
-/// The product with an operand that [`pack_for`] packed.
-unsafe fn product(cpu: Cpu, p: packed::Packed<'_>) {
+/// The product with an operand that was packed for so many rows, by [`pack_on`] if it may be `rounded`.
+unsafe fn product(cpu: Cpu, p: packed::Packed<'_>, rounded: bool) {
     let [k, n] = [p.g.b.rows, p.g.b.cols];
     if has_tiles(cpu, [k, n], p.groups) && amx::takes(p.g.a.rows) {
         let packed = p.packed.wrapping_add(packed::packed_len(k, n, p.groups));
@@ -102,7 +120,13 @@ unsafe fn product(cpu: Cpu, p: packed::Packed<'_>) {
         unsafe { amx::packed::product(&packed::Packed { packed, ..p }) };
         return;
     }
-    cpu::run_on(cpu, p);
+    let rounded = if rounded && class(p.g.a.rows) == 0 {
+        // SAFETY: promised by the caller.
+        unsafe { fixed24::Rounded::of(cpu, [k, n], p.groups, p.packed.wrapping_add(packed_len(k, n, p.groups))) }
+    } else {
+        None
+    };
+    cpu::run_on(cpu, packed::Packed { rounded, ..p });
 }
 
 /// The stride of an axis of one element means nothing; 1 lets the faster kernels take it.
@@ -192,7 +216,7 @@ unsafe fn in_runs(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
         let runs = packed::Runs { len: len as usize, stride };
         let groups = d.groups.max(1) as usize;
         // SAFETY: promised by the caller.
-        unsafe { product(cpu, packed::Packed { g, groups, packed: d.packed, runs }) };
+        unsafe { product(cpu, packed::Packed { g, groups, packed: d.packed, rounded: None, runs }, d.rounded != 0) };
     }
 }
 
@@ -207,8 +231,9 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
     let groups = d.groups.max(1) as usize;
     let is_adjacent = a.row_stride == 1 && a.col_stride != 1;
     if !d.packed.is_null() {
+        let runs = packed::Runs::one(m);
         // SAFETY: promised by the caller.
-        unsafe { product(cpu, packed::Packed { g, groups, packed: d.packed, runs: packed::Runs::one(m) }) };
+        unsafe { product(cpu, packed::Packed { g, groups, packed: d.packed, rounded: None, runs }, d.rounded != 0) };
     } else if m <= dots::ROWS && b.row_stride == 1 && a.col_stride == 1 && k >= 32 {
         let few = dots::Dots { g, groups, left: a, right: b.transposed(), transposed: false };
         cpu::run_on(cpu, few);
@@ -223,7 +248,8 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
         // SAFETY: promised by the caller.
         unsafe {
             pack_for(cpu, Some(m), whole);
-            product(cpu, packed::Packed { g, groups, packed: packed.as_ptr(), runs: packed::Runs::one(m) });
+            let runs = packed::Runs::one(m);
+            product(cpu, packed::Packed { g, groups, packed: packed.as_ptr(), rounded: None, runs }, false);
         }
     } else if cpu == Cpu::Amx && amx::splits([m, n, k], is_adjacent) {
         // SAFETY: promised by the caller.
@@ -251,7 +277,7 @@ unsafe fn split(cpu: Cpu, g: Gemm<'_>, is_adjacent: bool) {
             cpu::run_on(cpu, g);
         } else {
             let runs = packed::Runs::one(g.a.rows);
-            amx::packed::product(&packed::Packed { g, groups: 1, packed: packed.as_ptr(), runs });
+            amx::packed::product(&packed::Packed { g, groups: 1, packed: packed.as_ptr(), rounded: None, runs });
         }
     }
 }

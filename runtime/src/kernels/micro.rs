@@ -55,7 +55,7 @@ impl ColumnRuns {
     const ONE: ColumnRuns = ColumnRuns { count: 1, len: 0 };
     /// The first column of each of some panels.
     #[inline(always)]
-    fn columns<S: Simd, const P: usize>(self, panel: usize) -> [usize; P] {
+    pub(crate) fn columns<S: Simd, const P: usize>(self, panel: usize) -> [usize; P] {
         let (mut run, mut column) =
             if self.count == 1 { (0, panel * S::NR) } else { (panel % self.count, panel / self.count * S::NR) };
         std::array::from_fn(|_| {

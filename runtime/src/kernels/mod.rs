@@ -8,6 +8,8 @@ mod avx512;
 pub mod conv;
 pub mod cpu;
 mod dots;
+mod few;
+mod fixed24;
 mod gemm;
 pub mod limits;
 mod long;

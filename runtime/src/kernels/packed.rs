@@ -7,8 +7,10 @@
 use crate::scratch::{Needs, Purpose, Scratch};
 use crate::threads::Team;
 
+use super::few;
+use super::fixed24::Rounded;
 use super::gemm::{Gemm, MC, Output, PackPanel};
-use super::micro::{self, Block, ColumnRuns};
+use super::micro::{self, Block};
 use super::pack::{self, Matrix};
 use super::simd::{LONGEST, Simd, TALLEST, Task};
 
@@ -16,12 +18,10 @@ use super::simd::{LONGEST, Simd, TALLEST, Task};
 const KC: usize = 512;
 /// Columns of a run after which the epilogue is called, when it reads one run and when it reads several of many rows.
 const EPILOGUE_COLS: [usize; 2] = [64, 32];
-/// Floats of the result of few rows after which the epilogue is called: few calls, and still in the first cache.
-const FEW_RESULTS: usize = 4096;
 /// Floats of a packed operand that a third cache holds.
 const NEAR: usize = 4 << 20;
 /// Rows that are so few that a product waits for the memory of its right operand.
-const FEW: usize = 4;
+pub(super) const FEW: usize = 4;
 /// Chunks for each thread that keep several evenly busy.
 const CHUNKS: usize = 4;
 
@@ -39,21 +39,21 @@ pub(crate) fn needs(m: usize, k: usize) -> Needs {
 /// A packed operand is `[block of K][panel][run][step][NR columns]`, in the order in which parts of the columns are complete in
 /// all runs; each run of columns begins with a panel of its own.
 #[derive(Clone, Copy)]
-struct Layout {
-    k: usize,
+pub(super) struct Layout {
+    pub(super) k: usize,
     /// Steps of a block of the K loop but the last.
     kc: usize,
-    blocks: usize,
+    pub(super) blocks: usize,
     /// Columns of a run.
-    run: usize,
-    groups: usize,
+    pub(super) run: usize,
+    pub(super) groups: usize,
     /// Panels of a run, and their columns.
     panels: usize,
     width: usize,
 }
 
 impl Layout {
-    fn new<S: Simd>([k, n]: [usize; 2], groups: usize) -> Layout {
+    pub(super) fn new<S: Simd>([k, n]: [usize; 2], groups: usize) -> Layout {
         let run = n / groups;
         let blocks = k.div_ceil(KC).max(1);
         let kc = k.div_ceil(blocks).next_multiple_of(8).max(8);
@@ -68,11 +68,11 @@ impl Layout {
         }
     }
     /// The steps of a block.
-    fn steps(&self, block: usize) -> [usize; 2] {
+    pub(super) fn steps(&self, block: usize) -> [usize; 2] {
         [block * self.kc, self.k.min((block + 1) * self.kc)]
     }
     /// Where a panel begins within a block.
-    fn at<S: Simd>(&self, block: usize, group: usize, panel: usize) -> usize {
+    pub(super) fn at<S: Simd>(&self, block: usize, group: usize, panel: usize) -> usize {
         let [first, last] = self.steps(block);
         let before = panel * S::NR;
         first * self.groups * self.width
@@ -138,6 +138,8 @@ pub(crate) struct Packed<'a> {
     pub(crate) g: Gemm<'a>,
     pub(crate) groups: usize,
     pub(crate) packed: *const f32,
+    /// The same operand, rounded, if the product is of few rows.
+    pub(crate) rounded: Option<Rounded>,
     pub(crate) runs: Runs,
 }
 
@@ -264,7 +266,7 @@ impl Task for Chunk<'_> {
         let rows = last_row - first_row;
         if micro::are_few::<S>(rows) {
             // SAFETY: promised by the maker.
-            unsafe { few::<S>(all, layout, [first_row, rows], panels) };
+            unsafe { few::product::<S>(all, layout, [first_row, rows], panels) };
             return;
         }
         let mut table = [std::ptr::null(); MC + 16];
@@ -367,69 +369,6 @@ impl Task for Chunk<'_> {
                     finish(at);
                 }
             }
-        }
-    }
-}
-
-/// A chunk of few rows, for which reading the right operand is all: its parts one after the other, and the panels of all runs as
-/// they lie. The last ones of one call are the first of the next and still in the cache.
-#[inline(always)]
-unsafe fn few<S: Simd>(all: &Packed<'_>, layout: Layout, [first_row, rows]: [usize; 2], panels: [usize; 2]) {
-    let Packed { g, packed, .. } = all;
-    let runs = ColumnRuns { count: layout.groups, len: layout.run };
-    let (mut left, mut results) = ([std::ptr::null(); FEW], [std::ptr::null_mut(); FEW]);
-    for (i, result) in results[..rows].iter_mut().enumerate() {
-        *result = g.c.wrapping_offset((first_row + i) as isize * g.c_rs);
-    }
-    // Of several blocks of the K loop, all are done before the next panels.
-    let most = if layout.blocks > 1 { micro::AT_ONCE * S::NR } else { FEW_RESULTS / rows };
-    let wide = (most / (layout.groups * S::NR)).max(1);
-    let parts = Parts::new(panels, [wide, S::NR], layout.run, g.turned);
-    // The sum of two is the same in either order.
-    let turns_blocks = g.turned && layout.blocks == 2 && !g.accumulate;
-    let rows_of_chunk = [first_row, first_row + rows];
-    // SAFETY: pointers are valid for the sizes, and the network made the epilogue for this product.
-    unsafe {
-        parts.begin(g, rows_of_chunk);
-        for at in 0..parts.count() {
-            let [panel, until] = parts.panels(at);
-            let whole = until.min(layout.run / S::NR).max(panel);
-            for turn in 0..layout.blocks {
-                let index = if turns_blocks { layout.blocks - 1 - turn } else { turn };
-                let [step, end] = layout.steps(index);
-                for (i, left) in left[..rows].iter_mut().enumerate() {
-                    *left = all.left(first_row + i, step);
-                }
-                let block = Block {
-                    segments: 1,
-                    len: end - step,
-                    left: left.as_ptr(),
-                    left_rows: rows,
-                    left_offset: 0,
-                    left_step: g.a.col_stride,
-                    right: packed.wrapping_add(layout.at::<S>(index, 0, 0)),
-                    right_step: S::NR as isize,
-                    right_segment: 0,
-                    right_panel: ((end - step) * S::NR) as isize,
-                    right_next: None,
-                    right_first: 0,
-                    is_tight: true,
-                    result: results.as_ptr(),
-                    result_offset: 0,
-                    rows,
-                    cols: layout.run,
-                    accumulate: g.accumulate || turn > 0,
-                };
-                let all_runs = [panel, whole].map(|panel| panel * layout.groups);
-                micro::panels_of_runs::<S>(&block, runs, all_runs, g.turned);
-                // A last panel that is not whole lies by itself.
-                for group in 0..if whole < until { layout.groups } else { 0 } {
-                    let right = packed.wrapping_add(layout.at::<S>(index, group, whole));
-                    let last = Block { right, right_panel: 0, result_offset: group * layout.run, ..block };
-                    micro::panels::<S>(&last, whole, until);
-                }
-            }
-            parts.finish(g, rows_of_chunk, at);
         }
     }
 }

@@ -77,6 +77,12 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
         offset
     }
 
+    /// The numbers of four vectors that [`fixed24`](super::fixed24) made three of, in units of 2⁻³¹ of their column's.
+    #[inline(always)]
+    unsafe fn widen(_: *const f32) -> [Self::V; 4] {
+        unreachable!("no operand is rounded for these instructions")
+    }
+
     /// The same address, of which the compiler knows no more how it came about: so that it keeps it in a register of its
     /// own and does not make it anew in an inner loop.
     #[inline(always)]

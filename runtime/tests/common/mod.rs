@@ -185,6 +185,7 @@ unsafe fn forward(frame: *mut u64, is_masked: bool) {
             c_bs: 0,
             turned: 0,
             accumulate: 0,
+            rounded: 0,
             epilogue: None,
         };
         abi::netc_matmul(frame, &raw const d);

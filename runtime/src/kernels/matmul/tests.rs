@@ -5,12 +5,14 @@ use super::super::testing::{MARK, Marked, assert_near, assert_within, cpus, rand
 use super::*;
 use crate::threads::Pool;
 
+mod rounded;
+
 /// A descriptor without an epilogue; strides in the order `[a_rs, a_cs, b_rs, b_cs, c_rs]`.
 fn descriptor(sizes: [usize; 3], strides: [usize; 5], a: &[f32], b: &[f32], c: &mut [f32]) -> MatMul {
     let [m, n, k] = sizes.map(|x| x as i64);
     let [a_rs, a_cs, b_rs, b_cs, c_rs] = strides.map(|x| x as i64);
     let (a, b, c, packed) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), std::ptr::null());
-    let (groups, batch, [a_bs, b_bs, c_bs], turned, accumulate, epilogue) = (1, 1, [0; 3], 0, 0, None);
+    let (groups, batch, [a_bs, b_bs, c_bs], turned, accumulate, rounded, epilogue) = (1, 1, [0; 3], 0, 0, 0, None);
     MatMul {
         m,
         n,
@@ -31,6 +33,7 @@ fn descriptor(sizes: [usize; 3], strides: [usize; 5], a: &[f32], b: &[f32], c: &
         c_bs,
         turned,
         accumulate,
+        rounded,
         epilogue,
     }
 }
@@ -38,7 +41,7 @@ fn descriptor(sizes: [usize; 3], strides: [usize; 5], a: &[f32], b: &[f32], c: &
 /// All of a product's right operand.
 fn whole(d: &MatMul) -> PackMatrix {
     let MatMul { k, n, groups, b, b_rs, b_cs, .. } = *d;
-    PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs, b_cs, m: 0 }
+    PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs, b_cs, m: 0, rounds: 0 }
 }
 
 fn strides(transposes: usize, [m, n, k]: [usize; 3], c_rs: usize) -> [usize; 5] {
@@ -248,7 +251,7 @@ fn pieces_are_packed_as_the_whole() {
             let [mut all, mut pieces] = [(); 2].map(|()| vec![7.0_f32; len]);
             let [k, n, groups, rows, cols] = [k, n, groups, rows, cols].map(|x| x as i64);
             let (b, [b_rs, b_cs]) = (b.as_ptr(), [b_rs, b_cs].map(|x| x as i64));
-            let d = PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs, b_cs, m: 0 };
+            let d = PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs, b_cs, m: 0, rounds: 0 };
             // SAFETY: the descriptors are those of the vectors.
             unsafe { pack_on(cpu, pool.team(), &d, all.as_mut_ptr()) };
             for (row, col) in (0..k / rows).flat_map(|i| (0..n / cols).map(move |j| (i * rows, j * cols))) {

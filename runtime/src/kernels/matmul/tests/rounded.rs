@@ -1,0 +1,161 @@
+//! Products of few rows with an operand that is rounded to 24 bits.
+
+use super::*;
+
+/// How a product is computed: results depend on whether its operand may be rounded, and on nothing else.
+#[derive(Clone, Copy)]
+struct How {
+    rounds: bool,
+    transposed: bool,
+    groups: usize,
+    threads: usize,
+    turned: bool,
+    /// Pieces of rows.
+    pieces: usize,
+}
+
+const ROUNDED: How = How { rounds: true, transposed: false, groups: 1, threads: 1, turned: false, pieces: 1 };
+const AS_IT_IS: How = How { rounds: false, ..ROUNDED };
+
+/// A product whose operand is packed for so many rows.
+fn product(cpu: Cpu, [m, n, k]: [usize; 3], a: &[f32], b: &[f32], how: How) -> Vec<f32> {
+    let How { rounds, transposed, groups, threads, turned, pieces } = how;
+    let pool = Pool::new(threads);
+    let words = pool_frame(&pool);
+    let mut c = vec![f32::NAN; m * n];
+    let strides = strides(2 * usize::from(transposed), [m, n, k], n);
+    let d = descriptor([m, n, k], strides, a, b, &mut c);
+    let mut packed = vec![f32::NAN; packed_len(k, n, groups) + rounded_len(k, n, groups)];
+    let [rows, rounded] = [k / pieces, usize::from(rounds)].map(|x| x as i64);
+    let mut d = MatMul { groups: groups as i64, turned: i64::from(turned), rounded, ..d };
+    // SAFETY: the descriptors are those of the vectors.
+    unsafe {
+        for piece in 0..pieces as i64 {
+            let (row, is_last) = (piece * rows, piece + 1 == pieces as i64);
+            let b = b.as_ptr().wrapping_offset((row * d.b_rs) as isize);
+            let rounds = if is_last { rounded } else { 0 };
+            let d = PackMatrix { m: m as i64, row, rows, b, rounds, ..whole(&d) };
+            pack_on(cpu, pool.team(), &d, packed.as_mut_ptr());
+        }
+        (d.packed, d.b) = (packed.as_ptr(), std::ptr::null());
+        matmul_on(cpu, pool.team(), Frame::new(words.as_ptr()), &d);
+    }
+    c
+}
+
+fn transpose([k, n]: [usize; 2], b: &[f32]) -> Vec<f32> {
+    (0..n).flat_map(|j| (0..k).map(move |i| b[i * n + j])).collect()
+}
+
+#[test]
+fn rounding_loses_less_than_adding() {
+    for (groups, [k, n]) in [(1, [256, 256]), (4, [256, 1024]), (3, [300, 600]), (1, [530, 130]), (2, [1200, 128])] {
+        let b = random(k * n, 1);
+        for m in 1..=5 {
+            let (sizes, a) = ([m, n, k], random(m * k, 0));
+            for cpu in cpus() {
+                let rounded = product(cpu, sizes, &a, &b, How { groups, ..ROUNDED });
+                let vectors = product(Cpu::Portable, sizes, &a, &b, AS_IT_IS);
+                let [found, own] = [&rounded, &vectors].map(|c| error(c, sizes, &a, &b));
+                assert!(found <= 1.2 * own, "{sizes:?} in {groups} on {cpu:?}: {found}, not {own}");
+                let is_rounded = rounded != product(cpu, sizes, &a, &b, How { groups, ..AS_IT_IS });
+                assert_eq!(is_rounded, cpu == Cpu::Avx512 && m < SEVERAL, "{sizes:?} in {groups} on {cpu:?}");
+                let other = transpose([k, n], &b);
+                for how in [
+                    How { threads: 2, turned: true, ..ROUNDED },
+                    How { pieces: 2, threads: 3, ..ROUNDED },
+                    How { transposed: true, turned: true, ..ROUNDED },
+                ] {
+                    let b = if how.transposed { &other } else { &b };
+                    let same = product(cpu, sizes, &a, b, How { groups, ..how });
+                    assert!(same == rounded, "{sizes:?} in {groups} on {cpu:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Rows of a unit matrix bring out each weight.
+#[test]
+fn what_a_weight_loses_is_bounded() {
+    let [n, k] = [192, 200];
+    let mut b = random(k * n, 1);
+    // Columns and rows of different sizes, zeros, and numbers next to a power of two.
+    (0..k * n).step_by(n).for_each(|row| b[row + 5] *= 100.0);
+    (0..k * n).step_by(n).for_each(|row| b[row + 6] = 0.0);
+    b[3 * n..][..n].iter_mut().for_each(|x| *x *= 0.5);
+    b[4 * n..][..n].fill(0.0);
+    b[9 * n + 5] = f32::from_bits(128_f32.to_bits() - 1);
+    b[10 * n + 5] = -f32::from_bits(128_f32.to_bits() - 1);
+    let largest = |of: &mut dyn Iterator<Item = f32>| of.fold(0.0, |all: f32, x| all.max(x.abs()));
+    let mut lost = 0.0_f32;
+    for i in 0..k {
+        let mut a = vec![0.0; k];
+        a[i] = 1.0;
+        let of_row = largest(&mut b[i * n..][..n].iter().copied());
+        for cpu in cpus() {
+            let c = product(cpu, [1, n, k], &a, &b, ROUNDED);
+            for j in 0..n {
+                let of_column = largest(&mut (0..k).map(|i| b[i * n + j]));
+                let off = (c[j] - b[i * n + j]).abs();
+                assert!(off <= of_column * 2_f32.powi(-23), "{i}, {j} on {cpu:?}: {} is {}", b[i * n + j], c[j]);
+                assert!(of_row == 0.0 || off <= of_row * 2_f32.powi(-15), "{i}, {j} on {cpu:?}");
+                lost = lost.max(off);
+            }
+        }
+    }
+    assert_eq!(lost > 0.0, cpus().contains(&Cpu::Avx512));
+}
+
+#[test]
+fn odd_matrices_stay_as_they_are() {
+    let sizes @ [_, n, k] = [2, 256, 256];
+    let a = random(2 * k, 0);
+    let plain = random(k * n, 1);
+    type Change<'a> = &'a dyn Fn(&mut [f32]);
+    let odd: [(&str, Change<'_>); 7] = [
+        ("an infinite number", &|b| b[77] = f32::INFINITY),
+        ("no number", &|b| b[k * n - 1] = f32::NAN),
+        ("a small row", &|b| b[5 * n..][..n].iter_mut().for_each(|x| *x *= 1e-4)),
+        ("a large number", &|b| b[900] = 1e5),
+        ("a denormal column", &|b| (0..k).for_each(|row| b[row * n + 9] *= 1e-40)),
+        ("all small", &|b| b.iter_mut().for_each(|x| *x *= 1e-33)),
+        ("all large", &|b| b.iter_mut().for_each(|x| *x *= 1e37)),
+    ];
+    for (what, change) in odd {
+        let mut b = plain.clone();
+        change(&mut b);
+        for cpu in cpus() {
+            let [rounded, exact] = [ROUNDED, AS_IT_IS].map(|how| product(cpu, sizes, &a, &b, how));
+            let are_same = rounded.iter().zip(&exact).all(|(x, y)| x.to_bits() == y.to_bits());
+            assert!(are_same, "{what} on {cpu:?}");
+        }
+    }
+    assert!(product(Cpu::Portable, sizes, &a, &vec![0.0; k * n], ROUNDED).iter().all(|&x| x == 0.0));
+    for cpu in cpus() {
+        let zero = product(cpu, sizes, &a, &vec![0.0; k * n], ROUNDED);
+        assert!(zero.iter().all(|&x| x == 0.0), "{cpu:?}");
+    }
+}
+
+/// Sums that overflow in the units of the words, and infinite ones, are those of the matrix as it is.
+#[test]
+fn large_rows_do_not_overflow() {
+    let sizes @ [_, n, k] = [1, 256, 256];
+    let b = random(k * n, 1);
+    for (large, at) in [(1e34, 3), (f32::INFINITY, 200), (f32::NEG_INFINITY, 0), (f32::NAN, 255)] {
+        let mut a = random(k, 0);
+        a[at] = large;
+        for cpu in cpus() {
+            let [rounded, exact] = [ROUNDED, AS_IT_IS].map(|how| product(cpu, sizes, &a, &b, how));
+            let are_same = rounded.iter().zip(&exact).all(|(x, y)| x.to_bits() == y.to_bits());
+            assert!(are_same, "{large} on {cpu:?}");
+        }
+    }
+    // Small ones lose nothing.
+    let a: Vec<f32> = random(k, 0).iter().map(|x| x * 1e-36).collect();
+    for cpu in cpus() {
+        let [found, own] = [ROUNDED, AS_IT_IS].map(|how| error(&product(cpu, sizes, &a, &b, how), sizes, &a, &b));
+        assert!(found <= 1.2 * own, "{cpu:?}: {found}, not {own}");
+    }
+}
