@@ -16,6 +16,7 @@ mod apart;
 mod beside;
 mod call;
 mod collapse;
+mod copy;
 mod divide;
 mod emit;
 mod fusion;
@@ -29,6 +30,7 @@ mod recurrence;
 mod results;
 mod roots;
 mod rows;
+mod split;
 mod step;
 mod storage;
 mod stream;
@@ -111,6 +113,7 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     update::early(&mut program, is_kept);
     update::by_rows(&mut program);
     pieces::of_packing(&mut program);
+    split::results(&mut program);
     apart::of_scans(&mut program);
     stream::of_scans(&mut program);
     if !trains {

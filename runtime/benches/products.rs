@@ -65,6 +65,8 @@ fn matrix_product(m: i64, n: i64, k: i64, a: *const f32, b: *const f32, c: *mut 
         turned: 0,
         accumulate: 0,
         rounded: 0,
+        pieces: std::ptr::null(),
+        piece_count: 0,
         epilogue,
     }
 }

@@ -32,6 +32,15 @@ pub type PartFn = unsafe extern "C" fn(frame: *const u64);
 /// there can be fetched. When `cols` is 0, no tile is complete, and the `ahead` columns from `col` on are the next.
 pub type EpilogueFn = unsafe extern "C" fn(frame: *const u64, row: i64, rows: i64, col: i64, cols: i64, ahead: i64);
 
+/// Some rows of a product's result.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Piece {
+    /// Columns are adjacent.
+    pub c: *mut f32,
+    pub c_rs: i64,
+}
+
 /// `c = a · b`, where `a` is `[m, k]`, `b` is `[k, n]` and `c` is `[m, n]`; or `batch` such products.
 ///
 /// The epilogue's rows and columns are those of `c`. When `groups` is more than 1, the columns are as many runs of
@@ -75,6 +84,10 @@ pub struct MatMul {
     pub accumulate: i64,
     /// Not 0 if `b` was packed to be rounded ([`PackMatrix::rounds`]).
     pub rounded: i64,
+    /// Null, or where the rows of the result go in place of `c`: as many pieces, of `m / piece_count` rows each, of a single product
+    /// that is neither packed nor has groups or an epilogue.
+    pub pieces: *const Piece,
+    pub piece_count: i64,
     pub epilogue: Option<EpilogueFn>,
 }
 

@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use cranelift_codegen::ir::{FuncRef, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use cranelift_module::FuncId;
-use netc_runtime::abi::{self, MatMul, PackMatrix};
+use netc_runtime::abi::{self, MatMul, PackMatrix, Piece};
 use netc_runtime::kernels::conv;
 
 use super::beside::Tie;
@@ -141,6 +141,18 @@ impl Driver<'_, '_, '_> {
             {
                 self.put_size(&d, offset, stride);
             }
+        }
+        if !call.more.is_empty() {
+            let count = 1 + call.more.len();
+            let pieces = self.descriptor(count * size_of::<Piece>());
+            for (number, piece) in call.pieces().enumerate() {
+                let at = number * size_of::<Piece>();
+                self.put_view(&pieces, at + offset_of!(Piece, c), piece);
+                self.put_size(&pieces, at + offset_of!(Piece, c_rs), &piece.strides[0]);
+            }
+            let address = self.address_of(&pieces);
+            self.put(&d, offset_of!(MatMul, pieces), address);
+            self.put_size(&d, offset_of!(MatMul, piece_count), &Dim::fixed(count));
         }
         if let Some(packed) = call.packed {
             let address = self.buffer(packed);

@@ -111,7 +111,13 @@ impl Cx {
             let b = |p| self.read(memory, right, &[of, p, j][skip..]);
             let sum: f64 = (0..k).map(|p| a(p) * b(p)).sum();
             let before = if call.accumulate { self.read(memory, &call.c, &[of, i, j][skip..]) } else { 0.0 };
-            self.write(memory, &call.c, &[of, i, j][skip..], before + sum);
+            let (c, i) = if call.more.is_empty() {
+                (&call.c, i)
+            } else {
+                let run = m / (1 + call.more.len());
+                (call.pieces().nth(i / run).expect("all rows have a piece"), i % run)
+            };
+            self.write(memory, c, &[of, i, j][skip..], before + sum);
         }
         call.epilogue.iter().for_each(|kernel| self.kernel(kernel, memory));
     }

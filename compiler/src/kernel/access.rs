@@ -34,7 +34,7 @@ impl Step {
                 if call.accumulate {
                     read(call.c.buffer);
                 }
-                visit(Access { buffer: call.c.buffer, mode: Mode::Write });
+                call.pieces().for_each(|piece| visit(Access { buffer: piece.buffer, mode: Mode::Write }));
                 if let Some(epilogue) = &call.epilogue {
                     epilogue.for_each_access(visit);
                 }
@@ -124,7 +124,7 @@ impl Step {
             Step::Loop(kernel) => kernel.for_each_dim(visit),
             Step::MatMul(call) => {
                 [&call.batch, &call.m, &call.n, &call.k].into_iter().for_each(&mut *visit);
-                [&call.a, &call.b, &call.c].into_iter().for_each(|view| view.for_each_dim(visit));
+                [&call.a, &call.b].into_iter().chain(call.pieces()).for_each(|view| view.for_each_dim(visit));
                 call.epilogue.iter().for_each(|kernel| kernel.for_each_dim(visit));
             }
             Step::Conv(call) => {

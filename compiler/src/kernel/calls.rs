@@ -22,6 +22,9 @@ pub struct MatMulCall {
     pub a: View,
     pub b: View,
     pub c: View,
+    /// Where the rows of the result go, if not all to `c`: pieces of equally many rows, of which `c` takes the first. Of products of
+    /// matrices as they are, without an epilogue.
+    pub more: Vec<View>,
     /// What [`PackMatrixCall`] made of `b` for the same sizes and groups.
     pub packed: Option<Buffer>,
     pub groups: usize,
@@ -30,6 +33,13 @@ pub struct MatMulCall {
     /// Whether `packed` may be rounded: [`PackMatrixCall::rounds`].
     pub rounded: bool,
     pub epilogue: Option<Kernel>,
+}
+
+impl MatMulCall {
+    /// The pieces of the result.
+    pub fn pieces(&self) -> impl Iterator<Item = &View> {
+        std::iter::once(&self.c).chain(&self.more)
+    }
 }
 
 /// Packs the right operand of a matrix product, `[k, n]`, into [`netc_runtime::kernels::matmul::packed_len`] floats.

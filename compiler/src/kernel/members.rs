@@ -209,6 +209,7 @@ mod tests {
                 c: view(product),
                 packed: Some(packed),
                 groups: 1,
+                more: Vec::new(),
                 accumulate: false,
                 rounded: false,
                 epilogue: Some(kernel),

@@ -105,8 +105,10 @@ impl Display for Step {
 
 impl Display for MatMulCall {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let MatMulCall { batch, m, n, k, a, b, c, packed, groups, accumulate, rounded, epilogue } = self;
-        write!(f, "{c} {} matmul ", if *accumulate { "+=" } else { "=" })?;
+        let MatMulCall { batch, m, n, k, a, b, c, more, packed, groups, accumulate, rounded, epilogue } = self;
+        write!(f, "{c}")?;
+        more.iter().try_for_each(|piece| write!(f, ", {piece}"))?;
+        write!(f, " {} matmul ", if *accumulate { "+=" } else { "=" })?;
         if !batch.is_one() {
             write!(f, "{batch} of ")?;
         }

@@ -54,6 +54,12 @@ impl Program {
                 let is_plain = call.packed.is_none() && call.groups == 1 && call.epilogue.is_none();
                 assert!(call.packed.is_some() || !call.accumulate, "only products of packed weights are added: {step}");
                 assert!(!is_batch || is_plain, "a batch of products is nothing else: {step}");
+                let is_whole = is_plain && !is_batch && !call.accumulate;
+                let fits = |m: usize| m.is_multiple_of(1 + call.more.len());
+                let in_pieces = is_whole && call.m.as_fixed().is_some_and(fits);
+                assert!(call.more.is_empty() || in_pieces, "pieces have equally many rows: {step}");
+                let are_dense = call.more.iter().all(|piece| matches!(&piece.strides[..], [_, col] if col.is_one()));
+                assert!(are_dense, "columns of a piece are contiguous: {step}");
                 self.verify_runs(step, call);
                 self.verify_epilogue(step, call.epilogue.as_ref());
             }

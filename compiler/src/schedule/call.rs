@@ -101,6 +101,7 @@ pub(super) fn call(
                 a,
                 b,
                 c,
+                more: Vec::new(),
                 packed,
                 groups: 1,
                 accumulate: false,

@@ -5,7 +5,8 @@
 
 use netc_runtime::kernels::matmul::are_panels;
 
-use crate::kernel::{Address, Along, Buffer, Home, Int, IntExpr, Kernel, PackMatrixCall, Program, Scalar, Step, View};
+use super::copy::{Copy, copy_of};
+use crate::kernel::{Along, Buffer, Home, PackMatrixCall, Program, Step, View};
 use crate::types::Dim;
 
 /// Changes what packs matrices, and drops copies that nobody reads any more.
@@ -79,29 +80,14 @@ struct Copied {
     row: Option<usize>,
 }
 
-/// The copy that a step is, if it is one of whole rows.
+/// The copy that a step is, if it is one of whole rows that then lie behind one another.
 fn copied(step: &Step) -> Option<Copied> {
-    let Step::Loop(kernel) = step else { return None };
-    let Kernel { axes, domain, ints, exprs, stores, .. } = kernel;
-    let [store] = stores.as_slice() else { return None };
-    let Scalar::Load { buffer, at: from } = &exprs[store.value] else { return None };
-    let sizes: Vec<usize> = domain.iter().map(|&axis| axes[axis].as_fixed()).collect::<Option<_>>()?;
-    let stride = |at: &Address, number: usize| {
-        let is_axis = |(int, _): &&(Int, Dim)| ints[*int] == IntExpr::Axis(domain[number]);
-        at.terms.iter().find(is_axis).and_then(|(_, stride)| stride.as_fixed())
-    };
-    let is_plain = store.at.terms.len() == domain.len() && from.terms.len() == domain.len();
-    let (to, first) = (store.buffer, store.at.offset.as_fixed()?);
-    let view = |strides: Vec<Dim>| View { buffer: *buffer, offset: from.offset.clone(), strides };
-    match *sizes.as_slice() {
-        [n] if is_plain && stride(&store.at, 0)? == 1 && stride(from, 0)? == 1 => {
-            Some(Copied { to, first, len: n, from: view(vec![Dim::ONE]), row: None })
-        }
-        [n, cols]
-            if is_plain && stride(&store.at, 0)? == cols && stride(&store.at, 1)? == 1 && stride(from, 1)? == 1 =>
-        {
-            let strides = vec![Dim::fixed(stride(from, 0)?), Dim::ONE];
-            Some(Copied { to, first, len: n * cols, from: view(strides), row: Some(cols) })
+    let Copy { from, to, size: [rows, cols] } = copy_of(step)?;
+    let (buffer, first) = (to.buffer, to.offset.as_fixed()?);
+    match rows {
+        1 => Some(Copied { to: buffer, first, len: cols, from: View { strides: vec![Dim::ONE], ..from }, row: None }),
+        _ if to.strides[0].as_fixed() == Some(cols) => {
+            Some(Copied { to: buffer, first, len: rows * cols, from, row: Some(cols) })
         }
         _ => None,
     }

@@ -3,7 +3,7 @@
 //! Goto and van de Geijn, "Anatomy of high-performance matrix multiplication"; the loops and names follow BLIS.
 #![expect(unsafe_code, reason = "raw matrices")]
 
-use crate::abi::{EpilogueFn, Frame};
+use crate::abi::{EpilogueFn, Frame, Piece};
 use crate::scratch::{Needs, Purpose, Scratch};
 use crate::threads::Team;
 
@@ -42,6 +42,30 @@ pub(crate) struct Gemm<'a> {
     pub(crate) turned: bool,
     /// See [`MatMul::accumulate`](crate::abi::MatMul::accumulate).
     pub(crate) accumulate: bool,
+    /// Where rows go in place of `c`.
+    pub(crate) pieces: Option<Pieces>,
+}
+
+/// Where the rows of a result go: pieces of so many rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Pieces {
+    pub(crate) first: *const Piece,
+    pub(crate) run: usize,
+}
+
+impl Gemm<'_> {
+    /// The address of a row of the result, from there to the next, and how many follow in this way with it.
+    pub(super) fn result(&self, row: usize) -> (*mut f32, isize, usize) {
+        match self.pieces {
+            // SAFETY: there is a piece for each row.
+            Some(Pieces { first, run }) => unsafe {
+                let piece = &*first.add(row / run);
+                let stride = piece.c_rs as isize;
+                (piece.c.wrapping_offset((row % run) as isize * stride), stride, run - row % run)
+            },
+            None => (self.c.wrapping_offset(row as isize * self.c_rs), self.c_rs, self.a.rows - row),
+        }
+    }
 }
 
 // SAFETY: chunks read shared operands and write to disjoint blocks of the result.
@@ -114,14 +138,24 @@ impl Task for Gemm<'_> {
 unsafe fn product<S: Simd>(g: &Gemm<'_>) {
     let k = g.b.rows;
     let division = Division::new::<S>(g.a.rows, g.b.cols.div_ceil(S::NR), k);
-    if division.parts > 1 || division.row_blocks == 1 {
-        // SAFETY: promised by the caller.
-        unsafe { columns::<S>(g, 0) };
-        return;
-    }
-    if g.a.row_stride == 1 && g.a.col_stride != 1 && k > long::FEW && !S::COMPACT {
+    let is_small = division.parts > 1 || division.row_blocks == 1;
+    if !is_small && g.a.row_stride == 1 && g.a.col_stride != 1 && k > long::FEW && !S::COMPACT {
         // SAFETY: promised by the caller.
         unsafe { long::product::<S>(g) };
+        return;
+    }
+    if let Some(Pieces { run, .. }) = g.pieces {
+        for row in (0..g.a.rows).step_by(run) {
+            let (c, c_rs, rows) = g.result(row);
+            let a = Matrix { data: g.a.at(row, 0), rows, ..g.a };
+            // SAFETY: promised by the caller.
+            unsafe { product::<S>(&Gemm { a, c, c_rs, pieces: None, ..*g }) };
+        }
+        return;
+    }
+    if is_small {
+        // SAFETY: promised by the caller.
+        unsafe { columns::<S>(g, 0) };
         return;
     }
     let width = (PACKED / k.max(1)).next_multiple_of(S::NR).max(4 * S::NR);

@@ -7,9 +7,7 @@
 //! packed just before it is used and read from memory once.
 #![expect(unsafe_code, reason = "raw matrices")]
 
-use crate::abi::{EpilogueFn, Frame};
 use crate::scratch::{Needs, Purpose, floats_of};
-use crate::threads::Team;
 
 use super::gemm::{Gemm, Output, PackPanel};
 use super::micro::{self, Block};
@@ -61,14 +59,10 @@ pub(crate) unsafe fn product<S: Simd>(g: &Gemm<'_>) {
         for row in (0..left.rows).step_by(ROWS) {
             let (rows, cols) = (ROWS.min(left.rows - row), COLUMNS.min(right.cols - col));
             let part = Part {
-                team: g.team,
-                frame: g.frame,
+                g,
                 left: Matrix { data: left.at(row, 0), rows, ..left },
                 right: Matrix { data: right.at(0, col), cols, ..right },
-                c: Output(g.c),
-                c_rs: g.c_rs,
                 first: [row, col],
-                epilogue: g.epilogue,
                 is_transposed,
             };
             // SAFETY: promised by the caller.
@@ -79,15 +73,11 @@ pub(crate) unsafe fn product<S: Simd>(g: &Gemm<'_>) {
 
 /// Some rows and columns of the result, or columns and rows.
 struct Part<'a> {
-    team: Team<'a>,
-    frame: Frame,
+    g: &'a Gemm<'a>,
     left: Matrix,
     right: Matrix,
-    c: Output,
-    c_rs: isize,
     /// The first of both.
     first: [usize; 2],
-    epilogue: Option<EpilogueFn>,
     is_transposed: bool,
 }
 
@@ -97,7 +87,7 @@ unsafe impl Sync for Part<'_> {}
 impl Part<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(&self) {
-        let Part { team, left, right, first, .. } = *self;
+        let Part { g: &Gemm { team, .. }, left, right, first, .. } = *self;
         let (rows, k) = (left.rows, left.cols);
         let panels = right.cols.div_ceil(S::NR);
         let slab = steps_of_a_slab(rows, k);
@@ -108,7 +98,7 @@ impl Part<'_> {
         let (packed, sums) = (Output(packed.as_mut_ptr()), Output(sums.as_mut_ptr()));
         let result = |row: usize| match self.is_transposed {
             true => sums.get().wrapping_add(row * S::NR),
-            false => self.c.get().wrapping_offset((first[0] + row) as isize * self.c_rs).wrapping_add(first[1]),
+            false => self.g.result(first[0] + row).0.wrapping_add(first[1]),
         };
         let results = team.scratch.lend_items(Purpose::Taps, (0..rows).map(result));
         let results = Shared(results.as_ptr());
@@ -202,7 +192,7 @@ impl Task for Panel<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Panel { part, from, panel, to, block, sums, is_last } = self;
-        let Part { c, c_rs, first: [first_row, first_col], .. } = *part;
+        let Part { g, first: [first_row, first_col], .. } = *part;
         // SAFETY: promised by the maker.
         unsafe {
             S::vectorize(PackPanel { b: &from, panel, first: 0, last: from.rows, to });
@@ -214,10 +204,15 @@ impl Task for Panel<'_> {
             let (mut rows, mut cols) = ([first_row, first_row + block.rows], [first_col, first_col + block.cols]);
             if part.is_transposed {
                 (rows, cols) = (cols, rows);
-                let to = c.get().offset(rows[0] as isize * c_rs).add(cols[0]);
-                transpose::<S>(sums, [block.rows, block.cols], to, c_rs);
+                let mut row = rows[0];
+                while row < rows[1] {
+                    let (to, to_rs, run) = g.result(row);
+                    let run = run.min(rows[1] - row);
+                    transpose::<S>(sums.add(row - rows[0]), [block.rows, run], to.add(cols[0]), to_rs);
+                    row += run;
+                }
             }
-            part.frame.finish(part.epilogue, rows, cols);
+            g.frame.finish(g.epilogue, rows, cols);
         }
     }
 }

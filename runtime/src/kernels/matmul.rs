@@ -6,7 +6,7 @@ use crate::scratch::{Needs, Purpose};
 use crate::threads::Team;
 
 use super::cpu::{self, Cpu};
-use super::gemm::Gemm;
+use super::gemm::{Gemm, Pieces};
 use super::pack::Matrix;
 use super::simd::WIDEST;
 use super::{amx, dots, fixed24, gemm, packed, rows};
@@ -204,6 +204,7 @@ fn operands<'a>(team: Team<'a>, frame: Frame, d: &MatMul) -> Gemm<'a> {
         epilogue: d.epilogue,
         turned: d.turned != 0,
         accumulate: d.accumulate != 0,
+        pieces: None,
     }
 }
 
@@ -230,6 +231,22 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
     }
     let groups = d.groups.max(1) as usize;
     let is_adjacent = a.row_stride == 1 && a.col_stride != 1;
+    if !d.pieces.is_null() && d.piece_count > 0 {
+        let pieces = Pieces { first: d.pieces, run: m / d.piece_count as usize };
+        let g = Gemm { pieces: Some(pieces), ..g };
+        if is_adjacent && cpu != Cpu::Amx {
+            cpu::run_on(cpu, g);
+            return;
+        }
+        for row in (0..m).step_by(pieces.run) {
+            let (c, c_rs, rows) = g.result(row);
+            let [m, c_rs] = [rows, c_rs as usize].map(|x| x as i64);
+            let piece = MatMul { m, a: a.at(row, 0), c, c_rs, pieces: std::ptr::null(), ..*d };
+            // SAFETY: promised by the caller; pieces are results of their own.
+            unsafe { one(cpu, team, frame, &piece) };
+        }
+        return;
+    }
     if !d.packed.is_null() {
         let runs = packed::Runs::one(m);
         // SAFETY: promised by the caller.

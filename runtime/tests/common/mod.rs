@@ -186,6 +186,8 @@ unsafe fn forward(frame: *mut u64, is_masked: bool) {
             turned: 0,
             accumulate: 0,
             rounded: 0,
+            pieces: std::ptr::null(),
+            piece_count: 0,
             epilogue: None,
         };
         abi::netc_matmul(frame, &raw const d);

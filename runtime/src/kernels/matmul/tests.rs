@@ -5,6 +5,7 @@ use super::super::testing::{MARK, Marked, assert_near, assert_within, cpus, rand
 use super::*;
 use crate::threads::Pool;
 
+mod pieces;
 mod rounded;
 
 /// A descriptor without an epilogue; strides in the order `[a_rs, a_cs, b_rs, b_cs, c_rs]`.
@@ -34,6 +35,8 @@ fn descriptor(sizes: [usize; 3], strides: [usize; 5], a: &[f32], b: &[f32], c: &
         turned,
         accumulate,
         rounded,
+        pieces: std::ptr::null(),
+        piece_count: 0,
         epilogue,
     }
 }
