@@ -53,10 +53,10 @@ pub struct PackMatrixCall {
     pub pieces: Vec<View>,
     pub along: Along,
     pub packed: Buffer,
-    /// How many rows the products with it have, if that is known: what is packed for few rows is for few, so that whoever prepares
+    /// How many rows the products with it have, if that is known: what is packed for one row is for one, so that whoever prepares
     /// it does so again for many ([`Program::prepared_rows`](super::Program::prepared_rows)).
     pub rows: Option<Dim>,
-    /// Whether products of few rows may read it rounded to 24 bits, for which it is
+    /// Whether products of a single row may read it rounded to 24 bits, for which it is
     /// [`netc_runtime::kernels::matmul::rounded_len`] floats longer.
     pub rounds: bool,
 }

@@ -50,7 +50,7 @@ impl Algorithms {
         self.set(layer, algorithm);
         Ok(())
     }
-    /// Whether weights of products of few rows may be rounded to 24 bits.
+    /// Whether weights of products of a single row may be rounded to 24 bits.
     pub(super) fn rounds(&self) -> bool {
         !self.is_strict
     }

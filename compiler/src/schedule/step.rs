@@ -14,7 +14,7 @@ use crate::kernel::{
 use crate::types::{Dim, ElementType};
 
 /// Rewrites the steps of a body. `temporary` says which buffers it alone uses, `fixed` which hold parameters that the
-/// entry never changes. What packs weights for a single call is returned; products of few rows may read them rounded if it
+/// entry never changes. What packs weights for a single call is returned; products of a single row may read them rounded if it
 /// `rounds`.
 pub(super) fn tighten(
     body: &mut Vec<Step>,

@@ -2,7 +2,7 @@
 
 use crate::kernels::matmul;
 
-/// For which numbers of rows the operands of products were prepared: for few, for several, for many or for some of these.
+/// For which numbers of rows the operands of products were prepared: for one, for several, for many or for some of these.
 #[derive(Clone, Debug)]
 pub struct PreparedFor(Vec<[bool; 3]>);
 
@@ -18,11 +18,11 @@ impl PreparedFor {
     /// ```
     /// use netc_runtime::artifact::PreparedFor;
     /// let mut prepared = PreparedFor::new(1);
-    /// assert!(prepared.lacks([3], true));
-    /// assert!(!prepared.lacks([1], false));
-    /// assert!(prepared.lacks([8], false));
+    /// assert!(prepared.lacks([1], true));
+    /// assert!(prepared.lacks([3], false));
+    /// assert!(!prepared.lacks([8], false));
     /// assert!(prepared.lacks([64], false));
-    /// assert!(!prepared.lacks([2], false));
+    /// assert!(!prepared.lacks([1], false));
     /// ```
     pub fn lacks(&mut self, rows: impl IntoIterator<Item = usize>, is_new: bool) -> bool {
         let mut lacks = is_new;

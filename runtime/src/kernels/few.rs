@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "raw matrices")]
 
 use super::fixed24;
-use super::micro::{self, Block, ColumnRuns};
-use super::packed::{FEW, Layout, Packed, Parts};
+use super::micro::{self, Block, ColumnRuns, FEW};
+use super::packed::{Layout, Packed, Parts};
 use super::simd::Simd;
 
 /// Floats of the result after which the epilogue is called: few calls, and still in the first cache.

@@ -1,6 +1,6 @@
 //! A packed operand whose numbers are rounded to 24 bits, fixed point, with a scale for each column.
 //!
-//! A product of few rows takes as long as reading its right operand, which so has three quarters of the bytes. What a number
+//! A product of a single row takes as long as reading its right operand, which so has three quarters of the bytes. What a number
 //! loses is at most 2⁻²³ of the largest of its column, as much as an `f32` of that size may be off, and 2⁻¹⁵ of the largest of its
 //! row: so a product loses little, whatever the left operand holds. A matrix of which that does not hold, because rows or
 //! numbers are of very different sizes or not finite, stays as it is. So do sums that overflow on the way: they are computed
@@ -262,7 +262,7 @@ fn round_row(numbers: &[f32; COLS], unit: &[f32; COLS], words: &mut [u32; WORDS]
     }
 }
 
-/// As [`micro::panels_of_runs`], of a block that is rounded.
+/// As [`micro::panels_of_runs`], of a single row and a block that is rounded.
 ///
 /// # Safety
 /// As there.
@@ -284,14 +284,10 @@ pub(super) unsafe fn panels_of_runs<S: Simd>(
         while panel < until {
             // SAFETY: promised by the caller.
             unsafe {
-                let (done, is_finite) = match block.rows {
-                    // A single row would wait for the sums of one panel.
-                    1 if until - panel == micro::AT_ONCE => {
-                        (micro::AT_ONCE, tiles::<S, 1, { micro::AT_ONCE }>(columns, block, runs, panel))
-                    }
-                    1 => (1, tiles::<S, 1, 1>(columns, block, runs, panel)),
-                    2 => (1, tiles::<S, 2, 1>(columns, block, runs, panel)),
-                    _ => (1, tiles::<S, 3, 1>(columns, block, runs, panel)),
+                // Sums of one panel would wait for each other.
+                let (done, is_finite) = match until - panel {
+                    micro::AT_ONCE => (micro::AT_ONCE, tiles::<S, { micro::AT_ONCE }>(columns, block, runs, panel)),
+                    _ => (1, tiles::<S, 1>(columns, block, runs, panel)),
                 };
                 if !is_finite {
                     micro::panels_of_runs::<S>(block, runs, [panel, panel + done], false);
@@ -302,27 +298,19 @@ pub(super) unsafe fn panels_of_runs<S: Simd>(
     }
 }
 
-/// Tiles of `R` rows in `P` panels at once; nothing is stored unless all sums are finite.
+/// A row in `P` panels at once; nothing is stored unless all sums are finite.
 #[inline(always)]
-unsafe fn tiles<S: Simd, const R: usize, const P: usize>(
-    columns: &Columns,
-    block: &Block,
-    runs: ColumnRuns,
-    panel: usize,
-) -> bool {
+unsafe fn tiles<S: Simd, const P: usize>(columns: &Columns, block: &Block, runs: ColumnRuns, panel: usize) -> bool {
     // SAFETY: the block's pointers are valid for its sizes.
     unsafe {
-        let mut sums = [[[S::splat(0.0); 4]; R]; P];
-        let left: [*const f32; R] = std::array::from_fn(|i| (*block.left.add(i)).wrapping_add(block.left_offset));
+        let mut sums = [[S::splat(0.0); 4]; P];
+        let left = (*block.left).wrapping_add(block.left_offset);
         let data: [*const f32; P] = std::array::from_fn(|q| columns.data.wrapping_add((panel + q) * block.len * WORDS));
         for at in 0..block.len {
-            let a: [S::V; R] = std::array::from_fn(|i| S::splat(*left[i].offset(at as isize * block.left_step)));
+            let a = S::splat(*left.offset(at as isize * block.left_step));
             for (data, sums) in data.iter().zip(&mut sums) {
-                let numbers = S::widen(data.add(at * WORDS));
-                for (sums, &a) in sums.iter_mut().zip(&a) {
-                    for (sum, number) in sums.iter_mut().zip(numbers) {
-                        *sum = S::mul_add(a, number, *sum);
-                    }
+                for (sum, number) in sums.iter_mut().zip(S::widen(data.add(at * WORDS))) {
+                    *sum = S::mul_add(a, number, *sum);
                 }
             }
         }
@@ -330,23 +318,20 @@ unsafe fn tiles<S: Simd, const R: usize, const P: usize>(
         let mut zero = S::splat(0.0);
         for (q, sums) in sums.iter_mut().enumerate() {
             let scales = columns.scales.add((panel + q) * COLS);
-            for sums in sums {
-                for (j, sum) in sums.iter_mut().enumerate() {
-                    *sum = S::mul(*sum, S::load(scales.add(j * S::LANES)));
-                    zero = S::mul_add(*sum, S::splat(0.0), zero);
-                }
+            for (j, sum) in sums.iter_mut().enumerate() {
+                *sum = S::mul(*sum, S::load(scales.add(j * S::LANES)));
+                zero = S::mul_add(*sum, S::splat(0.0), zero);
             }
         }
         if S::sum(zero) != 0.0 {
             return false;
         }
+        let result = (*block.result).wrapping_add(block.result_offset);
         for (sums, column) in sums.iter().zip(runs.columns::<S, P>(panel)) {
-            for (i, sums) in sums.iter().enumerate() {
-                for (j, &sum) in sums.iter().enumerate() {
-                    let to = (*block.result.add(i)).add(block.result_offset + column + j * S::LANES);
-                    let before = if block.accumulate { S::load(to) } else { S::splat(0.0) };
-                    S::store(to, S::add(before, sum));
-                }
+            for (j, &sum) in sums.iter().enumerate() {
+                let to = result.wrapping_add(column + j * S::LANES);
+                let before = if block.accumulate { S::load(to) } else { S::splat(0.0) };
+                S::store(to, S::add(before, sum));
             }
         }
         true

@@ -54,6 +54,12 @@ pub(crate) struct Pieces {
 }
 
 impl Gemm<'_> {
+    /// Whether it is [`long`]'s.
+    fn is_long<S: Simd>(&self) -> bool {
+        let is_adjacent = self.a.row_stride == 1 && self.a.col_stride != 1;
+        let division = Division::new::<S>(self.a.rows, self.b.cols.div_ceil(S::NR), self.b.rows);
+        is_adjacent && self.b.rows > long::FEW && !S::COMPACT && !division.is_small()
+    }
     /// The address of a row of the result, from there to the next, and how many follow in this way with it.
     pub(super) fn result(&self, row: usize) -> (*mut f32, isize, usize) {
         match self.pieces {
@@ -103,6 +109,10 @@ impl Division {
         let part = k.div_ceil(parts).next_multiple_of(8).max(8);
         Division { mc, row_blocks, group, groups: panels.div_ceil(group), part, parts: k.div_ceil(part).max(1) }
     }
+    /// Whether nothing is shared by blocks of rows.
+    fn is_small(&self) -> bool {
+        self.parts > 1 || self.row_blocks == 1
+    }
 }
 
 /// What [`Gemm`] takes at most on any CPU, for sizes up to these.
@@ -129,8 +139,17 @@ pub(crate) fn needs(m: usize, n: usize, k: usize) -> Needs {
 impl Task for Gemm<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: `Gemm`'s pointers are valid for its sizes.
-        unsafe { product::<S>(&self) };
+        let pieces = self.pieces.filter(|_| !self.is_long::<S>());
+        let rows = pieces.map_or(self.a.rows, |pieces| pieces.run);
+        for row in (0..self.a.rows).step_by(rows.max(1)) {
+            let mut part = self;
+            if pieces.is_some() {
+                (part.c, part.c_rs, part.pieces) = (self.result(row).0, self.result(row).1, None);
+                part.a = Matrix { data: self.a.at(row, 0), rows, ..self.a };
+            }
+            // SAFETY: `Gemm`'s pointers are valid for its sizes.
+            unsafe { product::<S>(&part) };
+        }
     }
 }
 
@@ -138,24 +157,14 @@ impl Task for Gemm<'_> {
 unsafe fn product<S: Simd>(g: &Gemm<'_>) {
     let k = g.b.rows;
     let division = Division::new::<S>(g.a.rows, g.b.cols.div_ceil(S::NR), k);
-    let is_small = division.parts > 1 || division.row_blocks == 1;
-    if !is_small && g.a.row_stride == 1 && g.a.col_stride != 1 && k > long::FEW && !S::COMPACT {
-        // SAFETY: promised by the caller.
-        unsafe { long::product::<S>(g) };
-        return;
-    }
-    if let Some(Pieces { run, .. }) = g.pieces {
-        for row in (0..g.a.rows).step_by(run) {
-            let (c, c_rs, rows) = g.result(row);
-            let a = Matrix { data: g.a.at(row, 0), rows, ..g.a };
-            // SAFETY: promised by the caller.
-            unsafe { product::<S>(&Gemm { a, c, c_rs, pieces: None, ..*g }) };
-        }
-        return;
-    }
-    if is_small {
+    if division.is_small() {
         // SAFETY: promised by the caller.
         unsafe { columns::<S>(g, 0) };
+        return;
+    }
+    if g.is_long::<S>() {
+        // SAFETY: promised by the caller.
+        unsafe { long::product::<S>(g) };
         return;
     }
     let width = (PACKED / k.max(1)).next_multiple_of(S::NR).max(4 * S::NR);

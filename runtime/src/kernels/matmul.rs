@@ -13,10 +13,11 @@ use super::{amx, dots, fixed24, gemm, packed, rows};
 
 /// So many rows are many: a product of them may run elsewhere than one of fewer, and then adds up in another order.
 pub const MANY: usize = 12;
-/// So many rows are no longer few: those may read their operand rounded ([`PackMatrix::rounds`]).
-pub const SEVERAL: usize = 4;
+/// So many rows are several: a single one may read its operand rounded ([`PackMatrix::rounds`]), and takes less time so. Of two, the
+/// arithmetic takes longer than reading it as it is.
+pub const SEVERAL: usize = 2;
 
-/// Of few rows, of several or of many: for which of the three an operand is packed.
+/// Of a single row, of several or of many: for which of the three an operand is packed.
 pub(crate) fn class(rows: usize) -> usize {
     usize::from(rows >= SEVERAL) + usize::from(rows >= MANY)
 }
@@ -138,9 +139,13 @@ fn unit(len: usize, stride: isize) -> isize {
 /// As for [`matmul`].
 pub(crate) unsafe fn matmul_on(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
     if d.batch <= 1 {
-        if d.batch == 1 {
-            // SAFETY: promised by the caller.
-            unsafe { one(cpu, team, frame, d) };
+        // SAFETY: promised by the caller.
+        unsafe {
+            match d.batch {
+                1 if !d.pieces.is_null() => in_pieces(cpu, team, frame, d),
+                1 => one(cpu, team, frame, d),
+                _ => {}
+            }
         }
         return;
     }
@@ -221,6 +226,27 @@ unsafe fn in_runs(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
     }
 }
 
+/// A product whose rows go to several places: by itself where its operands are packed for it, and else one for each place.
+unsafe fn in_pieces(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
+    let g = operands(team, frame, d);
+    let run = g.a.rows / d.piece_count.max(1) as usize;
+    let g = Gemm { pieces: Some(Pieces { first: d.pieces, run }), ..g };
+    if run == 0 || g.b.cols == 0 {
+        return;
+    }
+    if g.a.row_stride == 1 && g.a.col_stride != 1 && cpu != Cpu::Amx {
+        cpu::run_on(cpu, g);
+        return;
+    }
+    for row in (0..g.a.rows).step_by(run) {
+        let (c, c_rs, _) = g.result(row);
+        let [m, c_rs] = [run as i64, c_rs as i64];
+        let piece = MatMul { m, a: g.a.at(row, 0), c, c_rs, pieces: std::ptr::null(), ..*d };
+        // SAFETY: promised by the caller; pieces are results of their own.
+        unsafe { one(cpu, team, frame, &piece) };
+    }
+}
+
 /// One product of the batch.
 unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
     let g = operands(team, frame, d);
@@ -231,22 +257,6 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
     }
     let groups = d.groups.max(1) as usize;
     let is_adjacent = a.row_stride == 1 && a.col_stride != 1;
-    if !d.pieces.is_null() && d.piece_count > 0 {
-        let pieces = Pieces { first: d.pieces, run: m / d.piece_count as usize };
-        let g = Gemm { pieces: Some(pieces), ..g };
-        if is_adjacent && cpu != Cpu::Amx {
-            cpu::run_on(cpu, g);
-            return;
-        }
-        for row in (0..m).step_by(pieces.run) {
-            let (c, c_rs, rows) = g.result(row);
-            let [m, c_rs] = [rows, c_rs as usize].map(|x| x as i64);
-            let piece = MatMul { m, a: a.at(row, 0), c, c_rs, pieces: std::ptr::null(), ..*d };
-            // SAFETY: promised by the caller; pieces are results of their own.
-            unsafe { one(cpu, team, frame, &piece) };
-        }
-        return;
-    }
     if !d.packed.is_null() {
         let runs = packed::Runs::one(m);
         // SAFETY: promised by the caller.

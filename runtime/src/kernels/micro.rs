@@ -420,9 +420,12 @@ impl Task for Panels<'_> {
     }
 }
 
+/// Rows that are so few that a product waits for the memory of its right operand.
+pub(crate) const FEW: usize = 4;
+
 /// Rows so few that [`panels_of_runs`] computes them.
 pub(crate) const fn are_few<S: Simd>(rows: usize) -> bool {
-    rows < 4 && !S::COMPACT
+    rows <= FEW && !S::COMPACT
 }
 
 /// Computes whole panels `first..last` of all runs, as they lie in memory or from the last ones on, for [few](are_few) rows.

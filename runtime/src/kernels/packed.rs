@@ -10,7 +10,7 @@ use crate::threads::Team;
 use super::few;
 use super::fixed24::Rounded;
 use super::gemm::{Gemm, MC, Output, PackPanel};
-use super::micro::{self, Block};
+use super::micro::{self, Block, FEW};
 use super::pack::{self, Matrix};
 use super::simd::{LONGEST, Simd, TALLEST, Task};
 
@@ -20,8 +20,6 @@ const KC: usize = 512;
 const EPILOGUE_COLS: [usize; 2] = [64, 32];
 /// Floats of a packed operand that a third cache holds.
 const NEAR: usize = 4 << 20;
-/// Rows that are so few that a product waits for the memory of its right operand.
-pub(super) const FEW: usize = 4;
 /// Chunks for each thread that keep several evenly busy.
 const CHUNKS: usize = 4;
 
@@ -138,7 +136,7 @@ pub(crate) struct Packed<'a> {
     pub(crate) g: Gemm<'a>,
     pub(crate) groups: usize,
     pub(crate) packed: *const f32,
-    /// The same operand, rounded, if the product is of few rows.
+    /// The same operand, rounded, if the product has a single row.
     pub(crate) rounded: Option<Rounded>,
     pub(crate) runs: Runs,
 }
@@ -349,18 +347,6 @@ impl Task for Chunk<'_> {
         unsafe { parts.begin(g, rows_of_chunk) };
         // SAFETY: as above; these columns are complete in all runs.
         let finish = |index: usize| unsafe { parts.finish(g, rows_of_chunk, index) };
-        if rows <= FEW {
-            // Reading the right operand is all: its parts one after the other, of which the last ones of one call are
-            // the first of the next and still in the cache.
-            for at in 0..parts.count() {
-                for index in 0..layout.blocks {
-                    let left_step = point(&mut table, index);
-                    multiply(&table, left_step, index, at);
-                }
-                finish(at);
-            }
-            return;
-        }
         for index in 0..layout.blocks {
             let left_step = point(&mut table, index);
             for at in 0..parts.count() {
