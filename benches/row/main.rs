@@ -49,7 +49,8 @@ fn limits(threads: &str) -> Result<(), String> {
 fn row(net: &str, [batch, threads, entry, calls]: [String; 4]) -> Result<(), String> {
     const RECURRENT: &str = "benches/networks/recurrent.net";
     let (file, net, length) = match net {
-        "lstm" | "gru" | "rnn" | "mgu" | "peephole" => (RECURRENT, Some(format!("{net}_layer")), 100),
+        "lstm" => ("benches/networks/lstm.net", None, 100),
+        "gru" | "rnn" | "mgu" | "peephole" => (RECURRENT, Some(format!("{net}_layer")), 100),
         "conv_lstm" => (RECURRENT, Some("conv_lstm_layer".to_owned()), 10),
         _ => match net.split_once(':') {
             Some((file, name)) => (file, Some(name.to_owned()), 50),
