@@ -33,15 +33,15 @@ fn find(program: &Program, at: usize) -> Option<(Vec<View>, Vec<usize>)> {
     if !is_plain || !is_whole || program.buffers[c.buffer].home != Home::Workspace {
         return None;
     }
-    let touches = |step: &&Step| step.touches(c.buffer);
-    if steps[..at].iter().chain(&program.prepare).any(|step| touches(&step)) {
+    if steps[..at].iter().chain(&program.prepare).any(|step| step.touches(c.buffer)) {
         return None;
     }
     let copies: Vec<usize> = (at + 1..steps.len()).filter(|&step| steps[step].touches(c.buffer)).collect();
     let mut copied: Vec<Copied> = copies.iter().map(|&step| rows(&steps[step], c, n)).collect::<Option<_>>()?;
     for (copy, &step) in copied.iter().zip(&copies) {
         let between = (at + 1..step).filter(|step| !copies.contains(step));
-        if between.map(|step| &steps[step]).any(|step| meets(step, &copy.to, n)) {
+        let is_operand = steps[at].touches(copy.to.buffer);
+        if is_operand || between.map(|step| &steps[step]).any(|step| meets(step, &copy.to, n)) {
             return None;
         }
     }
@@ -110,4 +110,114 @@ fn rows(step: &Step, matrix: &View, n: usize) -> Option<Copied> {
     let are_rows = cols == n && (rows == 1 || from.strides[0].as_fixed() == Some(n)) && offset.is_multiple_of(n);
     let is_it = from.buffer == matrix.buffer && to.buffer != matrix.buffer;
     (are_rows && is_it).then(|| Copied { first: offset / n, len: rows, to })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Id;
+    use crate::kernel::{Address, Axis, Buffer, BufferInfo, IntExpr, Kernel, Scalar, Store};
+    use crate::types::ElementType;
+
+    const COLS: usize = 3;
+
+    fn matrix(buffer: Buffer, offset: usize, stride: usize) -> View {
+        View { buffer, offset: Dim::fixed(offset), strides: vec![Dim::fixed(stride), Dim::ONE] }
+    }
+
+    /// Two rows from one place to another.
+    fn copy(from: View, to: View) -> Step {
+        let mut kernel = Kernel { domain: [0, 1].map(Axis::new).to_vec(), ..Kernel::default() };
+        kernel.axes = [2, COLS].map(Dim::fixed).into_iter().collect();
+        let ints = [0, 1].map(|axis| kernel.ints.push(IntExpr::Axis(Axis::new(axis))));
+        let address = |view: &View| {
+            let terms = ints.into_iter().zip(view.strides.iter().cloned()).collect();
+            Address { offset: view.offset.clone(), terms }
+        };
+        let value = kernel.exprs.push(Scalar::Load { buffer: from.buffer, at: address(&from) });
+        kernel.stores.push(Store { buffer: to.buffer, at: address(&to), value, streamed: None });
+        Step::Loop(kernel)
+    }
+
+    /// `b2 = b0 @ b1`, of four rows, of which two are copied to columns of `b3` and two to `b4`. What `spoil` changes decides
+    /// whether the product writes them there.
+    fn pieces(spoil: impl FnOnce(&mut Program)) -> Option<Vec<View>> {
+        let mut program = Program::default();
+        let [a, b, c, first, second] = std::array::from_fn(|at| {
+            let home = if at == 2 { Home::Workspace } else { Home::External(at) };
+            let len = Dim::fixed(100);
+            program.buffers.push(BufferInfo { name: String::new(), element: ElementType::F32, len, home })
+        });
+        let call = MatMulCall {
+            batch: Dim::ONE,
+            m: Dim::fixed(4),
+            n: Dim::fixed(COLS),
+            k: Dim::fixed(5),
+            a: matrix(a, 0, 5),
+            b: matrix(b, 0, COLS),
+            c: matrix(c, 0, COLS),
+            more: Vec::new(),
+            packed: None,
+            groups: 1,
+            accumulate: false,
+            rounded: false,
+            epilogue: None,
+        };
+        let copies = [(0, matrix(first, 4, 7)), (2, matrix(second, 0, COLS))];
+        program.steps = vec![Step::MatMul(call)];
+        program.steps.extend(copies.map(|(row, to)| copy(matrix(c, row * COLS, COLS), to)));
+        spoil(&mut program);
+        let steps = program.steps.len();
+        results(&mut program);
+        let Step::MatMul(call) = &program.steps[0] else { panic!("the first step is the product") };
+        let is_changed = !call.more.is_empty();
+        assert_eq!(program.steps.len(), if is_changed { steps - 2 } else { steps }, "copies are gone, or all there");
+        is_changed.then(|| call.pieces().cloned().collect())
+    }
+
+    fn buffers() -> [Buffer; 5] {
+        [0, 1, 2, 3, 4].map(Buffer::new)
+    }
+
+    #[test]
+    fn rows_go_where_they_are_copied() {
+        let [a, _, c, first, second] = buffers();
+        let expected = Some(vec![matrix(first, 4, 7), matrix(second, 0, COLS)]);
+        assert_eq!(pieces(|_| ()), expected);
+        assert_eq!(pieces(|program| program.steps.swap(1, 2)), expected, "in any order");
+        // Other columns of the same rows, and what was there before.
+        let beside = copy(matrix(a, 0, 5), matrix(first, 0, 7));
+        assert_eq!(pieces(|program| program.steps.insert(1, beside)), expected);
+        // Both to one place, beside each other.
+        let together = |program: &mut Program| {
+            program.steps[2] = copy(matrix(c, 2 * COLS, COLS), matrix(first, 0, 7));
+        };
+        assert_eq!(pieces(together), Some(vec![matrix(first, 4, 7), matrix(first, 0, 7)]));
+    }
+
+    #[test]
+    fn copies_stay_where_something_else_would_notice() {
+        let [a, _, c, first, second] = buffers();
+        type Spoil = Box<dyn Fn(&mut Program)>;
+        let insert = |at: usize, step: Step| -> Spoil {
+            Box::new(move |program: &mut Program| program.steps.insert(at, step.clone()))
+        };
+        let replace = |at: usize, step: Step| -> Spoil {
+            Box::new(move |program: &mut Program| program.steps[at] = step.clone())
+        };
+        let rows = |row: usize| matrix(c, row * COLS, COLS);
+        let cases: [(&str, Spoil); 8] = [
+            ("what was there before is read", insert(1, copy(matrix(second, 0, COLS), matrix(a, 50, 5)))),
+            ("it is written before the copy", insert(1, copy(matrix(a, 0, 5), matrix(first, 3, 7)))),
+            ("the product is read otherwise", insert(1, copy(rows(1), matrix(a, 50, 5)))),
+            ("an operand lies there", replace(2, copy(rows(2), matrix(a, 50, COLS)))),
+            ("rows are left out", replace(2, copy(rows(1), matrix(second, 0, COLS)))),
+            ("both go to one place", replace(2, copy(rows(2), matrix(first, 3, 7)))),
+            ("it is kept", Box::new(move |program| program.buffers[c].home = Home::External(2))),
+            ("a row is cut", replace(2, copy(matrix(c, 2 * COLS + 1, COLS), matrix(second, 0, COLS)))),
+        ];
+        for (what, spoil) in cases {
+            assert_eq!(pieces(spoil), None, "{what}");
+        }
+    }
 }
