@@ -40,6 +40,11 @@ impl MatMulCall {
     pub fn pieces(&self) -> impl Iterator<Item = &View> {
         std::iter::once(&self.c).chain(&self.more)
     }
+    /// As [`PackMatrixCall::floats_beside`].
+    pub fn floats_beside(&self) -> usize {
+        let sizes = self.k.as_fixed().zip(self.n.as_fixed()).filter(|_| self.rounded);
+        sizes.map_or(0, |(k, n)| rounded_len(k, n, self.groups))
+    }
 }
 
 /// Packs the right operand of a matrix product, `[k, n]`, into [`netc_runtime::kernels::matmul::packed_len`] floats.
@@ -54,7 +59,7 @@ pub struct PackMatrixCall {
     pub along: Along,
     pub packed: Buffer,
     /// How many rows the products with it have, if that is known: what is packed for one row is for one, so that whoever prepares
-    /// it does so again for many ([`Program::prepared_rows`](super::Program::prepared_rows)).
+    /// it does so again for more ([`Program::prepared_rows`](super::Program::prepared_rows)).
     pub rows: Option<Dim>,
     /// Whether products of a single row may read it rounded to 24 bits, for which it is
     /// [`netc_runtime::kernels::matmul::rounded_len`] floats longer.
@@ -75,8 +80,11 @@ impl PackMatrixCall {
     }
     /// How many floats it makes.
     pub fn floats(&self) -> usize {
-        let PackMatrixCall { k, n, groups, rounds, .. } = *self;
-        packed_len(k, n, groups) + if rounds { rounded_len(k, n, groups) } else { 0 }
+        packed_len(self.k, self.n, self.groups) + self.floats_beside()
+    }
+    /// How many of them are there for rounding it.
+    pub fn floats_beside(&self) -> usize {
+        if self.rounds { rounded_len(self.k, self.n, self.groups) } else { 0 }
     }
     /// The rows and columns of a piece.
     pub fn size(&self) -> [usize; 2] {

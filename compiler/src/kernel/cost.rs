@@ -27,8 +27,19 @@ pub fn cost(program: &Program, step: &Step, extents: &Extents) -> Cost {
             buffers.insert(access.buffer);
         }
     });
-    let bytes = buffers.iter().map(|&buffer| 4.0 * program.buffers[buffer].len.eval(extents) as f64).sum();
-    Cost { products, others, bytes }
+    let floats: f64 = buffers.iter().map(|&buffer| program.buffers[buffer].len.eval(extents) as f64).sum();
+    Cost { products, others, bytes: 4.0 * (floats - beside(step) as f64) }
+}
+
+/// Floats of packed operands that are there for rounding them: of a single row they are read in place of others, else not at all.
+fn beside(step: &Step) -> usize {
+    match step {
+        Step::PackMatrix(call) => call.floats_beside(),
+        Step::MatMul(call) => call.floats_beside(),
+        // What is packed before the first step is read in all.
+        Step::Scan(scan) => scan.body.iter().map(beside).sum(),
+        _ => 0,
+    }
 }
 
 /// Of matrix products and convolutions, and of everything else.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use netc_runtime::kernels::matmul::{are_panels, packed_len, rounded_len};
+use netc_runtime::kernels::matmul::{are_panels, packed_len};
 use smallvec::smallvec;
 
 use super::{
@@ -131,8 +131,7 @@ impl Program {
             let (Some(k), Some(n)) = (call.k.as_fixed(), call.n.as_fixed()) else {
                 panic!("a packed matrix has fixed sizes: {step}")
             };
-            let more = if call.rounded { rounded_len(k, n, call.groups) } else { 0 };
-            let len = Dim::fixed(packed_len(k, n, call.groups) + more);
+            let len = Dim::fixed(packed_len(k, n, call.groups) + call.floats_beside());
             assert_eq!(self.buffers[packed].len, len, "a packed matrix has its length: {step}");
         }
         if let Some(kernel) = call.epilogue.as_ref().filter(|_| call.groups > 1) {
