@@ -300,3 +300,40 @@ fn recurrences() {
         }
     }
 }
+
+/// Of a single member large recurrent weights may be read rounded to 24 bits: results are as exact as of weights as they are, or
+/// within the bound.
+#[test]
+fn recurrences_of_one_member() {
+    for cell in ["rnn(200)", "gru(144)", "lstm(160)", "lstm(130)x2", "bidirectional(gru(150))"] {
+        let text = format!(
+            "net m {{\n  input x[T, 20]\n  target y: token(5)\n  x -> {cell} -> last\n  logits = dense(5)\n  \
+             output logits\n  loss cross_entropy(logits, y)\n}}"
+        );
+        let network = nets::network(&text);
+        for entry in [Entry::Forward, Entry::Gradients] {
+            let graph = entry_graph(&network, entry, &mut ());
+            let (scheduled, _) = lower(&network, entry, &mut ());
+            let is_rounded = |step: &Step| match step {
+                Step::Scan(scan) => scan.body.iter().any(|step| matches!(step, Step::MatMul(call) if call.rounded)),
+                _ => false,
+            };
+            assert!(scheduled.program.steps.iter().any(is_rounded), "{cell}\n{}", scheduled.program);
+            let strict = schedule_with(&graph, &Algorithms::strict());
+            assert!(!strict.program.steps.iter().any(is_rounded), "{cell}\n{}", strict.program);
+            let mut extents = Extents::with_batch(1);
+            extents.set(Symbol::Axis("T".into()), 30);
+            for kind in KINDS {
+                let [fast, strict] = [&scheduled, &strict].map(|scheduled| {
+                    error(&graph, scheduled, &extents, &|source| match source.role {
+                        Role::Input => input(kind, source, &extents),
+                        _ => nets::sample(&network, source, &extents),
+                    })
+                });
+                // Gates at their ends leave gradients few digits in either case.
+                let bound = BOUND.max(1.5 * strict);
+                assert!(fast <= bound, "{cell}, {}, {kind:?}: {fast:e}, strict {strict:e}", entry.name());
+            }
+        }
+    }
+}
