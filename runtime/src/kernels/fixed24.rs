@@ -28,10 +28,10 @@ const WORDS: usize = 3 * LONGEST;
 const HEADER: usize = LONGEST;
 /// The fewest numbers of a matrix that is worth it: a first cache holds smaller ones.
 const LEAST: usize = 32 << 10;
-/// Bits of a number that are not zero, as those of a vector's words.
+/// All bits of a number but its sign: of those of finite numbers the larger are of the larger number.
 const BITS: u32 = 0x7fff_ffff;
 const INFINITE: u32 = 0x7f80_0000;
-/// The largest number of a matrix lies between these powers of two, so that no scale overflows, unless all are zero.
+/// The largest number of each column, unless it is zero, lies between these powers of two, so that no scale overflows.
 const POWERS: [i32; 2] = [-90, 120];
 /// The largest number of a row is at least this part of the power of two above the largest of all.
 const SMALLEST_ROW: i32 = -9;
@@ -99,7 +99,7 @@ impl Rounded {
     }
 }
 
-/// Rounds a packed operand, if `wanted` and if little is lost; the header says whether it did.
+/// Rounds a packed operand where that pays and little is lost; the header says whether it did.
 ///
 /// # Safety
 /// `packed` holds the operand, and `to` has room for [`len`] floats.

@@ -112,8 +112,8 @@ fn has_tiles(cpu: Cpu, [k, n]: [usize; 2], groups: usize) -> bool {
     cpu == Cpu::Amx && amx::suits(k, n / groups)
 }
 
-/// The product with an operand that was packed for so many rows, by [`pack_on`] if it may be `rounded`.
-unsafe fn product(cpu: Cpu, p: packed::Packed<'_>, rounded: bool) {
+/// The product with an operand that [`pack_for`] packed.
+unsafe fn product(cpu: Cpu, p: packed::Packed<'_>) {
     let [k, n] = [p.g.b.rows, p.g.b.cols];
     if has_tiles(cpu, [k, n], p.groups) && amx::takes(p.g.a.rows) {
         let packed = p.packed.wrapping_add(packed::packed_len(k, n, p.groups));
@@ -121,13 +121,20 @@ unsafe fn product(cpu: Cpu, p: packed::Packed<'_>, rounded: bool) {
         unsafe { amx::packed::product(&packed::Packed { packed, ..p }) };
         return;
     }
-    let rounded = if rounded && class(p.g.a.rows) == 0 {
+    cpu::run_on(cpu, p);
+}
+
+/// The product with the operand that the descriptor says is packed, of rows in runs.
+unsafe fn packed_product(cpu: Cpu, g: Gemm<'_>, d: &MatMul, runs: packed::Runs) {
+    let (size @ [k, n], groups) = ([g.b.rows, g.b.cols], d.groups.max(1) as usize);
+    let rounded = if d.rounded != 0 && class(g.a.rows) == 0 {
         // SAFETY: promised by the caller.
-        unsafe { fixed24::Rounded::of(cpu, [k, n], p.groups, p.packed.wrapping_add(packed_len(k, n, p.groups))) }
+        unsafe { fixed24::Rounded::of(cpu, size, groups, d.packed.wrapping_add(packed_len(k, n, groups))) }
     } else {
         None
     };
-    cpu::run_on(cpu, packed::Packed { rounded, ..p });
+    // SAFETY: promised by the caller.
+    unsafe { product(cpu, packed::Packed { g, groups, packed: d.packed, rounded, runs }) };
 }
 
 /// The stride of an axis of one element means nothing; 1 lets the faster kernels take it.
@@ -219,10 +226,8 @@ unsafe fn in_runs(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
     let m = d.m.saturating_mul(d.batch);
     let g = operands(team, frame, &MatMul { m, ..*d });
     if m > 0 && d.n > 0 {
-        let runs = packed::Runs { len: len as usize, stride };
-        let groups = d.groups.max(1) as usize;
         // SAFETY: promised by the caller.
-        unsafe { product(cpu, packed::Packed { g, groups, packed: d.packed, rounded: None, runs }, d.rounded != 0) };
+        unsafe { packed_product(cpu, g, d, packed::Runs { len: len as usize, stride }) };
     }
 }
 
@@ -258,9 +263,8 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
     let groups = d.groups.max(1) as usize;
     let is_adjacent = a.row_stride == 1 && a.col_stride != 1;
     if !d.packed.is_null() {
-        let runs = packed::Runs::one(m);
         // SAFETY: promised by the caller.
-        unsafe { product(cpu, packed::Packed { g, groups, packed: d.packed, rounded: None, runs }, d.rounded != 0) };
+        unsafe { packed_product(cpu, g, d, packed::Runs::one(m)) };
     } else if m <= dots::ROWS && b.row_stride == 1 && a.col_stride == 1 && k >= 32 {
         let few = dots::Dots { g, groups, left: a, right: b.transposed(), transposed: false };
         cpu::run_on(cpu, few);
@@ -276,7 +280,7 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
         unsafe {
             pack_for(cpu, Some(m), whole);
             let runs = packed::Runs::one(m);
-            product(cpu, packed::Packed { g, groups, packed: packed.as_ptr(), rounded: None, runs }, false);
+            product(cpu, packed::Packed { g, groups, packed: packed.as_ptr(), rounded: None, runs });
         }
     } else if cpu == Cpu::Amx && amx::splits([m, n, k], is_adjacent) {
         // SAFETY: promised by the caller.

@@ -10,13 +10,13 @@ use crate::threads::Team;
 use super::few;
 use super::fixed24::Rounded;
 use super::gemm::{Gemm, MC, Output, PackPanel};
-use super::micro::{self, Block, FEW};
+use super::micro::{self, Block};
 use super::pack::{self, Matrix};
 use super::simd::{LONGEST, Simd, TALLEST, Task};
 
 /// Most steps of a block of the K loop: a tile begins and ends less often than its panel leaves the first cache.
 const KC: usize = 512;
-/// Columns of a run after which the epilogue is called, when it reads one run and when it reads several of many rows.
+/// Columns of a run after which the epilogue is called, when it reads one run and when it reads several.
 const EPILOGUE_COLS: [usize; 2] = [64, 32];
 /// Floats of a packed operand that a third cache holds.
 const NEAR: usize = 4 << 20;
@@ -293,7 +293,7 @@ impl Task for Chunk<'_> {
                 }
             }
         };
-        let wide = (EPILOGUE_COLS[usize::from(layout.groups > 1 && rows > FEW)] / S::NR).max(1);
+        let wide = (EPILOGUE_COLS[usize::from(layout.groups > 1)] / S::NR).max(1);
         let parts = Parts::new(panels, [wide, S::NR], layout.run, g.turned);
         let is_far = layout.k * layout.groups * layout.width > NEAR;
         let multiply = |table: &[*const f32; MC + 16], left_step: isize, index: usize, at: usize| {
