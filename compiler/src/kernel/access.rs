@@ -155,8 +155,9 @@ impl Step {
 }
 
 impl Program {
-    /// The rows of products whose operands are prepared for few of them or for many ([`netc_runtime::kernels::matmul::MANY`]), each
-    /// number once. What is prepared for few stays when it is prepared for many, too.
+    /// The rows of products whose operands are prepared for one of them, for several ([`netc_runtime::kernels::matmul::SEVERAL`]) or
+    /// for many ([`netc_runtime::kernels::matmul::MANY`]), each number once. What is prepared for some stays when it is prepared for
+    /// others, too.
     pub fn prepared_rows(&self) -> Vec<&Dim> {
         let mut rows: Vec<&Dim> = Vec::new();
         for step in &self.prepare {

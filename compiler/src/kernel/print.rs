@@ -61,7 +61,7 @@ impl Display for Step {
                     write!(f, " groups {}", call.groups)?;
                 }
                 call.rows.iter().try_for_each(|rows| write!(f, " for {rows} rows"))?;
-                if call.rounds { write!(f, ", rounded if one") } else { Ok(()) }
+                if call.rounds { write!(f, ", rounded for one") } else { Ok(()) }
             }
             Step::ScatterAdd(call) => {
                 let (rows, cols) = (&call.rows, call.cols);
@@ -117,7 +117,7 @@ impl Display for MatMulCall {
             write!(f, " packed {packed}")?;
         }
         if *rounded {
-            write!(f, " rounded if one")?;
+            write!(f, " rounded for one row")?;
         }
         if *groups > 1 {
             write!(f, " groups {groups}")?;
