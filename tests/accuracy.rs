@@ -315,7 +315,9 @@ fn recurrences_of_one_member() {
             let graph = entry_graph(&network, entry, &mut ());
             let (scheduled, _) = lower(&network, entry, &mut ());
             let is_rounded = |step: &Step| match step {
-                Step::Scan(scan) => scan.body.iter().any(|step| matches!(step, Step::MatMul(call) if call.rounded)),
+                Step::Scan(scan) => {
+                    scan.body.iter().any(|step| matches!(step, Step::MatMul(call) if call.shortcuts.rounded))
+                }
                 _ => false,
             };
             assert!(scheduled.program.steps.iter().any(is_rounded), "{cell}\n{}", scheduled.program);

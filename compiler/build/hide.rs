@@ -27,9 +27,10 @@ fn hide_elf(object: &[u8]) -> Vec<u8> {
     let object = without_groups(object);
     let mut file = Builder::read(object.as_slice()).expect("rustc writes ELF");
     for section in &mut file.sections {
-        section.delete |= section.name.as_slice() == GROUP;
+        section.delete |= section.name.as_slice() == GROUP || is_for_unwinding_or_debugging(&section.name);
         section.sh_flags &= !u64::from(elf::SHF_GROUP);
     }
+    file.delete_orphans();
     // LLVM keeps the names of sections and symbols together, the writer apart.
     let names = file.sections.add();
     names.name = b".shstrtab".as_slice().into();
@@ -52,6 +53,13 @@ fn hide_elf(object: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     file.write(&mut bytes).expect("what was read can be written");
     bytes
+}
+
+/// Whether a section is there for who unwinds or debugs: a panic aborts, and nobody has the runtime's sources at hand. The standard
+/// library's own are as large as a tenth of all code.
+fn is_for_unwinding_or_debugging(name: &[u8]) -> bool {
+    let name = name.strip_prefix(b".rela").unwrap_or(name);
+    [b".eh_frame".as_slice(), b".gcc_except_table", b".debug_"].iter().any(|part| name.starts_with(part))
 }
 
 /// The name of a section that says which others stand or fall together.

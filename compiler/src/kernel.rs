@@ -17,7 +17,7 @@ mod verify;
 
 pub use access::{Access, Mode};
 pub use calls::{
-    Algorithm, Along, ConvCall, Direction, Geometry, MatMulCall, PackCall, PackMatrixCall, ScatterAddCall,
+    Algorithm, Along, ConvCall, Direction, Geometry, MatMulCall, PackCall, PackMatrixCall, ScatterAddCall, Shortcuts,
 };
 pub use slices::{Slice, Turns};
 pub use sums::{ColumnSums, MOST_PRODUCTS, MoreSums, ProductSum};

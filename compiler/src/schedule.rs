@@ -107,7 +107,7 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     let is_parameter =
         |buffer: Buffer| slots.iter().any(|slot| slot.buffer == buffer && slot.kind == SlotKind::Source(Role::Param));
     results::of_scans(&mut program);
-    ahead::of_scans(&mut program, |buffer| !trains && is_parameter(buffer));
+    ahead::of_scans(&mut program, |buffer| !trains && is_parameter(buffer), algorithms.shortcuts());
     let is_kept = |buffer: Buffer| slots.iter().any(|slot| slot.buffer == buffer && slot.kind.is_kept());
     onto::of_scans(&mut program);
     update::early(&mut program, is_kept);

@@ -1,6 +1,7 @@
 //! Matrix products beside the core's multiply-add limit, measured in turn in one run:
 //! `cargo bench -p netc-runtime --bench products -- [products|packed|M,N,K,nn]`, where `t` in place of `n` means a
-//! transposed operand and `packed` in place of both one that was packed before.
+//! transposed operand and `packed` in place of both one that was packed before, `rounded` one that is rounded, too, and `sums` one
+//! whose halves were added up; of them, `4packed` has columns in four runs.
 #![expect(clippy::print_stdout, reason = "the purpose of the program")]
 #![expect(unsafe_code, reason = "calls the runtime as generated code does")]
 
@@ -10,6 +11,7 @@ use netc_runtime::Pool;
 use netc_runtime::abi::{self, MatMul, PackMatrix};
 use netc_runtime::kernels::limits::{multiply_adds, thread_seconds};
 use netc_runtime::kernels::matmul;
+use netc_runtime::rng::Key;
 
 /// Operations a second of independent multiply-adds, in units of 1e9.
 fn peak() -> f64 {
@@ -65,6 +67,7 @@ fn matrix_product(m: i64, n: i64, k: i64, a: *const f32, b: *const f32, c: *mut 
         turned: 0,
         accumulate: 0,
         rounded: 0,
+        has_sums: 0,
         pieces: std::ptr::null(),
         piece_count: 0,
         epilogue,
@@ -95,20 +98,28 @@ fn product(threads: usize, m: usize, n: usize, k: usize, transposes: &str) {
     );
 }
 
+/// Numbers in `[-0.5, 0.5)`: a core multiplies constants at less power, and so in less time.
+fn numbers(len: usize) -> Vec<f32> {
+    let key = Key::new(1);
+    (0..len).map(|i| key.uniform(0, i as u32) - 0.5).collect()
+}
+
 /// A product of few rows with a right operand that was packed before, at once after one another as in a recurrence.
-fn packed_product(threads: usize, [m, n, k]: [usize; 3], groups: usize, rounds: bool) {
+fn packed_product(threads: usize, [m, n, k]: [usize; 3], groups: usize, kind: &str) {
     let pool = Pool::new(threads);
     let frame = [(&raw const pool) as u64];
-    let (a, b, mut c) = (vec![0.5_f32; m * k], vec![0.25_f32; k * n], vec![0.0_f32; m * n]);
-    let mut packed = vec![0.0_f32; matmul::packed_len(k, n, groups) + matmul::rounded_len(k, n, groups) + 16];
+    let (a, b, mut c) = (numbers(m * k), numbers(k * n), vec![0.0_f32; m * n]);
+    let room = matmul::packed_len(k, n, groups) + matmul::rounded_len(k, n, groups) + matmul::sums_len(k, n, groups);
+    let mut packed = vec![0.0_f32; room + 16];
     let start = packed.as_ptr().align_offset(64);
     let (a, b, c, packed) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), packed[start..].as_mut_ptr());
     let operations = (2 * m * n * k) as f64;
     let [m, n, k, groups] = [m, n, k, groups].map(|x| x as i64);
-    let rounds = i64::from(rounds);
+    let [rounds, adds_up] = ["rounded", "sums"].map(|other| i64::from(kind == other));
     let d = matrix_product(m, n, k, a, b, c);
-    let mut d = MatMul { a_rs: k, a_cs: 1, b_rs: n, b_cs: 1, c_rs: n, packed, groups, rounded: rounds, ..d };
-    let whole = PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs: n, b_cs: 1, m: 0, rounds };
+    let d = MatMul { a_rs: k, a_cs: 1, b_rs: n, b_cs: 1, c_rs: n, ..d };
+    let mut d = MatMul { packed, groups, rounded: rounds, has_sums: adds_up, ..d };
+    let whole = PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs: n, b_cs: 1, m, rounds, adds_up };
     let calls = (2e8 / operations).clamp(10.0, 1000.0);
     // SAFETY: the descriptor is that of the vectors above.
     unsafe { abi::netc_matmul_pack(frame.as_ptr(), &raw const whole, packed) };
@@ -123,7 +134,7 @@ fn packed_product(threads: usize, [m, n, k]: [usize; 3], groups: usize, rounds: 
     let time = operations / rate / 1e3;
     let bytes = 4.0 * (k * n) as f64 / operations * rate;
     println!(
-        "{m:5} x {n:5} x {k:6} packed {threads} threads: {rate:6.1} GFLOP/s, {share:5.1}% of {peak:.1}, {time:7.2} us, {bytes:5.1} GB/s"
+        "{m:5} x {n:5} x {k:6} {kind} {threads} threads: {rate:6.1} GFLOP/s, {share:5.1}% of {peak:.1}, {time:7.2} us, {bytes:5.1} GB/s"
     );
 }
 
@@ -147,12 +158,13 @@ fn products(threads: usize) {
 fn packed_products(threads: usize) {
     for (n, k) in [(1024, 256), (256, 1024), (2048, 512), (256, 256)] {
         for m in [1, 4, 16, 32, 50] {
-            packed_product(threads, [m, n, k], 1, false);
+            packed_product(threads, [m, n, k], 1, "packed");
         }
     }
-    packed_product(threads, [32, 1024, 256], 4, false);
-    packed_product(threads, [1024, 1024, 1024], 1, false);
-    packed_product(threads, [1, 1024, 256], 4, true);
+    packed_product(threads, [32, 1024, 256], 4, "packed");
+    packed_product(threads, [1024, 1024, 1024], 1, "packed");
+    packed_product(threads, [1, 1024, 256], 4, "rounded");
+    packed_product(threads, [32, 1024, 256], 4, "sums");
 }
 
 /// The scores of attention in a batch: `queries [batch, rows, d] · keys [batch, cols, d]ᵀ`.
@@ -179,9 +191,12 @@ fn main() {
     for threads in [1, 2] {
         if let [m, n, k, kind] = wanted.split(',').collect::<Vec<_>>()[..] {
             let [m, n, k] = [m, n, k].map(|size| size.parse().expect("a size"));
-            match kind {
-                "packed" => packed_product(threads, [m, n, k], 1, false),
-                "rounded" => packed_product(threads, [m, n, k], 1, true),
+            let name = kind.trim_start_matches(|digit: char| digit.is_ascii_digit());
+            match name {
+                "packed" | "rounded" | "sums" => {
+                    let groups = kind[..kind.len() - name.len()].parse().unwrap_or(1);
+                    packed_product(threads, [m, n, k], groups, name);
+                }
                 transposes => product(threads, m, n, k, transposes),
             }
             continue;

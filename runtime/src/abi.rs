@@ -84,6 +84,9 @@ pub struct MatMul {
     pub accumulate: i64,
     /// Not 0 if `b` was packed to be rounded ([`PackMatrix::rounds`]).
     pub rounded: i64,
+    /// Not 0 if halves of `b` were added up ([`PackMatrix::adds_up`]) and rows may be combined in pairs, an even one with the one
+    /// that follows it.
+    pub has_sums: i64,
     /// Null, or where the rows of the result go in place of `c`: as many pieces, of `m / piece_count` rows each, of a single product
     /// that is neither packed nor has groups or an epilogue.
     pub pieces: *const Piece,
@@ -114,6 +117,9 @@ pub struct PackMatrix {
     /// Not 0 if this is the last piece, and products of a single row may read the operand rounded to 24 bits, where that is faster:
     /// it takes [`matmul::rounded_len`] floats more then, and [`MatMul::rounded`] says so in all products with it.
     pub rounds: i64,
+    /// Not 0 if this is the last piece, and products of many rows may multiply sums of the operand's halves in its place, as in
+    /// Strassen's algorithm, where that is faster: it takes [`matmul::sums_len`] floats more then, behind those for rounding.
+    pub adds_up: i64,
 }
 
 /// A convolution `[n, h, w, c] -> [n, oh, ow, oc]`, of which each function computes one of `x`, `y` and `weight`
@@ -348,7 +354,9 @@ symbols! {
         }
         team.run(threads as usize, |scratch, share| {
             let Frame(words) = { frame };
-            let [begin, end] = [share as i64, share as i64 + 1].map(|share| share * total / threads);
+            // An even member and the one that follows stay together.
+            let unit = if total % 2 == 0 { 2 } else { 1 };
+            let [begin, end] = [share as i64, share as i64 + 1].map(|share| share * (total / unit) / threads * unit);
             // SAFETY: as above, and its shares are independent.
             unsafe { work(words, (&raw const *scratch) as u64 + ALONE, begin, end) };
         });

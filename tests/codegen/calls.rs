@@ -42,7 +42,7 @@ fn products_with_epilogues() {
             groups: 1,
             more: Vec::new(),
             accumulate: false,
-            rounded: false,
+            shortcuts: Shortcuts::default(),
             epilogue: Some(bias_relu(c, bias, &batch_size, n)),
         }));
         for m in [0, 1, 2, 17] {
@@ -94,7 +94,7 @@ fn recurrent(run: usize, k: usize, is_packed: bool) -> Program {
         groups,
         more: Vec::new(),
         accumulate: false,
-        rounded: false,
+        shortcuts: Shortcuts::default(),
         epilogue: Some(epilogue),
     }));
     p.program
@@ -154,7 +154,7 @@ fn batches_of_products() {
         groups: 1,
         more: Vec::new(),
         accumulate: false,
-        rounded: false,
+        shortcuts: Shortcuts::default(),
         epilogue: None,
     }));
     for (n, t) in [(0, 3), (1, 7), (4, 1), (9, 20)] {

@@ -159,8 +159,10 @@ impl Driver<'_, '_, '_> {
             self.put(&d, offset_of!(MatMul, packed), address);
             let accumulate = self.number(i64::from(call.accumulate));
             self.put(&d, offset_of!(MatMul, accumulate), accumulate);
-            let rounded = self.number(i64::from(call.rounded));
+            let rounded = self.number(i64::from(call.shortcuts.rounded));
             self.put(&d, offset_of!(MatMul, rounded), rounded);
+            let has_sums = self.has_pairs(call);
+            self.put(&d, offset_of!(MatMul, has_sums), has_sums);
             if let Some(step) = self.step {
                 let turned = self.builder.ins().band_imm_s(step, 1);
                 self.put(&d, offset_of!(MatMul, turned), turned);
@@ -196,8 +198,14 @@ impl Driver<'_, '_, '_> {
                 self.put_size(&d, offset, dim);
             }
             self.put_view(&d, offset_of!(PackMatrix, b), piece);
-            let rounds = self.number(i64::from(call.rounds && number + 1 == call.pieces.len()));
-            self.put(&d, offset_of!(PackMatrix, rounds), rounds);
+            let is_last = number + 1 == call.pieces.len();
+            for (offset, is_taken) in [
+                (offset_of!(PackMatrix, rounds), call.shortcuts.rounded),
+                (offset_of!(PackMatrix, adds_up), call.shortcuts.sums),
+            ] {
+                let is_taken = self.number(i64::from(is_taken && is_last));
+                self.put(&d, offset, is_taken);
+            }
             let address = self.address_of(&d);
             self.call("netc_matmul_pack", self.frame, &[address, packed]);
         }

@@ -9,7 +9,7 @@ use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, Value, ty
 
 use super::driver::Driver;
 use super::lanes::memory;
-use crate::kernel::{Buffer, Home, Members, Program, Scan, Slice, Turns};
+use crate::kernel::{Buffer, Home, MatMulCall, Members, Program, Scan, Slice, Turns};
 use crate::types::{Dim, Symbol};
 
 /// A thread that has fewer members reads weights longer than it computes with them: threads then divide each step. No share
@@ -103,6 +103,17 @@ impl Driver<'_, '_, '_> {
         let (_, stride) = members.strides.iter().find(|(of, _)| *of == buffer)?;
         let stride = self.size_of_all(stride);
         Some(self.builder.ins().imul(first, stride))
+    }
+
+    /// Whether a product's rows may be combined in pairs, as a number: if those of all members are even in number, whichever of
+    /// them and of the steps the code computes at once.
+    pub(super) fn has_pairs(&mut self, call: &MatMulCall) -> Value {
+        if !call.shortcuts.sums {
+            return self.number(0);
+        }
+        let rows = self.size_of_all(&call.m);
+        let odd = self.builder.ins().band_imm_s(rows, 1);
+        self.builder.ins().bxor_imm_s(odd, 1)
     }
 
     // The whole batch's, whoever the code is for.

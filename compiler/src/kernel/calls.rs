@@ -1,6 +1,6 @@
 //! Calls of the library: products, convolutions, what packs their weights, and sums of rows at indices.
 
-use netc_runtime::kernels::matmul::{packed_len, rounded_len};
+use netc_runtime::kernels::matmul::{packed_len, rounded_len, sums_len};
 
 use super::{Buffer, ColumnSums, Kernel, View};
 use crate::types::Dim;
@@ -30,8 +30,8 @@ pub struct MatMulCall {
     pub groups: usize,
     /// Adds to what `c` holds: `c += a @ b`, of a packed `b`.
     pub accumulate: bool,
-    /// Whether `packed` may be rounded: [`PackMatrixCall::rounds`].
-    pub rounded: bool,
+    /// Those of what packs `packed`.
+    pub shortcuts: Shortcuts,
     pub epilogue: Option<Kernel>,
 }
 
@@ -42,8 +42,8 @@ impl MatMulCall {
     }
     /// As [`PackMatrixCall::floats_beside`].
     pub fn floats_beside(&self) -> usize {
-        let sizes = self.k.as_fixed().zip(self.n.as_fixed()).filter(|_| self.rounded);
-        sizes.map_or(0, |(k, n)| rounded_len(k, n, self.groups))
+        let sizes = self.k.as_fixed().zip(self.n.as_fixed());
+        sizes.map_or(0, |(k, n)| self.shortcuts.floats([k, n], self.groups))
     }
 }
 
@@ -61,9 +61,24 @@ pub struct PackMatrixCall {
     /// How many rows the products with it have, if that is known: what is packed for one row is for one, so that whoever prepares
     /// it does so again for more ([`Program::prepared_rows`](super::Program::prepared_rows)).
     pub rows: Option<Dim>,
-    /// Whether products of a single row may read it rounded to 24 bits, for which it is
-    /// [`netc_runtime::kernels::matmul::rounded_len`] floats longer.
-    pub rounds: bool,
+    pub shortcuts: Shortcuts,
+}
+
+/// What products may read in place of a packed operand, at the price of last bits of their results.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shortcuts {
+    /// The operand rounded to 24 bits, for a single row.
+    pub rounded: bool,
+    /// Sums of its halves, for many rows: Strassen's algorithm.
+    pub sums: bool,
+}
+
+impl Shortcuts {
+    /// How many floats an operand of such a size takes more, in so many runs of columns.
+    pub fn floats(self, [k, n]: [usize; 2], groups: usize) -> usize {
+        let rounded = if self.rounded { rounded_len(k, n, groups) } else { 0 };
+        rounded + if self.sums { sums_len(k, n, groups) } else { 0 }
+    }
 }
 
 /// Of what pieces of a matrix hold some: its rows, or its columns.
@@ -76,15 +91,24 @@ pub enum Along {
 impl PackMatrixCall {
     /// Packs an operand that is in one piece.
     pub fn whole([k, n]: [usize; 2], groups: usize, b: View, packed: Buffer) -> Self {
-        PackMatrixCall { k, n, groups, pieces: vec![b], along: Along::Columns, packed, rows: None, rounds: false }
+        PackMatrixCall {
+            k,
+            n,
+            groups,
+            pieces: vec![b],
+            along: Along::Columns,
+            packed,
+            rows: None,
+            shortcuts: Shortcuts::default(),
+        }
     }
     /// How many floats it makes.
     pub fn floats(&self) -> usize {
         packed_len(self.k, self.n, self.groups) + self.floats_beside()
     }
-    /// How many of them are there for rounding it.
+    /// How many of them are there for shortcuts.
     pub fn floats_beside(&self) -> usize {
-        if self.rounds { rounded_len(self.k, self.n, self.groups) } else { 0 }
+        self.shortcuts.floats([self.k, self.n], self.groups)
     }
     /// The rows and columns of a piece.
     pub fn size(&self) -> [usize; 2] {

@@ -171,7 +171,8 @@ impl Along {
 mod tests {
     use crate::index::Id;
     use crate::kernel::{
-        Address, Axis, BinaryFn, Buffer, IntExpr, Kernel, MatMulCall, Scalar, Scan, Slice, Step, Store, Turns, View,
+        Address, Axis, BinaryFn, Buffer, IntExpr, Kernel, MatMulCall, Scalar, Scan, Shortcuts, Slice, Step, Store,
+        Turns, View,
     };
     use crate::types::{Dim, Symbol};
 
@@ -211,7 +212,7 @@ mod tests {
                 groups: 1,
                 more: Vec::new(),
                 accumulate: false,
-                rounded: false,
+                shortcuts: Shortcuts::default(),
                 epilogue: Some(kernel),
             })],
             finish: Vec::new(),

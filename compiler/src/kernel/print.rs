@@ -6,7 +6,7 @@ use smallvec::smallvec;
 
 use super::{
     Address, BinaryFn, Combine, CompareFn, Condition, ConvCall, Expr, Home, Int, IntExpr, Kernel, MatMulCall, Members,
-    ProductSum, Program, Scalar, Slice, Step, Turns, UnaryFn, View,
+    ProductSum, Program, Scalar, Shortcuts, Slice, Step, Turns, UnaryFn, View,
 };
 use crate::index::{Few, IndexVec};
 use crate::types::{Dim, ElementType, Symbol, show_shape};
@@ -61,7 +61,7 @@ impl Display for Step {
                     write!(f, " groups {}", call.groups)?;
                 }
                 call.rows.iter().try_for_each(|rows| write!(f, " for {rows} rows"))?;
-                if call.rounds { write!(f, ", rounded for one") } else { Ok(()) }
+                write!(f, "{}", call.shortcuts)
             }
             Step::ScatterAdd(call) => {
                 let (rows, cols) = (&call.rows, call.cols);
@@ -103,9 +103,16 @@ impl Display for Step {
     }
 }
 
+impl Display for Shortcuts {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", if self.rounded { " rounded for one row" } else { "" })?;
+        write!(f, "{}", if self.sums { " sums for many rows" } else { "" })
+    }
+}
+
 impl Display for MatMulCall {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let MatMulCall { batch, m, n, k, a, b, c, more, packed, groups, accumulate, rounded, epilogue } = self;
+        let MatMulCall { batch, m, n, k, a, b, c, more, packed, groups, accumulate, shortcuts, epilogue } = self;
         write!(f, "{c}")?;
         more.iter().try_for_each(|piece| write!(f, ", {piece}"))?;
         write!(f, " {} matmul ", if *accumulate { "+=" } else { "=" })?;
@@ -116,9 +123,7 @@ impl Display for MatMulCall {
         if let Some(packed) = packed {
             write!(f, " packed {packed}")?;
         }
-        if *rounded {
-            write!(f, " rounded for one row")?;
-        }
+        write!(f, "{shortcuts}")?;
         if *groups > 1 {
             write!(f, " groups {groups}")?;
         }

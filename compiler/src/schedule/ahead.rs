@@ -5,10 +5,12 @@
 //! by step it goes to memory and back. Computed for a few steps at a time, in memory that is used again, it stays in the
 //! cache between.
 
+use netc_runtime::kernels::matmul::{packed_len, sums_len};
+
 use crate::index::Id;
 use crate::kernel::{
     Address, BinaryFn, Buffer, BufferInfo, Expr, Home, Int, IntExpr, Kernel, MatMulCall, Mode, PackMatrixCall, Program,
-    Scalar, Scan, Slice, Step, Store, Turns, View,
+    Scalar, Scan, Shortcuts, Slice, Step, Store, Turns, View,
 };
 use crate::types::{Dim, ElementType};
 
@@ -16,8 +18,8 @@ use crate::types::{Dim, ElementType};
 const PACKED: usize = 1 << 20;
 
 /// Moves products into the recurrences that alone read them. `is_fixed` says which buffers hold parameters that the entry
-/// never changes.
-pub(super) fn of_scans(program: &mut Program, is_fixed: impl Fn(Buffer) -> bool) {
+/// never changes, `allowed` what products may read in place of their weights.
+pub(super) fn of_scans(program: &mut Program, is_fixed: impl Fn(Buffer) -> bool, allowed: Shortcuts) {
     let mut at = 0;
     while at < program.steps.len() {
         let Some((with, rows)) = find_scan(program, at) else {
@@ -33,7 +35,8 @@ pub(super) fn of_scans(program: &mut Program, is_fixed: impl Fn(Buffer) -> bool)
             source
         });
         let source = source.unwrap_or_else(|| Source { view: call.a.clone(), step: call.a.strides[0].times(&rows) });
-        attach(program, with, call, source, &rows, &is_fixed);
+        let packing = if call.packed.is_none() { pack(program, &call, &is_fixed, allowed) } else { None };
+        attach(program, with, call, source, &rows, packing);
     }
 }
 
@@ -160,7 +163,7 @@ fn attach(
     call: MatMulCall,
     source: Source,
     rows: &Dim,
-    is_fixed: &impl Fn(Buffer) -> bool,
+    packing: Option<(PackMatrixCall, Home)>,
 ) {
     let result = call.c.buffer;
     let per_step = call.n.times(rows);
@@ -176,8 +179,8 @@ fn attach(
     let c = slice(result, Dim::fixed(0), per_step, Turns::Round);
     let Step::Scan(scan) = &program.steps[with] else { panic!("a recurrence was found at step {with}") };
     let bias = bias_of(&call).filter(|_| reads_columns(scan, result, &call.n));
-    let packing = if call.packed.is_none() { pack(program, &call, is_fixed) } else { None };
     let packed = call.packed.or(packing.as_ref().map(|(packing, _)| packing.packed));
+    let shortcuts = packing.as_ref().map_or(call.shortcuts, |(packing, _)| packing.shortcuts);
     let epilogue = call.epilogue.filter(|_| bias.is_none()).map(|mut kernel| {
         let row = kernel.domain[0];
         kernel.axes[row] = rows.clone();
@@ -196,6 +199,7 @@ fn attach(
         a: View::whole(a, view.strides),
         c: View::whole(c, call.c.strides),
         packed,
+        shortcuts,
         epilogue,
         ..call
     };
@@ -284,18 +288,21 @@ fn add_bias(kernel: &mut Kernel, readers: &[Buffer], width: &Dim, bias: &View) {
     }
 }
 
-/// Packs the right operand: once and for all if it never changes, else before the first step.
+/// Packs the right operand: once and for all if it never changes, else before the first step. Rounds have many rows.
 fn pack(
     program: &mut Program,
     call: &MatMulCall,
     is_fixed: &impl Fn(Buffer) -> bool,
+    allowed: Shortcuts,
 ) -> Option<(PackMatrixCall, Home)> {
     let (k, n) = (call.k.as_fixed()?, call.n.as_fixed()?);
     let of = call.b.buffer;
     let stays = program.buffers[of].home == Home::Prepared || is_fixed(of);
     let home = if stays { Home::Prepared } else { Home::Workspace };
     let name = format!("{} (packed)", program.buffers[of].name);
-    let len = Dim::fixed(netc_runtime::kernels::matmul::packed_len(k, n, 1));
+    let shortcuts = Shortcuts { sums: allowed.sums && sums_len(k, n, 1) > 0, ..Shortcuts::default() };
+    let len = Dim::fixed(packed_len(k, n, 1) + shortcuts.floats([k, n], 1));
     let packed = program.buffers.push(BufferInfo { name, element: ElementType::F32, len, home });
-    Some((PackMatrixCall::whole([k, n], 1, call.b.clone(), packed), home))
+    let whole = PackMatrixCall::whole([k, n], 1, call.b.clone(), packed);
+    Some((PackMatrixCall { shortcuts, ..whole }, home))
 }

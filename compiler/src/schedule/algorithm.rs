@@ -3,7 +3,7 @@
 use super::roots::through_views;
 use crate::diag::suggest;
 use crate::graph::{Graph, Value};
-use crate::kernel::{Algorithm, Direction, Geometry};
+use crate::kernel::{Algorithm, Direction, Geometry, Shortcuts};
 use crate::ops::{Convolution, Op, Role};
 use crate::types::Dim;
 
@@ -23,8 +23,8 @@ struct Asked {
 }
 
 impl Algorithms {
-    /// Direct summation everywhere, of weights as they are: no Winograd, whose transforms round more, and no weights that are
-    /// rounded to 24 bits.
+    /// Direct summation everywhere, of weights as they are: no Winograd, whose transforms round more, no products of sums in place of
+    /// sums of products, and no weights that are rounded to 24 bits.
     pub fn strict() -> Self {
         let mut algorithms = Algorithms { is_strict: true, ..Algorithms::default() };
         algorithms.set(None, Some(Algorithm::Direct));
@@ -50,9 +50,9 @@ impl Algorithms {
         self.set(layer, algorithm);
         Ok(())
     }
-    /// Whether weights of products of a single row may be rounded to 24 bits.
-    pub(super) fn rounds(&self) -> bool {
-        !self.is_strict
+    /// What products of a recurrence may read in place of its weights.
+    pub(super) fn shortcuts(&self) -> Shortcuts {
+        Shortcuts { rounded: !self.is_strict, sums: !self.is_strict }
     }
     /// What is asked for a convolution of this layer.
     pub(super) fn asked(&self, path: &str) -> Option<Algorithm> {

@@ -9,7 +9,7 @@ use super::view;
 use crate::graph::{Graph, Value};
 use crate::kernel::{
     Algorithm, Buffer, BufferInfo, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, PackMatrixCall,
-    Program, ScatterAddCall, Step, View,
+    Program, ScatterAddCall, Shortcuts, Step, View,
 };
 use crate::ops::{Convolution, Op};
 use crate::types::{Dim, ElementType, product};
@@ -105,7 +105,7 @@ pub(super) fn call(
                 packed,
                 groups: 1,
                 accumulate: false,
-                rounded: false,
+                shortcuts: Shortcuts::default(),
                 epilogue,
             })
         }

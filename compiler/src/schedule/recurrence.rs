@@ -223,7 +223,7 @@ impl Cx<'_> {
         let temporary = |buffer: Buffer| buffer.index() >= n_outside;
         let fixed: Vec<Buffer> = self.fixed(&node.args[scan.states + scan.sequences..]);
         let is_fixed = |buffer: Buffer| fixed.contains(&buffer);
-        start.extend(tighten(&mut inner, program, temporary, is_fixed, self.algorithms.rounds()));
+        start.extend(tighten(&mut inner, program, temporary, is_fixed, self.algorithms.shortcuts()));
         let (length, reverse) = (scan.steps.clone(), scan.reverse);
         let (ahead, members) = (Vec::new(), None);
         Step::Scan(Scan { length, reverse, slices, start, ahead, body: inner, finish, members, beside: false })

@@ -160,7 +160,7 @@ mod tests {
             packed: None,
             groups: 1,
             accumulate: false,
-            rounded: false,
+            shortcuts: crate::kernel::Shortcuts::default(),
             epilogue: None,
         };
         let copies = [(0, matrix(first, 4, 7)), (2, matrix(second, 0, COLS))];

@@ -3,25 +3,24 @@
 
 use std::collections::BTreeSet;
 
-use netc_runtime::kernels::matmul::{SEVERAL, packed_len, rounded_len};
+use netc_runtime::kernels::matmul::{MANY, SEVERAL, packed_len, rounded_len, sums_len};
 
 use super::collapse::{collapse_all, share};
 use super::{call, merge};
 use crate::kernel::{
     Address, Buffer, BufferInfo, Home, IntExpr, Kernel, MatMulCall, Mode, PackCall, PackMatrixCall, Program, Scalar,
-    Step,
+    Shortcuts, Step,
 };
 use crate::types::{Dim, ElementType};
 
 /// Rewrites the steps of a body. `temporary` says which buffers it alone uses, `fixed` which hold parameters that the
-/// entry never changes. What packs weights for a single call is returned; products of a single row may read them rounded if it
-/// `rounds`.
+/// entry never changes. What packs weights for a single call is returned; products with them take the shortcuts that are allowed.
 pub(super) fn tighten(
     body: &mut Vec<Step>,
     program: &mut Program,
     temporary: impl Fn(Buffer) -> bool,
     fixed: impl Fn(Buffer) -> bool,
-    rounds: bool,
+    allowed: Shortcuts,
 ) -> Vec<Step> {
     detach(body);
     merge::all(body);
@@ -32,7 +31,7 @@ pub(super) fn tighten(
             collapse_all(kernel);
         }
     }
-    pack(body, program, fixed, rounds)
+    pack(body, program, fixed, allowed)
 }
 
 /// Takes epilogues off their products again, so that they can be one with the loops that follow.
@@ -127,7 +126,7 @@ fn has_inner_loop(kernel: &Kernel) -> bool {
 }
 
 /// Packs the weights that no step writes: those of `fixed` once and for all, others before the first step.
-fn pack(body: &mut [Step], program: &mut Program, fixed: impl Fn(Buffer) -> bool, rounds: bool) -> Vec<Step> {
+fn pack(body: &mut [Step], program: &mut Program, fixed: impl Fn(Buffer) -> bool, allowed: Shortcuts) -> Vec<Step> {
     let mut written: BTreeSet<Buffer> = BTreeSet::new();
     for step in body.iter() {
         step.for_each_access(&mut |access| {
@@ -162,12 +161,15 @@ fn pack(body: &mut [Step], program: &mut Program, fixed: impl Fn(Buffer) -> bool
             Step::MatMul(product) => {
                 let (Some(k), Some(n)) = (product.k.as_fixed(), product.n.as_fixed()) else { continue };
                 let groups = product.groups;
-                let rounds =
-                    rounds && product.m.as_fixed().is_none_or(|m| m < SEVERAL) && rounded_len(k, n, groups) > 0;
-                let packed = add(packed_len(k, n, groups) + if rounds { rounded_len(k, n, groups) } else { 0 });
-                (product.packed, product.rounded) = (Some(packed), rounds);
+                let rows = product.m.as_fixed();
+                let shortcuts = Shortcuts {
+                    rounded: allowed.rounded && rows.is_none_or(|m| m < SEVERAL) && rounded_len(k, n, groups) > 0,
+                    sums: allowed.sums && rows.is_none_or(|m| m >= MANY) && sums_len(k, n, groups) > 0,
+                };
+                let packed = add(packed_len(k, n, groups) + shortcuts.floats([k, n], groups));
+                (product.packed, product.shortcuts) = (Some(packed), shortcuts);
                 let whole = PackMatrixCall::whole([k, n], groups, product.b.clone(), packed);
-                Step::PackMatrix(PackMatrixCall { rows: Some(product.m.clone()), rounds, ..whole })
+                Step::PackMatrix(PackMatrixCall { rows: Some(product.m.clone()), shortcuts, ..whole })
             }
             Step::Conv(conv) if conv.packed.is_none() && conv.geometry.groups == 1 => {
                 let (direction, algorithm, geometry) = (conv.direction, conv.algorithm, conv.geometry.clone());

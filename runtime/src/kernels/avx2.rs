@@ -82,7 +82,7 @@ unsafe impl Simd for Avx2 {
     }
     #[cfg(not(netc_unoptimized))]
     #[inline(always)]
-    unsafe fn add_steps<const R: usize, const W: usize>(
+    unsafe fn add_steps<const R: usize, const W: usize, const CALLER: usize>(
         sums: &mut [[Self::V; W]; R],
         left: &[*const f32; R],
         offset: isize,
@@ -90,7 +90,7 @@ unsafe impl Simd for Avx2 {
         right: *const f32,
     ) -> isize {
         // SAFETY: promised by the caller.
-        unsafe { add_steps(sums, left, offset, step, right) }
+        unsafe { add_steps::<R, W, CALLER>(sums, left, offset, step, right) }
     }
     #[inline(always)]
     unsafe fn transpose_8x8(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {

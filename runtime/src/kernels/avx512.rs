@@ -23,6 +23,7 @@ unsafe impl Simd for Avx512 {
     const LANES: usize = 16;
     const MR: usize = 6;
     const MANY_REGISTERS: bool = true;
+    const HAS_SUMS: bool = true;
     // Processors with these instructions have a second cache of at least 1 MiB.
     const PRODUCTS: usize = 96 << 10;
     const TRANSFORMED: usize = 72 << 10;
@@ -96,7 +97,7 @@ unsafe impl Simd for Avx512 {
     }
     #[cfg(not(netc_unoptimized))]
     #[inline(always)]
-    unsafe fn add_steps<const R: usize, const W: usize>(
+    unsafe fn add_steps<const R: usize, const W: usize, const CALLER: usize>(
         sums: &mut [[Self::V; W]; R],
         left: &[*const f32; R],
         offset: isize,
@@ -104,7 +105,7 @@ unsafe impl Simd for Avx512 {
         right: *const f32,
     ) -> isize {
         // SAFETY: promised by the caller.
-        unsafe { add_steps(sums, left, offset, step, right) }
+        unsafe { add_steps::<R, W, CALLER>(sums, left, offset, step, right) }
     }
     #[inline(always)]
     unsafe fn transpose_8x8(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {

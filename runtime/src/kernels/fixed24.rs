@@ -11,26 +11,21 @@
 //! and a word is converted as it is.
 #![expect(unsafe_code, reason = "raw matrices")]
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use crate::threads::Team;
 
 use super::cpu::{self, Cpu};
 use super::gemm::Output;
+use super::largest::{self, COLS, INFINITE, exp2, power};
 use super::micro::{self, Block, ColumnRuns};
 use super::packed::Layout;
 use super::simd::{LONGEST, Simd, Task};
 
-/// Columns of a panel, and words of a row of one.
-const COLS: usize = 4 * LONGEST;
+/// Words of a row of a panel.
 const WORDS: usize = 3 * LONGEST;
 /// Floats before all others: the first says whether the matrix is rounded.
 const HEADER: usize = LONGEST;
 /// The fewest numbers of a matrix that is worth it: a first cache holds smaller ones.
 const LEAST: usize = 32 << 10;
-/// All bits of a number but its sign: of those of finite numbers the larger are of the larger number.
-const BITS: u32 = 0x7fff_ffff;
-const INFINITE: u32 = 0x7f80_0000;
 /// The largest number of each column, unless it is zero, lies between these powers of two, so that no scale overflows.
 const POWERS: [i32; 2] = [-90, 120];
 /// The largest number of a row is at least this part of the power of two above the largest of all.
@@ -133,35 +128,27 @@ impl Task for Round<'_> {
         }
         let layout = Layout::new::<S>(size, groups);
         let place = Place::new(layout.k, layout.run, groups);
-        let panel = |number: usize, pass: Pass<'_>| {
-            for block in 0..layout.blocks {
-                let [first, last] = layout.steps(block);
-                let from = packed.get().wrapping_add(layout.at::<S>(block, number % groups, number / groups));
-                let data = place.data + (first * place.panels + number * (last - first)) * WORDS;
-                let scales = to.get().wrapping_add(HEADER + number * COLS);
-                let panel = Panel { from, rows: [first, last], scales, data: to.get().wrapping_add(data), pass };
-                // SAFETY: each panel has its own place.
-                unsafe { S::vectorize(panel) };
-            }
-        };
-        // SAFETY: there is room for the rows, and nobody else knows of it.
-        let rows = unsafe {
-            let rows = to.get().add(place.rows).cast::<u32>();
-            rows.write_bytes(0, layout.k);
-            to.get().add(HEADER).write_bytes(0, place.panels * COLS);
-            std::slice::from_raw_parts(rows.cast::<AtomicU32>(), layout.k)
-        };
-        team.run(place.panels, |_, number| panel(number, Pass::Measure(rows)));
-        // SAFETY: as above; the first pass is done.
+        // SAFETY: there is room for the sizes, and nobody else knows of it.
         unsafe {
-            let largest = std::slice::from_raw_parts(to.get().add(HEADER).cast::<u32>(), place.panels * COLS);
-            let loses_little = loses_little(largest, rows);
+            let room = [HEADER, place.rows].map(|at| to.get().add(at));
+            let [columns, rows] = largest::measure::<S>(team, &layout, packed, room);
+            let loses_little = loses_little(columns, rows);
             *to.get() = f32::from(u8::from(loses_little));
             if !loses_little {
                 return;
             }
         }
-        team.run(place.panels, |_, number| panel(number, Pass::Round));
+        team.run(place.panels, |_, number| {
+            for block in 0..layout.blocks {
+                let [first, last] = layout.steps(block);
+                let from = packed.get().wrapping_add(layout.at::<S>(block, number % groups, number / groups));
+                let data = place.data + (first * place.panels + number * (last - first)) * WORDS;
+                let largest = to.get().wrapping_add(HEADER + number * COLS);
+                let panel = Panel { from, rows: last - first, largest, data: to.get().wrapping_add(data) };
+                // SAFETY: each panel has its own place.
+                unsafe { S::vectorize(panel) };
+            }
+        });
         for scale in 0..place.panels * COLS {
             // SAFETY: as above.
             unsafe {
@@ -173,7 +160,7 @@ impl Task for Round<'_> {
 }
 
 /// Whether rounding loses little, given the largest number of each column and of each row.
-fn loses_little(columns: &[u32], rows: &[AtomicU32]) -> bool {
+fn loses_little(columns: &[u32], rows: &[u32]) -> bool {
     let largest = columns.iter().copied().max().unwrap_or(0);
     let Some(above) = power(largest) else { return true };
     let smallest = columns.iter().copied().filter(|&bits| bits > 0).min().and_then(power).unwrap_or(above);
@@ -181,63 +168,29 @@ fn loses_little(columns: &[u32], rows: &[AtomicU32]) -> bool {
         return false;
     }
     let least = exp2(above + SMALLEST_ROW).to_bits();
-    rows.iter().map(|row| row.load(Ordering::Relaxed)).all(|row| row == 0 || row >= least)
-}
-
-/// The exponent of the power of two above a number, given by its bits without the sign; of zero, and as good as zero, none.
-fn power(bits: u32) -> Option<i32> {
-    (bits > 0).then(|| (bits >> 23) as i32 - 126)
-}
-
-fn exp2(power: i32) -> f32 {
-    f32::from_bits(((power + 127) as u32) << 23)
-}
-
-#[derive(Clone, Copy)]
-enum Pass<'a> {
-    /// Finds the largest number of each column, and of each row.
-    Measure(&'a [AtomicU32]),
-    Round,
+    rows.iter().all(|&row| row == 0 || row >= least)
 }
 
 /// The rows of a panel in a block of the K loop.
-struct Panel<'a> {
+struct Panel {
     from: *const f32,
-    rows: [usize; 2],
-    /// The largest numbers of its columns, later their scales.
-    scales: *mut f32,
+    rows: usize,
+    /// The largest numbers of its columns.
+    largest: *const f32,
     data: *mut f32,
-    pass: Pass<'a>,
 }
 
-impl Task for Panel<'_> {
+impl Task for Panel {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Panel { from, rows: [first, last], scales, data, pass } = self;
+        let Panel { from, rows, largest, data } = self;
         // SAFETY: promised by the maker; a row of a panel is one of the operand's.
         unsafe {
-            let numbers = std::slice::from_raw_parts(from.cast::<[f32; COLS]>(), last - first);
-            let columns = &mut *scales.cast::<[u32; COLS]>();
-            match pass {
-                Pass::Measure(rows) => {
-                    let mut largest = *columns;
-                    for (numbers, row) in numbers.iter().zip(&rows[first..last]) {
-                        let bits = numbers.map(|x| x.to_bits() & BITS);
-                        let of_row = bits.iter().copied().max().unwrap_or(0);
-                        if of_row > row.load(Ordering::Relaxed) {
-                            row.fetch_max(of_row, Ordering::Relaxed);
-                        }
-                        largest.iter_mut().zip(bits).for_each(|(largest, bits)| *largest = bits.max(*largest));
-                    }
-                    *columns = largest;
-                }
-                Pass::Round => {
-                    let unit = columns.map(|bits| power(bits).map_or(0.0, |above| exp2(31 - above)));
-                    let data = std::slice::from_raw_parts_mut(data.cast::<[u32; WORDS]>(), last - first);
-                    for (numbers, words) in numbers.iter().zip(data) {
-                        round_row(numbers, &unit, words);
-                    }
-                }
+            let numbers = std::slice::from_raw_parts(from.cast::<[f32; COLS]>(), rows);
+            let unit = (*largest.cast::<[u32; COLS]>()).map(|bits| power(bits).map_or(0.0, |above| exp2(31 - above)));
+            let data = std::slice::from_raw_parts_mut(data.cast::<[u32; WORDS]>(), rows);
+            for (numbers, words) in numbers.iter().zip(data) {
+                round_row(numbers, &unit, words);
             }
         }
     }

@@ -9,7 +9,7 @@ use super::cpu::{self, Cpu};
 use super::gemm::{Gemm, Pieces};
 use super::pack::Matrix;
 use super::simd::WIDEST;
-use super::{amx, dots, fixed24, gemm, packed, rows};
+use super::{amx, dots, fixed24, gemm, packed, rows, strassen};
 
 /// So many rows are many: a product of them may run elsewhere than one of fewer, and then adds up in another order.
 pub const MANY: usize = 12;
@@ -32,6 +32,11 @@ pub fn packed_len(k: usize, n: usize, groups: usize) -> usize {
 /// How many floats more [`netc_matmul_pack`](crate::abi::netc_matmul_pack) writes of an operand that it rounds.
 pub fn rounded_len(k: usize, n: usize, groups: usize) -> usize {
     fixed24::len(k, n, groups.max(1))
+}
+
+/// How many floats more [`netc_matmul_pack`](crate::abi::netc_matmul_pack) writes of an operand whose halves it adds up.
+pub fn sums_len(k: usize, n: usize, groups: usize) -> usize {
+    strassen::len(k, n, groups.max(1))
 }
 
 /// Whether each of so many equal pieces of `n` columns in `groups` runs has whole panels of its own in a packed matrix.
@@ -65,7 +70,8 @@ pub(crate) unsafe fn matmul(team: Team<'_>, frame: Frame, d: &MatMul) {
 }
 
 /// # Safety
-/// As for [`matmul`]; `packed` has room for [`packed_len`] floats, and [`rounded_len`] if it is to be rounded.
+/// As for [`matmul`]; `packed` has room for [`packed_len`] floats, [`rounded_len`] if it is to be rounded, and [`sums_len`] if its
+/// halves are to be added up.
 pub(crate) unsafe fn pack(team: Team<'_>, d: &PackMatrix, packed: *mut f32) {
     // SAFETY: promised by the caller.
     unsafe { pack_on(cpu::cpu(), team, d, packed) };
@@ -84,9 +90,13 @@ unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &PackMatrix, packed: *mut f32) {
     // SAFETY: promised by the caller.
     unsafe {
         pack_for(cpu, rows, pack);
+        let beside = packed.wrapping_add(packed_len(k, n, groups));
         if d.rounds != 0 && rows.is_none_or(|rows| class(rows) == 0) {
-            let to = packed.wrapping_add(packed_len(k, n, groups));
-            fixed24::round(cpu, team, [k, n], groups, packed, to);
+            fixed24::round(cpu, team, [k, n], groups, packed, beside);
+        }
+        if d.adds_up != 0 && rows.is_none_or(|rows| class(rows) == 2) {
+            let beside = beside.wrapping_add(if d.rounds != 0 { rounded_len(k, n, groups) } else { 0 });
+            strassen::add_up(cpu, team, [k, n], groups, packed, beside);
         }
     }
 }
@@ -127,14 +137,18 @@ unsafe fn product(cpu: Cpu, p: packed::Packed<'_>) {
 /// The product with the operand that the descriptor says is packed, of rows in runs.
 unsafe fn packed_product(cpu: Cpu, g: Gemm<'_>, d: &MatMul, runs: packed::Runs) {
     let (size @ [k, n], groups) = ([g.b.rows, g.b.cols], d.groups.max(1) as usize);
-    let rounded = if d.rounded != 0 && class(g.a.rows) == 0 {
-        // SAFETY: promised by the caller.
-        unsafe { fixed24::Rounded::of(cpu, size, groups, d.packed.wrapping_add(packed_len(k, n, groups))) }
-    } else {
-        None
-    };
+    let beside = d.packed.wrapping_add(packed_len(k, n, groups));
+    let behind = beside.wrapping_add(if d.rounded != 0 { rounded_len(k, n, groups) } else { 0 });
+    let p = packed::Packed { g, groups, packed: d.packed, rounded: None, sums: None, runs };
     // SAFETY: promised by the caller.
-    unsafe { product(cpu, packed::Packed { g, groups, packed: d.packed, rounded, runs }) };
+    unsafe {
+        let p = match class(g.a.rows) {
+            0 if d.rounded != 0 => packed::Packed { rounded: fixed24::Rounded::of(cpu, size, groups, beside), ..p },
+            2 if d.has_sums != 0 => packed::Packed { sums: strassen::Sums::of(cpu, size, groups, behind), ..p },
+            _ => p,
+        };
+        product(cpu, p);
+    }
 }
 
 /// The stride of an axis of one element means nothing; 1 lets the faster kernels take it.
@@ -280,7 +294,7 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
         unsafe {
             pack_for(cpu, Some(m), whole);
             let runs = packed::Runs::one(m);
-            product(cpu, packed::Packed { g, groups, packed: packed.as_ptr(), rounded: None, runs });
+            product(cpu, packed::Packed { g, groups, packed: packed.as_ptr(), rounded: None, sums: None, runs });
         }
     } else if cpu == Cpu::Amx && amx::splits([m, n, k], is_adjacent) {
         // SAFETY: promised by the caller.
@@ -308,7 +322,14 @@ unsafe fn split(cpu: Cpu, g: Gemm<'_>, is_adjacent: bool) {
             cpu::run_on(cpu, g);
         } else {
             let runs = packed::Runs::one(g.a.rows);
-            amx::packed::product(&packed::Packed { g, groups: 1, packed: packed.as_ptr(), rounded: None, runs });
+            amx::packed::product(&packed::Packed {
+                g,
+                groups: 1,
+                packed: packed.as_ptr(),
+                rounded: None,
+                sums: None,
+                runs,
+            });
         }
     }
 }

@@ -78,15 +78,26 @@ const LINE: usize = 16;
 
 /// What a tile fetches into the cache: from how far beyond its panel, and how many floats on every [`STEPS`] steps.
 #[derive(Clone, Copy)]
-struct Ahead {
+pub(super) struct Ahead {
     first: isize,
     step: isize,
 }
 
 impl Ahead {
+    /// Of a panel of `len` steps, `away` floats from what a tile reads, its share: that of the tile at `index` of so many.
+    #[inline(always)]
+    pub(super) fn share<S: Simd>(away: isize, len: usize, [index, tiles]: [usize; 2]) -> Ahead {
+        let [share, step] = [S::NR * len / tiles, (STEPS * S::NR).div_ceil(tiles)];
+        Ahead { first: away + (share * index.min(tiles)) as isize, step: step as isize }
+    }
+    /// Where to begin, of what a tile reads.
+    #[inline(always)]
+    pub(super) fn from(self, right: *const f32) -> *const f32 {
+        right.wrapping_offset(self.first)
+    }
     /// Fetches the share of [`STEPS`] steps; says where the next begins.
     #[inline(always)]
-    unsafe fn fetch<S: Simd>(self, from: *const f32) -> *const f32 {
+    pub(super) unsafe fn fetch<S: Simd>(self, from: *const f32) -> *const f32 {
         let mut at = 0;
         while at < self.step {
             // SAFETY: any address may be fetched.
@@ -148,7 +159,7 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
         for _ in 0..block.segments {
             let left: [*const f32; R] =
                 std::array::from_fn(|i| S::settled((*rows.add(i)).wrapping_add(block.left_offset)));
-            let (mut right, mut ahead) = (right_start, right_start.wrapping_offset(fetch.first));
+            let (mut right, mut ahead) = (right_start, fetch.from(right_start));
             let mut at = 0;
             // What a step needs beside its sums is shared by several. Low tiles and a last, narrow panel do without.
             let mut offset = 0_isize;
@@ -156,7 +167,7 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(
                 let whole = block.len - block.len % STEPS;
                 while at < whole {
                     ahead = fetch.fetch::<S>(ahead);
-                    offset = S::add_steps::<R, W>(&mut sums, &left, offset, 4 * block.left_step, right);
+                    offset = S::add_steps::<R, W, 0>(&mut sums, &left, offset, 4 * block.left_step, right);
                     right = right.wrapping_add(STEPS * S::NR);
                     at += STEPS;
                 }
@@ -376,7 +387,6 @@ impl Task for Panels<'_> {
         let (height, higher) = (block.rows / tiles, block.rows % tiles);
         // Each tile fetches its share of a packed panel.
         let fetches = block.right_next.filter(|_| block.right_step == S::NR as isize);
-        let [share, step] = [S::NR * block.len / tiles, (STEPS * S::NR).div_ceil(tiles)];
         let turns = if turned { (last - first).div_ceil(AT_ONCE) } else { 1 };
         for turn in (0..turns).rev() {
             let mut panel = first + turn * AT_ONCE;
@@ -399,7 +409,7 @@ impl Task for Panels<'_> {
                         false => narrow_height::<S>(block.rows - row),
                     };
                     let fetch = match next {
-                        Some(next) => Ahead { first: next + (share * index.min(tiles)) as isize, step: step as isize },
+                        Some(next) => Ahead::share::<S>(next, block.len, [index, tiles]),
                         None => Ahead { first: 0, step: 0 },
                     };
                     // SAFETY: promised by the caller of `panels`.

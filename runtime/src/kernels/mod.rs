@@ -11,6 +11,7 @@ mod dots;
 mod few;
 mod fixed24;
 mod gemm;
+mod largest;
 pub mod limits;
 mod long;
 pub mod matmul;
@@ -26,5 +27,6 @@ pub(crate) mod scatter;
 mod simd;
 #[cfg(all(target_arch = "x86_64", not(netc_unoptimized)))]
 mod steps;
+mod strassen;
 #[cfg(test)]
 mod testing;

@@ -13,6 +13,7 @@ use super::gemm::{Gemm, MC, Output, PackPanel};
 use super::micro::{self, Block};
 use super::pack::{self, Matrix};
 use super::simd::{LONGEST, Simd, TALLEST, Task};
+use super::strassen::{self, Left, Sums};
 
 /// Most steps of a block of the K loop: a tile begins and ends less often than its panel leaves the first cache.
 const KC: usize = 512;
@@ -30,7 +31,8 @@ pub(crate) fn packed_len(k: usize, n: usize, groups: usize) -> usize {
 
 /// What [`Packed`] takes at most, for `m` and `k` up to these.
 pub(crate) fn needs(m: usize, k: usize) -> Needs {
-    let left = if m > 1 { pack::most_left(m.min(MC + TALLEST), k.next_multiple_of(8).clamp(8, KC)) } else { 0 };
+    let (rows, steps) = (m.min(MC + TALLEST), k.next_multiple_of(8).clamp(8, KC));
+    let left = if m > 1 { pack::most_left(rows, steps).max(strassen::left_len(rows, steps)) } else { 0 };
     Needs::default().chunk(Purpose::Left, left)
 }
 
@@ -138,6 +140,8 @@ pub(crate) struct Packed<'a> {
     pub(crate) packed: *const f32,
     /// The same operand, rounded, if the product has a single row.
     pub(crate) rounded: Option<Rounded>,
+    /// Sums of its halves, if the product has many.
+    pub(crate) sums: Option<Sums>,
     pub(crate) runs: Runs,
 }
 
@@ -156,7 +160,8 @@ impl Task for Packed<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let layout = Layout::new::<S>([self.g.b.rows, self.g.b.cols], self.groups);
-        let division = Division::new(self.g.team.threads(), self.g.a.rows, [MC, S::MR], layout.panels);
+        let at_once = if self.sums.is_some() { strassen::panels_at_once(self.groups) } else { 1 };
+        let division = Division::new(self.g.team.threads(), self.g.a.rows, [MC, S::MR], [layout.panels, at_once]);
         self.g.team.run(division.chunks(), |scratch, chunk| {
             let [rows, panels] = division.chunk(chunk);
             // SAFETY: chunks write to disjoint blocks.
@@ -178,14 +183,19 @@ pub(super) struct Division {
 }
 
 impl Division {
-    /// Chunks of at most `most` rows, a multiple of `multiple`.
-    pub(super) fn new(threads: usize, rows: usize, [most, multiple]: [usize; 2], panels: usize) -> Division {
+    /// Chunks of at most `most` rows, a multiple of `multiple`, and of as many panels as a multiple of `at_once`.
+    pub(super) fn new(
+        threads: usize,
+        rows: usize,
+        [most, multiple]: [usize; 2],
+        [panels, at_once]: [usize; 2],
+    ) -> Division {
         let mc = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(multiple);
         let row_blocks = rows.div_ceil(mc);
         // Of few rows, a thread meets the same columns again at the next call, in its own cache.
         let chunks = if row_blocks == 1 { threads } else { CHUNKS * threads };
         let splits = if threads == 1 { 1 } else { chunks.div_ceil(row_blocks).min(panels) };
-        Division { rows, mc, row_blocks, panels, per_split: panels.div_ceil(splits) }
+        Division { rows, mc, row_blocks, panels, per_split: panels.div_ceil(splits).next_multiple_of(at_once) }
     }
     pub(super) fn chunks(&self) -> usize {
         self.row_blocks * self.panels.div_ceil(self.per_split)
@@ -260,100 +270,153 @@ impl Task for Chunk<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Chunk { all, scratch, layout, rows: [first_row, last_row], panels } = self;
-        let Packed { g, packed, .. } = all;
+        let Packed { g, sums, .. } = all;
         let rows = last_row - first_row;
         if micro::are_few::<S>(rows) {
             // SAFETY: promised by the maker.
             unsafe { few::product::<S>(all, layout, [first_row, rows], panels) };
             return;
         }
-        let mut table = [std::ptr::null(); MC + 16];
-        let mut results = [std::ptr::null_mut(); MC + 16];
-        for (i, result) in results[..rows].iter_mut().enumerate() {
+        let mut lines = Lines { left: [std::ptr::null(); MC + 16], results: [std::ptr::null_mut(); MC + 16], rows };
+        for (i, result) in lines.results[..rows].iter_mut().enumerate() {
             *result = g.c.wrapping_offset((first_row + i) as isize * g.c_rs);
         }
         let copy = g.a.col_stride != 1 && rows > 1;
-        let mut left = scratch.lend(Purpose::Left, if copy { pack::left_len::<S>(rows, layout.kc) } else { 0 });
+        let sums = if S::HAS_SUMS && !copy { *sums } else { None };
+        let room = if copy { pack::left_len::<S>(rows, layout.kc) } else { 0 };
+        let room = if sums.is_some() { strassen::left_len(rows, layout.kc) } else { room };
+        let mut scratch = scratch.lend(Purpose::Left, room);
 
-        let mut point = |table: &mut [*const f32; MC + 16], block: usize| {
-            let [step, end] = layout.steps(block);
-            for (i, entry) in table[..rows].iter_mut().enumerate() {
-                *entry = all.left(first_row + i, step);
-            }
-            if !copy {
-                return g.a.col_stride;
-            }
-            // SAFETY: the scratch memory has room for the block.
-            unsafe {
-                if g.a.row_stride == 1 && g.a.col_stride != 1 && rows <= all.runs.len - first_row % all.runs.len {
-                    let a = Matrix { data: table[0], rows, cols: end - step, ..g.a };
-                    pack::left_adjacent::<S>(&a, left.as_mut_ptr(), table)
-                } else {
-                    pack::left_rows(&mut table[..rows], end - step, g.a.col_stride, left.as_mut_ptr())
-                }
-            }
-        };
-        let wide = (EPILOGUE_COLS[usize::from(layout.groups > 1)] / S::NR).max(1);
+        let mut wide = (EPILOGUE_COLS[usize::from(layout.groups > 1)] / S::NR).max(1);
+        if sums.is_some() {
+            wide = wide.next_multiple_of(strassen::panels_at_once(layout.groups));
+        }
         let parts = Parts::new(panels, [wide, S::NR], layout.run, g.turned);
-        let is_far = layout.k * layout.groups * layout.width > NEAR;
-        let multiply = |table: &[*const f32; MC + 16], left_step: isize, index: usize, at: usize| {
-            let ([step, end], [panel, until]) = (layout.steps(index), parts.panels(at));
-            let whole = until.min(layout.run / S::NR).max(panel);
-            // From a panel of a run to the next, as if all were whole.
-            let stride = (layout.groups * (end - step) * S::NR) as isize;
-            let right = |group: usize, panel: usize| {
-                packed.wrapping_add(layout.at::<S>(index, group, panel)).wrapping_offset(panel as isize * -stride)
-            };
-            let block_of = |group: usize| {
-                // The next group's panels, or the next part's.
-                let next = match group + 1 {
-                    next if next < layout.groups => layout.at::<S>(index, next, panel),
-                    _ => layout.at::<S>(index, 0, parts.next(at)),
-                };
-                Block {
-                    segments: 1,
-                    len: end - step,
-                    left: table.as_ptr(),
-                    left_rows: rows,
-                    left_offset: 0,
-                    left_step,
-                    right: right(group, panel),
-                    right_step: S::NR as isize,
-                    right_segment: 0,
-                    right_panel: stride,
-                    right_next: is_far.then(|| next as isize - layout.at::<S>(index, group, until - 1) as isize),
-                    right_first: 0,
-                    is_tight: true,
-                    result: results.as_ptr(),
-                    result_offset: group * layout.run,
-                    rows,
-                    cols: layout.run,
-                    accumulate: g.accumulate || index > 0,
+        // SAFETY: the network made the epilogue for this product, and parts are complete in all runs when it is called; pointers are
+        // valid for the sizes.
+        unsafe {
+            let rows_of_chunk = [first_row, last_row];
+            parts.begin(g, rows_of_chunk);
+            for index in 0..layout.blocks {
+                let mut left_step = g.a.col_stride;
+                for (i, entry) in lines.left[..rows].iter_mut().enumerate() {
+                    *entry = all.left(first_row + i, layout.steps(index)[0]);
                 }
-            };
-            // SAFETY: pointers are valid for the sizes.
-            unsafe {
-                for group in 0..layout.groups {
-                    let block = block_of(group);
-                    micro::panels::<S>(&block, panel, whole);
-                    // A last panel that is not whole lies by itself.
-                    let last = Block { right: right(group, until - 1), ..block };
-                    micro::panels::<S>(&last, whole, until);
+                if copy {
+                    left_step = self.copy::<S>(&mut lines.left, layout.steps(index), scratch.as_mut_ptr());
+                }
+                let mut paired = sums.map(|sums| Left::new(all, sums, layout, index));
+                if let Some((left, others)) = &mut paired {
+                    left.add_up::<S>(rows_of_chunk, scratch.as_mut_ptr(), others);
+                }
+                for at in 0..parts.count() {
+                    let ([mut panel, until], next) = (parts.panels(at), parts.next(at));
+                    if let Some((left, others)) = &paired {
+                        let last = left.multiply::<S>([panel, until], next);
+                        if others.rows > 0 {
+                            let panels = [panel, last];
+                            S::vectorize(Lined { chunk: &self, index, lines: others, left_step, panels, next });
+                        }
+                        panel = last;
+                    }
+                    let panels = [panel, until];
+                    S::vectorize(Lined { chunk: &self, index, lines: &lines, left_step, panels, next });
+                    if index + 1 == layout.blocks {
+                        parts.finish(g, rows_of_chunk, at);
+                    }
                 }
             }
+        }
+    }
+}
+
+/// Where rows of a chunk begin: of the left operand's block, and of the result.
+pub(super) struct Lines {
+    pub(super) left: [*const f32; MC + 16],
+    pub(super) results: [*mut f32; MC + 16],
+    pub(super) rows: usize,
+}
+
+impl Chunk<'_> {
+    /// Copies the rows of a block of the left operand to where a tile's elements of a step are adjacent; returns the distance of steps.
+    #[inline(always)]
+    unsafe fn copy<S: Simd>(&self, left: &mut [*const f32; MC + 16], [step, end]: [usize; 2], to: *mut f32) -> isize {
+        let Chunk { all: Packed { g, runs, .. }, rows: [first_row, last_row], .. } = *self;
+        let rows = last_row - first_row;
+        // SAFETY: the scratch memory has room for the block.
+        unsafe {
+            if g.a.row_stride == 1 && g.a.col_stride != 1 && rows <= runs.len - first_row % runs.len {
+                let a = Matrix { data: left[0], rows, cols: end - step, ..g.a };
+                pack::left_adjacent::<S>(&a, to, left)
+            } else {
+                pack::left_rows(&mut left[..rows], end - step, g.a.col_stride, to)
+            }
+        }
+    }
+}
+
+/// Multiplies some rows of a chunk, in a block of the K loop, with some panels of all runs.
+struct Lined<'a> {
+    chunk: &'a Chunk<'a>,
+    index: usize,
+    lines: &'a Lines,
+    left_step: isize,
+    panels: [usize; 2],
+    /// The first of those that are multiplied with later.
+    next: usize,
+}
+
+impl Task for Lined<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Lined { chunk, index, lines, left_step, panels: [panel, until], next } = self;
+        let Chunk { all: Packed { g, packed, .. }, layout, .. } = chunk;
+        if panel == until {
+            return;
+        }
+        let [step, end] = layout.steps(index);
+        let whole = until.min(layout.run / S::NR).max(panel);
+        // From a panel of a run to the next, as if all were whole.
+        let stride = (layout.groups * (end - step) * S::NR) as isize;
+        let right = |group: usize, panel: usize| {
+            packed.wrapping_add(layout.at::<S>(index, group, panel)).wrapping_offset(panel as isize * -stride)
         };
-        let rows_of_chunk = [first_row, last_row];
-        // SAFETY: the network made the epilogue for this product.
-        unsafe { parts.begin(g, rows_of_chunk) };
-        // SAFETY: as above; these columns are complete in all runs.
-        let finish = |index: usize| unsafe { parts.finish(g, rows_of_chunk, index) };
-        for index in 0..layout.blocks {
-            let left_step = point(&mut table, index);
-            for at in 0..parts.count() {
-                multiply(&table, left_step, index, at);
-                if index + 1 == layout.blocks {
-                    finish(at);
-                }
+        let is_far = layout.k * layout.groups * layout.width > NEAR;
+        let block_of = |group: usize| {
+            // The next group's panels, or the next part's.
+            let next = match group + 1 {
+                following if following < layout.groups => layout.at::<S>(index, following, panel),
+                _ => layout.at::<S>(index, 0, next),
+            };
+            Block {
+                segments: 1,
+                len: end - step,
+                left: lines.left.as_ptr(),
+                left_rows: lines.rows,
+                left_offset: 0,
+                left_step,
+                right: right(group, panel),
+                right_step: S::NR as isize,
+                right_segment: 0,
+                right_panel: stride,
+                right_next: is_far.then(|| next as isize - layout.at::<S>(index, group, until - 1) as isize),
+                right_first: 0,
+                is_tight: true,
+                result: lines.results.as_ptr(),
+                result_offset: group * layout.run,
+                rows: lines.rows,
+                cols: layout.run,
+                accumulate: g.accumulate || index > 0,
+            }
+        };
+        // SAFETY: promised by the caller.
+        unsafe {
+            for group in 0..layout.groups {
+                let block = block_of(group);
+                micro::panels::<S>(&block, panel, whole);
+                // A last panel that is not whole lies by itself.
+                let last = Block { right: right(group, until - 1), ..block };
+                micro::panels::<S>(&last, whole, until);
             }
         }
     }

@@ -38,6 +38,9 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
     /// Floats of Winograd's transformed tiles of a chunk that has its own, beside these products.
     const TRANSFORMED: usize = 72 << 10;
 
+    /// Whether there are kernels for sums of halves: see [`strassen`](super::strassen).
+    const HAS_SUMS: bool = false;
+
     /// Whether the micro-kernel's steps are written out: where a step's sums take little longer than its loop.
     const UNROLLS: bool = true;
 
@@ -57,9 +60,9 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
 
     /// Adds the products of [`STEPS`] steps of the K loop to the sums of a tile of `R` rows and [`Simd::WIDTH`] vectors: of elements
     /// of each row, the first `offset` bytes from where it begins and the next `step` bytes further, and of rows of `right`.
-    /// Returns the offset of the element that follows.
+    /// Returns the offset of the element that follows. Callers have numbers, and so each a copy of its own, which is inlined.
     #[inline(always)]
-    unsafe fn add_steps<const R: usize, const W: usize>(
+    unsafe fn add_steps<const R: usize, const W: usize, const CALLER: usize>(
         sums: &mut [[Self::V; W]; R],
         left: &[*const f32; R],
         mut offset: isize,

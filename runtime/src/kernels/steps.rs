@@ -69,7 +69,7 @@ macro_rules! add_steps {
     ($features:literal, $vector:ty, $steps:ident) => {
         #[inline]
         #[target_feature(enable = $features)]
-        unsafe fn add_steps<const R: usize, const W: usize>(
+        unsafe fn add_steps<const R: usize, const W: usize, const CALLER: usize>(
             sums: &mut [[$vector; W]; R],
             left: &[*const f32; R],
             mut offset: isize,

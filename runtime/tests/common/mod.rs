@@ -186,6 +186,7 @@ unsafe fn forward(frame: *mut u64, is_masked: bool) {
             turned: 0,
             accumulate: 0,
             rounded: 0,
+            has_sums: 0,
             pieces: std::ptr::null(),
             piece_count: 0,
             epilogue: None,

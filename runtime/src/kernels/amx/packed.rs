@@ -116,7 +116,7 @@ unsafe fn pack_rows(piece: &Matrix, [first, last]: [usize; 2], step: usize, to: 
 /// The operands are valid for their sizes, and the result is not otherwise in use; the matrix unit is there.
 pub(crate) unsafe fn product(p: &Packed<'_>) {
     let layout = Layout::new([p.g.b.rows, p.g.b.cols], p.groups);
-    let division = Division::new(p.g.team.threads(), p.g.a.rows, [MC, 2 * ROWS], layout.panels);
+    let division = Division::new(p.g.team.threads(), p.g.a.rows, [MC, 2 * ROWS], [layout.panels, 1]);
     p.g.team.run(division.chunks(), |scratch, chunk| {
         let [rows, panels] = division.chunk(chunk);
         // SAFETY: chunks write to disjoint blocks.

@@ -6,7 +6,9 @@ use super::*;
 use crate::threads::Pool;
 
 mod pieces;
+mod prepared;
 mod rounded;
+mod sums;
 
 /// A descriptor without an epilogue; strides in the order `[a_rs, a_cs, b_rs, b_cs, c_rs]`.
 fn descriptor(sizes: [usize; 3], strides: [usize; 5], a: &[f32], b: &[f32], c: &mut [f32]) -> MatMul {
@@ -35,6 +37,7 @@ fn descriptor(sizes: [usize; 3], strides: [usize; 5], a: &[f32], b: &[f32], c: &
         turned,
         accumulate,
         rounded,
+        has_sums: 0,
         pieces: std::ptr::null(),
         piece_count: 0,
         epilogue,
@@ -44,7 +47,7 @@ fn descriptor(sizes: [usize; 3], strides: [usize; 5], a: &[f32], b: &[f32], c: &
 /// All of a product's right operand.
 fn whole(d: &MatMul) -> PackMatrix {
     let MatMul { k, n, groups, b, b_rs, b_cs, .. } = *d;
-    PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs, b_cs, m: 0, rounds: 0 }
+    PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs, b_cs, m: 0, rounds: 0, adds_up: 0 }
 }
 
 fn strides(transposes: usize, [m, n, k]: [usize; 3], c_rs: usize) -> [usize; 5] {
@@ -254,7 +257,21 @@ fn pieces_are_packed_as_the_whole() {
             let [mut all, mut pieces] = [(); 2].map(|()| vec![7.0_f32; len]);
             let [k, n, groups, rows, cols] = [k, n, groups, rows, cols].map(|x| x as i64);
             let (b, [b_rs, b_cs]) = (b.as_ptr(), [b_rs, b_cs].map(|x| x as i64));
-            let d = PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs, b_cs, m: 0, rounds: 0 };
+            let d = PackMatrix {
+                k,
+                n,
+                groups,
+                row: 0,
+                rows: k,
+                col: 0,
+                cols: n,
+                b,
+                b_rs,
+                b_cs,
+                m: 0,
+                rounds: 0,
+                adds_up: 0,
+            };
             // SAFETY: the descriptors are those of the vectors.
             unsafe { pack_on(cpu, pool.team(), &d, all.as_mut_ptr()) };
             for (row, col) in (0..k / rows).flat_map(|i| (0..n / cols).map(move |j| (i * rows, j * cols))) {

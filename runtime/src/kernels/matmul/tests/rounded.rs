@@ -1,51 +1,9 @@
 //! Products of a single row with an operand that is rounded to 24 bits.
 
+use super::prepared::{AS_IT_IS, How, product, transpose};
 use super::*;
 
-/// How a product is computed: results depend on whether its operand may be rounded, and on nothing else.
-#[derive(Clone, Copy)]
-struct How {
-    rounds: bool,
-    transposed: bool,
-    groups: usize,
-    threads: usize,
-    turned: bool,
-    /// Pieces of rows.
-    pieces: usize,
-}
-
-const ROUNDED: How = How { rounds: true, transposed: false, groups: 1, threads: 1, turned: false, pieces: 1 };
-const AS_IT_IS: How = How { rounds: false, ..ROUNDED };
-
-/// A product whose operand is packed for so many rows.
-fn product(cpu: Cpu, [m, n, k]: [usize; 3], a: &[f32], b: &[f32], how: How) -> Vec<f32> {
-    let How { rounds, transposed, groups, threads, turned, pieces } = how;
-    let pool = Pool::new(threads);
-    let words = pool_frame(&pool);
-    let mut c = vec![f32::NAN; m * n];
-    let strides = strides(2 * usize::from(transposed), [m, n, k], n);
-    let d = descriptor([m, n, k], strides, a, b, &mut c);
-    let mut packed = vec![f32::NAN; packed_len(k, n, groups) + rounded_len(k, n, groups)];
-    let [rows, rounded] = [k / pieces, usize::from(rounds)].map(|x| x as i64);
-    let mut d = MatMul { groups: groups as i64, turned: i64::from(turned), rounded, ..d };
-    // SAFETY: the descriptors are those of the vectors.
-    unsafe {
-        for piece in 0..pieces as i64 {
-            let (row, is_last) = (piece * rows, piece + 1 == pieces as i64);
-            let b = b.as_ptr().wrapping_offset((row * d.b_rs) as isize);
-            let rounds = if is_last { rounded } else { 0 };
-            let d = PackMatrix { m: m as i64, row, rows, b, rounds, ..whole(&d) };
-            pack_on(cpu, pool.team(), &d, packed.as_mut_ptr());
-        }
-        (d.packed, d.b) = (packed.as_ptr(), std::ptr::null());
-        matmul_on(cpu, pool.team(), Frame::new(words.as_ptr()), &d);
-    }
-    c
-}
-
-fn transpose([k, n]: [usize; 2], b: &[f32]) -> Vec<f32> {
-    (0..n).flat_map(|j| (0..k).map(move |i| b[i * n + j])).collect()
-}
+const ROUNDED: How = How { rounds: true, ..AS_IT_IS };
 
 #[test]
 fn rounding_loses_less_than_adding() {
