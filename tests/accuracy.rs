@@ -14,7 +14,7 @@ use netc::graph::{Builder, Graph, Output, OutputRole, Var};
 use netc::index::IndexVec;
 use netc::interp::program::Memory;
 use netc::interp::{Precision, Scope, Tensor, eval};
-use netc::kernel::{Home, Step, UnaryFn};
+use netc::kernel::{Home, Shortcuts, Step, UnaryFn};
 use netc::ops::{Convolution, Direction, MatMul, Role, Source, Unary};
 use netc::pipeline::{Entry, entry_graph, lower};
 use netc::schedule::{Algorithms, Scheduled, SlotKind, schedule_with};
@@ -305,7 +305,18 @@ fn recurrences() {
 /// within the bound.
 #[test]
 fn recurrences_of_one_member() {
-    for cell in ["rnn(200)", "gru(144)", "lstm(160)", "lstm(130)x2", "bidirectional(gru(150))"] {
+    let cells = ["rnn(200)", "gru(144)", "lstm(160)", "lstm(130)x2", "bidirectional(gru(150))"];
+    check_recurrences(&cells, [1, 30], |shortcuts| shortcuts.rounded);
+}
+
+/// Of many members, halves of large recurrent weights may be added up.
+#[test]
+fn recurrences_of_many_members() {
+    check_recurrences(&["rnn(200)", "gru(144)", "lstm(136)", "mgu(128)x2"], [14, 8], |shortcuts| shortcuts.sums);
+}
+
+fn check_recurrences(cells: &[&str], [members, steps]: [usize; 2], is_taken: impl Fn(&Shortcuts) -> bool) {
+    for cell in cells {
         let text = format!(
             "net m {{\n  input x[T, 20]\n  target y: token(5)\n  x -> {cell} -> last\n  logits = dense(5)\n  \
              output logits\n  loss cross_entropy(logits, y)\n}}"
@@ -314,17 +325,17 @@ fn recurrences_of_one_member() {
         for entry in [Entry::Forward, Entry::Gradients] {
             let graph = entry_graph(&network, entry, &mut ());
             let (scheduled, _) = lower(&network, entry, &mut ());
-            let is_rounded = |step: &Step| match step {
+            let takes = |step: &Step| match step {
                 Step::Scan(scan) => {
-                    scan.body.iter().any(|step| matches!(step, Step::MatMul(call) if call.shortcuts.rounded))
+                    scan.body.iter().any(|step| matches!(step, Step::MatMul(call) if is_taken(&call.shortcuts)))
                 }
                 _ => false,
             };
-            assert!(scheduled.program.steps.iter().any(is_rounded), "{cell}\n{}", scheduled.program);
+            assert!(scheduled.program.steps.iter().any(takes), "{cell}\n{}", scheduled.program);
             let strict = schedule_with(&graph, &Algorithms::strict());
-            assert!(!strict.program.steps.iter().any(is_rounded), "{cell}\n{}", strict.program);
-            let mut extents = Extents::with_batch(1);
-            extents.set(Symbol::Axis("T".into()), 30);
+            assert!(!strict.program.steps.iter().any(takes), "{cell}\n{}", strict.program);
+            let mut extents = Extents::with_batch(members);
+            extents.set(Symbol::Axis("T".into()), steps);
             for kind in KINDS {
                 let [fast, strict] = [&scheduled, &strict].map(|scheduled| {
                     error(&graph, scheduled, &extents, &|source| match source.role {
