@@ -95,8 +95,8 @@ impl Net {
         self.options.algorithms.set(layer, Some(algorithm));
         self
     }
-    /// Sums every convolution directly, without Winograd's transforms, and reads recurrent weights as they are, not rounded to
-    /// 24 bits: slower, and rounded as the definition says.
+    /// Sums everything directly: convolutions without Winograd's transforms, products without Strassen's sums, and of recurrent weights
+    /// as they are, not rounded to 24 bits. Slower, and rounded as the definition says.
     #[must_use]
     pub fn strict_math(mut self) -> Self {
         self.options.algorithms = Algorithms::strict();
