@@ -46,7 +46,8 @@ fn forward_of(session: &mut Session, x: Array3<f32>) -> ArrayD<f32> {
 
 /// Not finite if one of the two is not.
 fn largest_difference(a: &ArrayD<f32>, b: &ArrayD<f32>) -> f32 {
-    let largest = |largest: f32, difference: f32| if largest.is_nan() || difference <= largest { largest } else { difference };
+    let largest =
+        |largest: f32, difference: f32| if largest.is_nan() || difference <= largest { largest } else { difference };
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, largest)
 }
 

@@ -68,6 +68,7 @@ fn matrix_product(m: i64, n: i64, k: i64, a: *const f32, b: *const f32, c: *mut 
         accumulate: 0,
         rounded: 0,
         has_sums: 0,
+        beside: 0,
         pieces: std::ptr::null(),
         piece_count: 0,
         epilogue,
@@ -109,17 +110,19 @@ fn packed_product(threads: usize, [m, n, k]: [usize; 3], groups: usize, kind: &s
     let pool = Pool::new(threads);
     let frame = [(&raw const pool) as u64];
     let (a, b, mut c) = (numbers(m * k), numbers(k * n), vec![0.0_f32; m * n]);
-    let room = matmul::packed_len(k, n, groups) + matmul::rounded_len(k, n, groups) + matmul::sums_len(k, n, groups);
-    let mut packed = vec![0.0_f32; room + 16];
+    let [rounded, sums] = [matmul::rounded_len(k, n, groups), matmul::sums_len(k, n, groups)];
+    let mut packed = vec![0.0_f32; matmul::packed_len(k, n, groups) + rounded + sums + 16];
     let start = packed.as_ptr().align_offset(64);
     let (a, b, c, packed) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), packed[start..].as_mut_ptr());
     let operations = (2 * m * n * k) as f64;
     let [m, n, k, groups] = [m, n, k, groups].map(|x| x as i64);
     let [rounds, adds_up] = ["rounded", "sums"].map(|other| i64::from(kind == other));
+    let beside = rounds * rounded as i64 + adds_up * sums as i64;
     let d = matrix_product(m, n, k, a, b, c);
     let d = MatMul { a_rs: k, a_cs: 1, b_rs: n, b_cs: 1, c_rs: n, ..d };
-    let mut d = MatMul { packed, groups, rounded: rounds, has_sums: adds_up, ..d };
-    let whole = PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs: n, b_cs: 1, m, rounds, adds_up };
+    let mut d = MatMul { packed, groups, rounded: rounds, has_sums: adds_up, beside, ..d };
+    let whole =
+        PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs: n, b_cs: 1, m, rounds, adds_up, beside };
     let calls = (2e8 / operations).clamp(10.0, 1000.0);
     // SAFETY: the descriptor is that of the vectors above.
     unsafe { abi::netc_matmul_pack(frame.as_ptr(), &raw const whole, packed) };

@@ -87,6 +87,8 @@ pub struct MatMul {
     /// Not 0 if halves of `b` were added up ([`PackMatrix::adds_up`]) and rows may be combined in pairs, an even one with the one
     /// that follows it.
     pub has_sums: i64,
+    /// As [`PackMatrix::beside`].
+    pub beside: i64,
     /// Null, or where the rows of the result go in place of `c`: as many pieces, of `m / piece_count` rows each, of a single product
     /// that is neither packed nor has groups or an epilogue.
     pub pieces: *const Piece,
@@ -120,6 +122,8 @@ pub struct PackMatrix {
     /// Not 0 if this is the last piece, and products of many rows may multiply sums of the operand's halves in its place, as in
     /// Strassen's algorithm, where that is faster: it takes [`matmul::sums_len`] floats more then, behind those for rounding.
     pub adds_up: i64,
+    /// How many floats there are for both, of all pieces alike, whether or not they are used.
+    pub beside: i64,
 }
 
 /// A convolution `[n, h, w, c] -> [n, oh, ow, oc]`, of which each function computes one of `x`, `y` and `weight`

@@ -161,6 +161,7 @@ impl Driver<'_, '_, '_> {
             self.put(&d, offset_of!(MatMul, accumulate), accumulate);
             let rounded = self.number(i64::from(call.shortcuts.rounded));
             self.put(&d, offset_of!(MatMul, rounded), rounded);
+            self.put_size(&d, offset_of!(MatMul, beside), &Dim::fixed(call.floats_beside()));
             let has_sums = self.has_pairs(call);
             self.put(&d, offset_of!(MatMul, has_sums), has_sums);
             if let Some(step) = self.step {
@@ -182,6 +183,7 @@ impl Driver<'_, '_, '_> {
             (offset_of!(PackMatrix, groups), call.groups),
             (offset_of!(PackMatrix, rows), rows),
             (offset_of!(PackMatrix, cols), cols),
+            (offset_of!(PackMatrix, beside), call.floats_beside()),
         ] {
             self.put_size(&d, offset, &Dim::fixed(size));
         }
@@ -199,13 +201,10 @@ impl Driver<'_, '_, '_> {
             }
             self.put_view(&d, offset_of!(PackMatrix, b), piece);
             let is_last = number + 1 == call.pieces.len();
-            for (offset, is_taken) in [
-                (offset_of!(PackMatrix, rounds), call.shortcuts.rounded),
-                (offset_of!(PackMatrix, adds_up), call.shortcuts.sums),
-            ] {
-                let is_taken = self.number(i64::from(is_taken && is_last));
-                self.put(&d, offset, is_taken);
-            }
+            let rounds = self.number(i64::from(call.shortcuts.rounded && is_last));
+            self.put(&d, offset_of!(PackMatrix, rounds), rounds);
+            let adds_up = if is_last { self.adds_up(call) } else { self.number(0) };
+            self.put(&d, offset_of!(PackMatrix, adds_up), adds_up);
             let address = self.address_of(&d);
             self.call("netc_matmul_pack", self.frame, &[address, packed]);
         }

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, Value, types};
 
 use super::driver::Driver;
 use super::lanes::memory;
-use crate::kernel::{Buffer, Home, MatMulCall, Members, Program, Scan, Slice, Turns};
+use crate::kernel::{Buffer, Home, MatMulCall, Members, PackMatrixCall, Program, Scan, Slice, Turns};
 use crate::types::{Dim, Symbol};
 
 /// A thread that has fewer members reads weights longer than it computes with them: threads then divide each step. No share
@@ -114,6 +115,18 @@ impl Driver<'_, '_, '_> {
         let rows = self.size_of_all(&call.m);
         let odd = self.builder.ins().band_imm_s(rows, 1);
         self.builder.ins().bxor_imm_s(odd, 1)
+    }
+
+    /// Whether halves of an operand are added up, as a number: not if there is a single row at each step, of which no two are a pair.
+    pub(super) fn adds_up(&mut self, call: &PackMatrixCall) -> Value {
+        match &call.rows_of_a_step {
+            Some(rows) if call.shortcuts.sums => {
+                let rows = self.size_of_all(rows);
+                let has_pairs = self.builder.ins().icmp_imm_s(IntCC::SignedGreaterThan, rows, 1);
+                self.builder.ins().uextend(types::I64, has_pairs)
+            }
+            _ => self.number(i64::from(call.shortcuts.sums)),
+        }
     }
 
     // The whole batch's, whoever the code is for.

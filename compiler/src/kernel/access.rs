@@ -3,8 +3,7 @@
 use smallvec::smallvec;
 
 use super::{
-    Address, Axis, Buffer, ColumnSums, Condition, Geometry, Int, IntExpr, Kernel, PackMatrixCall, Program, Scalar,
-    Scan, Step, View,
+    Address, Axis, Buffer, ColumnSums, Condition, Geometry, Int, IntExpr, Kernel, Program, Scalar, Scan, Step, View,
 };
 use crate::index::Few;
 use crate::types::Dim;
@@ -139,7 +138,7 @@ impl Step {
             }
             Step::PackMatrix(call) => {
                 call.pieces.iter().for_each(|piece| piece.for_each_dim(visit));
-                call.rows.iter().for_each(visit);
+                call.rows.iter().chain(&call.rows_of_a_step).for_each(visit);
             }
             Step::ScatterAdd(call) => {
                 visit(&call.rows);
@@ -161,11 +160,12 @@ impl Program {
     pub fn prepared_rows(&self) -> Vec<&Dim> {
         let mut rows: Vec<&Dim> = Vec::new();
         for step in &self.prepare {
-            if let Step::PackMatrix(PackMatrixCall { rows: Some(new), .. }) = step
-                && new.as_fixed().is_none()
-                && !rows.contains(&new)
-            {
-                rows.push(new);
+            let Step::PackMatrix(call) = step else { continue };
+            let of_call = call.rows.iter().chain(&call.rows_of_a_step).filter(|rows| rows.as_fixed().is_none());
+            for new in of_call {
+                if !rows.contains(&new) {
+                    rows.push(new);
+                }
             }
         }
         rows

@@ -61,6 +61,8 @@ pub struct PackMatrixCall {
     /// How many rows the products with it have, if that is known: what is packed for one row is for one, so that whoever prepares
     /// it does so again for more ([`Program::prepared_rows`](super::Program::prepared_rows)).
     pub rows: Option<Dim>,
+    /// Of products of several steps at once, how many rows a step has: there are no pairs of a single one, and no sums for them.
+    pub rows_of_a_step: Option<Dim>,
     pub shortcuts: Shortcuts,
 }
 
@@ -99,6 +101,7 @@ impl PackMatrixCall {
             along: Along::Columns,
             packed,
             rows: None,
+            rows_of_a_step: None,
             shortcuts: Shortcuts::default(),
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn of_scans(program: &mut Program, is_fixed: impl Fn(Buffer) -> bool,
             source
         });
         let source = source.unwrap_or_else(|| Source { view: call.a.clone(), step: call.a.strides[0].times(&rows) });
-        let packing = if call.packed.is_none() { pack(program, &call, &is_fixed, allowed) } else { None };
+        let packing = if call.packed.is_none() { pack(program, &call, &rows, &is_fixed, allowed) } else { None };
         attach(program, with, call, source, &rows, packing);
     }
 }
@@ -292,6 +292,7 @@ fn add_bias(kernel: &mut Kernel, readers: &[Buffer], width: &Dim, bias: &View) {
 fn pack(
     program: &mut Program,
     call: &MatMulCall,
+    rows: &Dim,
     is_fixed: &impl Fn(Buffer) -> bool,
     allowed: Shortcuts,
 ) -> Option<(PackMatrixCall, Home)> {
@@ -300,9 +301,10 @@ fn pack(
     let stays = program.buffers[of].home == Home::Prepared || is_fixed(of);
     let home = if stays { Home::Prepared } else { Home::Workspace };
     let name = format!("{} (packed)", program.buffers[of].name);
-    let shortcuts = Shortcuts { sums: allowed.sums && sums_len(k, n, 1) > 0, ..Shortcuts::default() };
+    let shortcuts = Shortcuts { sums: allowed.sums && !rows.is_one() && sums_len(k, n, 1) > 0, ..Shortcuts::default() };
     let len = Dim::fixed(packed_len(k, n, 1) + shortcuts.floats([k, n], 1));
     let packed = program.buffers.push(BufferInfo { name, element: ElementType::F32, len, home });
     let whole = PackMatrixCall::whole([k, n], 1, call.b.clone(), packed);
-    Some((PackMatrixCall { shortcuts, ..whole }, home))
+    let rows_of_a_step = Some(rows.clone()).filter(|_| shortcuts.sums);
+    Some((PackMatrixCall { rows_of_a_step, shortcuts, ..whole }, home))
 }

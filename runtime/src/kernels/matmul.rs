@@ -89,8 +89,8 @@ unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &PackMatrix, packed: *mut f32) {
     let rows = usize::try_from(d.m).ok().filter(|&m| m > 0);
     // SAFETY: promised by the caller.
     unsafe {
-        pack_for(cpu, rows, pack);
-        let beside = packed.wrapping_add(packed_len(k, n, groups));
+        pack_for(cpu, rows, pack, d.beside.max(0) as usize);
+        let beside = packed.wrapping_add(packed::packed_len(k, n, groups));
         if d.rounds != 0 && rows.is_none_or(|rows| class(rows) == 0) {
             fixed24::round(cpu, team, [k, n], groups, packed, beside);
         }
@@ -101,12 +101,13 @@ unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &PackMatrix, packed: *mut f32) {
     }
 }
 
-/// Packs for products of so many rows, or of any number. What the matrix unit reads lies behind what vectors read.
-unsafe fn pack_for(cpu: Cpu, rows: Option<usize>, pack: packed::Pack<'_>) {
+/// Packs for products of so many rows, or of any number. What the matrix unit reads lies behind what vectors read, and so many floats
+/// beside that: memory that no processor touches in between would cost some large pages.
+unsafe fn pack_for(cpu: Cpu, rows: Option<usize>, pack: packed::Pack<'_>, beside: usize) {
     if has_tiles(cpu, pack.size, pack.groups) {
         if rows.is_none_or(amx::takes) {
             let [k, n] = pack.size;
-            let packed = pack.packed.wrapping_add(packed::packed_len(k, n, pack.groups));
+            let packed = pack.packed.wrapping_add(packed::packed_len(k, n, pack.groups) + beside);
             // SAFETY: promised by the caller.
             unsafe { amx::packed::pack(&packed::Pack { packed, ..pack }) };
         }
@@ -123,10 +124,10 @@ fn has_tiles(cpu: Cpu, [k, n]: [usize; 2], groups: usize) -> bool {
 }
 
 /// The product with an operand that [`pack_for`] packed.
-unsafe fn product(cpu: Cpu, p: packed::Packed<'_>) {
+unsafe fn product(cpu: Cpu, p: packed::Packed<'_>, beside: usize) {
     let [k, n] = [p.g.b.rows, p.g.b.cols];
     if has_tiles(cpu, [k, n], p.groups) && amx::takes(p.g.a.rows) {
-        let packed = p.packed.wrapping_add(packed::packed_len(k, n, p.groups));
+        let packed = p.packed.wrapping_add(packed::packed_len(k, n, p.groups) + beside);
         // SAFETY: promised by the caller.
         unsafe { amx::packed::product(&packed::Packed { packed, ..p }) };
         return;
@@ -137,7 +138,7 @@ unsafe fn product(cpu: Cpu, p: packed::Packed<'_>) {
 /// The product with the operand that the descriptor says is packed, of rows in runs.
 unsafe fn packed_product(cpu: Cpu, g: Gemm<'_>, d: &MatMul, runs: packed::Runs) {
     let (size @ [k, n], groups) = ([g.b.rows, g.b.cols], d.groups.max(1) as usize);
-    let beside = d.packed.wrapping_add(packed_len(k, n, groups));
+    let beside = d.packed.wrapping_add(packed::packed_len(k, n, groups));
     let behind = beside.wrapping_add(if d.rounded != 0 { rounded_len(k, n, groups) } else { 0 });
     let p = packed::Packed { g, groups, packed: d.packed, rounded: None, sums: None, runs };
     // SAFETY: promised by the caller.
@@ -147,7 +148,7 @@ unsafe fn packed_product(cpu: Cpu, g: Gemm<'_>, d: &MatMul, runs: packed::Runs) 
             2 if d.has_sums != 0 => packed::Packed { sums: strassen::Sums::of(cpu, size, groups, behind), ..p },
             _ => p,
         };
-        product(cpu, p);
+        product(cpu, p, d.beside.max(0) as usize);
     }
 }
 
@@ -292,9 +293,9 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
         let whole = packed::Pack { team, size: [k, n], groups, piece: b, first: [0; 2], packed: packed.as_mut_ptr() };
         // SAFETY: promised by the caller.
         unsafe {
-            pack_for(cpu, Some(m), whole);
+            pack_for(cpu, Some(m), whole, 0);
             let runs = packed::Runs::one(m);
-            product(cpu, packed::Packed { g, groups, packed: packed.as_ptr(), rounded: None, sums: None, runs });
+            product(cpu, packed::Packed { g, groups, packed: packed.as_ptr(), rounded: None, sums: None, runs }, 0);
         }
     } else if cpu == Cpu::Amx && amx::splits([m, n, k], is_adjacent) {
         // SAFETY: promised by the caller.

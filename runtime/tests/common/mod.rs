@@ -187,6 +187,7 @@ unsafe fn forward(frame: *mut u64, is_masked: bool) {
             accumulate: 0,
             rounded: 0,
             has_sums: 0,
+            beside: 0,
             pieces: std::ptr::null(),
             piece_count: 0,
             epilogue: None,

@@ -38,6 +38,7 @@ fn descriptor(sizes: [usize; 3], strides: [usize; 5], a: &[f32], b: &[f32], c: &
         accumulate,
         rounded,
         has_sums: 0,
+        beside: 0,
         pieces: std::ptr::null(),
         piece_count: 0,
         epilogue,
@@ -47,7 +48,7 @@ fn descriptor(sizes: [usize; 3], strides: [usize; 5], a: &[f32], b: &[f32], c: &
 /// All of a product's right operand.
 fn whole(d: &MatMul) -> PackMatrix {
     let MatMul { k, n, groups, b, b_rs, b_cs, .. } = *d;
-    PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs, b_cs, m: 0, rounds: 0, adds_up: 0 }
+    PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs, b_cs, m: 0, rounds: 0, adds_up: 0, beside: 0 }
 }
 
 fn strides(transposes: usize, [m, n, k]: [usize; 3], c_rs: usize) -> [usize; 5] {
@@ -271,6 +272,7 @@ fn pieces_are_packed_as_the_whole() {
                 m: 0,
                 rounds: 0,
                 adds_up: 0,
+                beside: 0,
             };
             // SAFETY: the descriptors are those of the vectors.
             unsafe { pack_on(cpu, pool.team(), &d, all.as_mut_ptr()) };

@@ -38,14 +38,15 @@ pub(super) fn product(cpu: Cpu, [m, n, k]: [usize; 3], a: &[f32], b: &[f32], how
     let mut packed = vec![f32::NAN; packed_len(k, n, groups) + rounded_len(k, n, groups) + sums_len(k, n, groups)];
     let [rows, rounded, has_sums] = [k / pieces, usize::from(rounds), usize::from(adds_up)].map(|x| x as i64);
     let [turned, accumulate] = [turned, accumulates].map(i64::from);
-    let mut d = MatMul { groups: groups as i64, turned, accumulate, rounded, has_sums, ..d };
+    let beside = rounded * rounded_len(k, n, groups) as i64 + has_sums * sums_len(k, n, groups) as i64;
+    let mut d = MatMul { groups: groups as i64, turned, accumulate, rounded, has_sums, beside, ..d };
     // SAFETY: the descriptors are those of the vectors.
     unsafe {
         for piece in 0..pieces as i64 {
             let (row, is_last) = (piece * rows, piece + 1 == pieces as i64);
             let b = b.as_ptr().wrapping_offset((row * d.b_rs) as isize);
             let [rounds, adds_up] = [rounded, has_sums].map(|asked| if is_last { asked } else { 0 });
-            let d = PackMatrix { m: m as i64, row, rows, b, rounds, adds_up, ..whole(&d) };
+            let d = PackMatrix { m: m as i64, row, rows, b, rounds, adds_up, beside, ..whole(&d) };
             pack_on(cpu, pool.team(), &d, packed.as_mut_ptr());
         }
         (d.packed, d.b) = (packed.as_ptr(), std::ptr::null());
