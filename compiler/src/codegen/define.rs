@@ -23,22 +23,24 @@ struct Compiled {
     relocations: Vec<ModuleReloc>,
 }
 
-/// Makes machine code of all definitions, for a machine that may be another than the module's of the same family.
+/// Makes machine code of all definitions, for a machine that may be another than the module's of the same family; that of drivers for
+/// the same machine as `brief` has it.
 ///
 /// # Panics
 /// When Cranelift refuses a function: that is our bug.
-pub(super) fn define(module: &mut dyn Module, isa: &dyn TargetIsa, definitions: Vec<Definition>) {
+pub(super) fn define(module: &mut dyn Module, [isa, brief]: [&dyn TargetIsa; 2], definitions: Vec<Definition>) {
     let compiled: Vec<OnceLock<Compiled>> = definitions.iter().map(|_| OnceLock::new()).collect();
     // The longest ones first, so that threads end together.
     let functions = definitions.iter().enumerate().filter_map(|(at, definition)| match &definition.code {
-        Code::Cranelift(function) => Some((at, definition, &**function)),
+        Code::Cranelift(function) => Some((at, isa, definition, &**function)),
+        Code::Driver(function) => Some((at, brief, definition, &**function)),
         Code::Wide(_) => None,
     });
     let mut functions: Vec<_> = functions.collect();
     functions.sort_by_key(|(.., function)| Reverse(function.dfg.num_insts()));
     let next = AtomicUsize::new(0);
     let work = || {
-        while let Some(&(at, definition, function)) = functions.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(&(at, isa, definition, function)) = functions.get(next.fetch_add(1, Ordering::Relaxed)) {
             let code = compile(isa, definition.id, &definition.name, function);
             assert!(compiled[at].set(code).is_ok(), "each function is compiled once");
         }
@@ -61,7 +63,7 @@ pub(super) fn define(module: &mut dyn Module, isa: &dyn TargetIsa, definitions: 
                 module.define_function_bytes(*id, alignment, &bytes, &relocations)
             }
             (Code::Wide(code), None) => module.define_function_bytes(*id, wide::ALIGNMENT, &code.bytes, &[]),
-            (Code::Cranelift(_), None) => panic!("`{name}` has not been compiled"),
+            (Code::Cranelift(_) | Code::Driver(_), None) => panic!("`{name}` has not been compiled"),
         };
         defined.unwrap_or_else(|error| panic!("`{name}`: {error:?}"));
     }

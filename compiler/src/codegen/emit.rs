@@ -31,7 +31,10 @@ pub struct Definition {
 /// What a function is made of.
 #[derive(Debug)]
 pub enum Code {
+    /// Of a kernel.
     Cranelift(Box<Function>),
+    /// Calls kernels and the library, once each or once a step: it is much to compile, and little to run.
+    Driver(Box<Function>),
     Wide(WideCode),
 }
 
@@ -158,7 +161,7 @@ impl Emitter<'_> {
         cranelift_codegen::ir::InstBuilder::return_(builder.ins(), &[]);
         builder.seal_all_blocks();
         builder.finalize(self.module.target_config());
-        self.definitions.push(Definition { id, name, code: Code::Cranelift(Box::new(function)) });
+        self.definitions.push(Definition { id, name, code: Code::Driver(Box::new(function)) });
         id
     }
 
@@ -207,7 +210,7 @@ impl Emitter<'_> {
 impl fmt::Display for Definition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.code {
-            Code::Cranelift(function) => writeln!(f, "; {}\n{function}", self.name),
+            Code::Cranelift(function) | Code::Driver(function) => writeln!(f, "; {}\n{function}", self.name),
             Code::Wide(code) => {
                 let bits = match code.width {
                     Width::Bits256 => 256,

@@ -77,7 +77,16 @@ impl fmt::Display for Target {
 /// On a machine for which Cranelift has no back end.
 pub fn host() -> OwnedTargetIsa {
     let builder = cranelift_native::builder().unwrap_or_else(|error| panic!("this machine: {error}"));
-    finish(builder, false)
+    finish(builder, Aim::Memory)
+}
+
+/// As [`host`], for code that is sooner made than run: see [`Code::Driver`](super::emit::Code::Driver).
+///
+/// # Panics
+/// As [`host`].
+pub(super) fn host_in_brief() -> OwnedTargetIsa {
+    let builder = cranelift_native::builder().unwrap_or_else(|error| panic!("this machine: {error}"));
+    finish(builder, Aim::Brief)
 }
 
 /// As [`host`], with nothing but what most processors of its kind have: they fuse multiplications and additions.
@@ -85,7 +94,7 @@ pub(super) fn plain() -> OwnedTargetIsa {
     let mut builder = isa::lookup(host().triple().clone()).unwrap_or_else(|error| panic!("this machine: {error}"));
     // Other kinds of processor have no such feature, but always fuse.
     builder.enable("has_fma").ok();
-    finish(builder, false)
+    finish(builder, Aim::Memory)
 }
 
 /// A machine with no more than some features, for code that is linked anywhere. Nothing depends on the machine that this
@@ -95,7 +104,7 @@ pub(super) fn of(target: Target, features: &[&str]) -> OwnedTargetIsa {
     for feature in features {
         builder.enable(feature).unwrap_or_else(|error| panic!("the feature `{feature}`: {error}"));
     }
-    finish(builder, true)
+    finish(builder, Aim::Files)
 }
 
 /// Whether the machine has a feature of this name.
@@ -108,14 +117,25 @@ pub(super) fn fuses(isa: &dyn TargetIsa) -> Fuses {
     Fuses(isa.name() != "x64" || has(isa, "has_fma"))
 }
 
-fn finish(builder: isa::Builder, is_linked: bool) -> OwnedTargetIsa {
+/// What code is made for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    /// To be linked.
+    Files,
+    Memory,
+    /// For memory, in little time.
+    Brief,
+}
+
+fn finish(builder: isa::Builder, aim: Aim) -> OwnedTargetIsa {
     let mut flags = settings::builder();
     let verifier = if cfg!(debug_assertions) { "true" } else { "false" };
     let values = [
-        ("opt_level", "speed"),
+        ("opt_level", if aim == Aim::Brief { "none" } else { "speed" }),
+        ("regalloc_algorithm", if aim == Aim::Brief { "single_pass" } else { "backtracking" }),
         ("enable_verifier", verifier),
         ("use_colocated_libcalls", "false"),
-        ("is_pic", if is_linked { "true" } else { "false" }),
+        ("is_pic", if aim == Aim::Files { "true" } else { "false" }),
         ("unwind_info", "false"),
     ];
     for (name, value) in values {

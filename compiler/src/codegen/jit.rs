@@ -56,7 +56,7 @@ pub fn compile_with(program: &Program, name: &str, vectors: Vectors) -> Compiled
     let isa = isa::host();
     let mut module = new_module(isa.clone());
     let (entry, definitions) = emit(program, name, &mut module, vectors);
-    define(&mut module, &*isa, definitions);
+    define(&mut module, [&*isa, &*isa::host_in_brief()], definitions);
     module.finalize_definitions().unwrap_or_else(|error| panic!("memory for code: {error}"));
     let [prepare, run] = [entry.prepare, entry.run].map(|id| {
         let address = module.get_finalized_function(id);

@@ -36,17 +36,22 @@ pub fn asm(program: &Program, name: &str) -> String {
 /// # Panics
 /// As [`asm`].
 pub fn asm_with(program: &Program, name: &str, vectors: Vectors) -> String {
-    let mut module = new_module(isa::host());
+    let (mut module, brief) = (new_module(isa::host()), isa::host_in_brief());
     let (_, definitions) = emit_listed(program, name, &mut module, vectors);
     let mut text = String::new();
     for definition in definitions {
-        let Definition { name, code: Code::Cranelift(function), .. } = definition else {
-            text += &definition.to_string();
-            continue;
+        let name = definition.name.clone();
+        let (isa, function) = match definition.code {
+            Code::Cranelift(function) => (module.isa(), function),
+            Code::Driver(function) => (&*brief, function),
+            Code::Wide(_) => {
+                text += &definition.to_string();
+                continue;
+            }
         };
         let mut context = Context::for_function(*function);
         context.set_disasm(true);
-        let compiled = context.compile(module.isa(), &mut Default::default());
+        let compiled = context.compile(isa, &mut Default::default());
         let compiled = compiled.unwrap_or_else(|error| panic!("`{name}`: {error:?}"));
         text += &format!("; {name}\n{}\n", compiled.vcode.as_deref().unwrap_or_default());
     }
@@ -64,7 +69,7 @@ pub fn code_bytes(program: &Program, name: &str, target: Target) -> usize {
     let (_, definitions) = emit(program, name, &mut module, Vectors::Wide);
     let bytes = definitions.into_iter().map(|Definition { name, code, .. }| match code {
         Code::Wide(code) => code.bytes.len(),
-        Code::Cranelift(function) => {
+        Code::Cranelift(function) | Code::Driver(function) => {
             let mut context = Context::for_function(*function);
             let compiled = context.compile(&*isa, &mut Default::default());
             compiled.unwrap_or_else(|error| panic!("`{name}`: {error:?}")).code_buffer().len()

@@ -56,7 +56,7 @@ pub fn object(target: Target, contents: Contents<'_>) -> Vec<u8> {
         for (name, program) in &contents.programs {
             let name = format!("netc.{}.{name}", variant.name);
             let (entry, definitions) = emit(program, &name, &mut module, variant.vectors);
-            define(&mut module, &*isa, definitions);
+            define(&mut module, [&*isa; 2], definitions);
             entries.push(entry);
         }
     }
