@@ -343,8 +343,8 @@ symbols! {
         });
     }
 
-    /// Calls `work` for `0..total` in equal shares, one for each thread of the pool, if each has `least` or more; else once
-    /// for all, with the pool itself. It says who works on a share.
+    /// Calls `work` for `0..total` in nearly equal shares, one for each thread of the pool, if each has `least` or more; else once
+    /// for all, with the pool itself. Of an even total each share begins with an even one. It says who works on a share.
     fn netc_share(frame, work: ShareFn, total: i64, least: i64) {
         let frame = Frame(frame);
         // SAFETY: promised by the caller.

@@ -76,8 +76,7 @@ impl fmt::Display for Target {
 /// # Panics
 /// On a machine for which Cranelift has no back end.
 pub fn host() -> OwnedTargetIsa {
-    let builder = cranelift_native::builder().unwrap_or_else(|error| panic!("this machine: {error}"));
-    finish(builder, Aim::Memory)
+    finish(native(), Aim::Memory)
 }
 
 /// As [`host`], for code that is sooner made than run: see [`Code::Driver`](super::emit::Code::Driver).
@@ -85,8 +84,11 @@ pub fn host() -> OwnedTargetIsa {
 /// # Panics
 /// As [`host`].
 pub(super) fn host_in_brief() -> OwnedTargetIsa {
-    let builder = cranelift_native::builder().unwrap_or_else(|error| panic!("this machine: {error}"));
-    finish(builder, Aim::Brief)
+    finish(native(), Aim::Brief)
+}
+
+fn native() -> isa::Builder {
+    cranelift_native::builder().unwrap_or_else(|error| panic!("this machine: {error}"))
 }
 
 /// As [`host`], with nothing but what most processors of its kind have: they fuse multiplications and additions.

@@ -109,24 +109,25 @@ impl Driver<'_, '_, '_> {
     /// Whether a product's rows may be combined in pairs, as a number: if those of all members are even in number, whichever of
     /// them and of the steps the code computes at once.
     pub(super) fn has_pairs(&mut self, call: &MatMulCall) -> Value {
-        if !call.shortcuts.sums {
-            return self.number(0);
-        }
-        let rows = self.size_of_all(&call.m);
-        let odd = self.builder.ins().band_imm_s(rows, 1);
-        self.builder.ins().bxor_imm_s(odd, 1)
+        if call.shortcuts.sums { self.is_even(&call.m) } else { self.number(0) }
     }
 
-    /// Whether halves of an operand are added up, as a number: not if there is a single row at each step, of which no two are a pair.
+    /// Whether halves of an operand are added up, as a number: not if there are no pairs. What is packed once and for all is so
+    /// for any number of rows but a single one: [`Program::prepared_rows`].
     pub(super) fn adds_up(&mut self, call: &PackMatrixCall) -> Value {
-        match &call.rows_of_a_step {
-            Some(rows) if call.shortcuts.sums => {
-                let rows = self.size_of_all(rows);
-                let has_pairs = self.builder.ins().icmp_imm_s(IntCC::SignedGreaterThan, rows, 1);
-                self.builder.ins().uextend(types::I64, has_pairs)
-            }
-            _ => self.number(i64::from(call.shortcuts.sums)),
+        let rows = call.rows_of_a_step.as_ref().or(call.rows.as_ref()).filter(|_| call.shortcuts.sums);
+        let Some(rows) = rows else { return self.number(i64::from(call.shortcuts.sums)) };
+        if self.emitter.program.buffers[call.packed].home != Home::Prepared {
+            return self.is_even(rows);
         }
+        let rows = self.size_of_all(rows);
+        let are_several = self.builder.ins().icmp_imm_s(IntCC::SignedGreaterThan, rows, 1);
+        self.builder.ins().uextend(types::I64, are_several)
+    }
+    fn is_even(&mut self, dim: &Dim) -> Value {
+        let size = self.size_of_all(dim);
+        let odd = self.builder.ins().band_imm_s(size, 1);
+        self.builder.ins().bxor_imm_s(odd, 1)
     }
 
     // The whole batch's, whoever the code is for.

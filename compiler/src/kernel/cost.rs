@@ -31,13 +31,13 @@ pub fn cost(program: &Program, step: &Step, extents: &Extents) -> Cost {
     Cost { products, others, bytes: 4.0 * (floats - beside(step) as f64) }
 }
 
-/// Floats of packed operands that are there for rounding them: of a single row they are read in place of others, else not at all.
+/// Floats of packed operands that are there for shortcuts: as much of these as is read is read in place of others, or little more.
 fn beside(step: &Step) -> usize {
     match step {
         Step::PackMatrix(call) => call.floats_beside(),
         Step::MatMul(call) => call.floats_beside(),
         // What is packed before the first step is read in all.
-        Step::Scan(scan) => scan.body.iter().map(beside).sum(),
+        Step::Scan(scan) => scan.ahead.iter().chain(&scan.body).map(beside).sum(),
         _ => 0,
     }
 }

@@ -89,7 +89,8 @@ fn is_of(dim: &Dim, size: &Symbol) -> bool {
 }
 
 fn product_uses(call: &MatMulCall, size: &Symbol, uses: &mut Vec<Use>) -> Option<()> {
-    // Sums over packed weights do not depend on how many rows there are.
+    // Sums over packed weights do not depend on how many rows there are, if all sides have a dozen or more, and pairs of rows not on
+    // where the others are, if each side begins with an even one.
     let is_plain = call.m == Dim::from(size.clone()) && call.batch.is_one();
     if !is_plain || is_of(&call.n, size) || is_of(&call.k, size) {
         return None;

@@ -61,6 +61,7 @@ impl Display for Step {
                     write!(f, " groups {}", call.groups)?;
                 }
                 call.rows.iter().try_for_each(|rows| write!(f, " for {rows} rows"))?;
+                call.rows_of_a_step.iter().try_for_each(|rows| write!(f, " for steps of {rows} rows"))?;
                 write!(f, "{}", call.shortcuts)
             }
             Step::ScatterAdd(call) => {

@@ -6,7 +6,7 @@ use netc_runtime::kernels::matmul::{are_panels, packed_len};
 use smallvec::smallvec;
 
 use super::{
-    Address, Algorithm, Along, Axis, Buffer, Direction, Expr, Geometry, Home, Int, IntExpr, Kernel, MatMulCall,
+    Address, Algorithm, Along, Axis, Direction, Expr, Geometry, Home, Int, IntExpr, Kernel, MatMulCall, PackMatrixCall,
     Program, Scalar, Step,
 };
 use crate::index::{Few, IndexVec};
@@ -97,9 +97,7 @@ impl Program {
                     Dim::fixed(call.floats()),
                     "a packed matrix has its length: {step}"
                 );
-                if let Some(rows) = &call.rows {
-                    self.verify_rows(call.packed, rows);
-                }
+                self.verify_products(call);
             }
             Step::ScatterAdd(call) => {
                 assert_eq!((call.index.strides.len(), call.source.strides.len()), (1, 2), "{step}");
@@ -139,29 +137,28 @@ impl Program {
             assert_eq!(extents, [&call.m, &run], "an epilogue of groups goes over one run: {step}");
         }
     }
-    /// Products with an operand that is packed for so many rows have as many, in all calls.
-    fn verify_rows(&self, packed: Buffer, rows: &Dim) {
-        fn check(steps: &[Step], packed: Buffer, rows: &Dim) {
+    /// Products with a packed operand have the rows that it is packed for, in all calls, and its shortcuts.
+    fn verify_products(&self, packing: &PackMatrixCall) {
+        fn check(steps: &[Step], packing: &PackMatrixCall, rows: Option<&Dim>, is_ahead: bool) {
             for step in steps {
                 match step {
-                    Step::MatMul(call) if call.packed == Some(packed) => {
-                        assert!(call.m == *rows && call.batch.is_one(), "packed for {rows} rows: {step}");
+                    Step::MatMul(call) if call.packed == Some(packing.packed) => {
+                        let known = if is_ahead { &packing.rows } else { &packing.rows_of_a_step };
+                        assert!(known.is_none(), "rounds have any number of rows, other steps their own: {step}");
+                        let fits = rows.is_none_or(|rows| call.m == *rows && call.batch.is_one());
+                        assert!(fits, "the operand is packed for other rows: {step}");
+                        assert_eq!(call.shortcuts, packing.shortcuts, "the operand is packed in other ways: {step}");
                     }
                     Step::Scan(scan) => {
-                        let ahead = scan
-                            .ahead
-                            .iter()
-                            .find(|step| matches!(step, Step::MatMul(call) if call.packed == Some(packed)));
-                        assert!(ahead.is_none(), "rounds have any number of rows, not {rows}: {step}");
-                        [&scan.start, &scan.body, &scan.finish]
-                            .into_iter()
-                            .for_each(|steps| check(steps, packed, rows));
+                        check(&scan.ahead, packing, packing.rows_of_a_step.as_ref(), true);
+                        let others = [&scan.start, &scan.body, &scan.finish];
+                        others.into_iter().for_each(|steps| check(steps, packing, rows, false));
                     }
                     _ => {}
                 }
             }
         }
-        check(&self.steps, packed, rows);
+        check(&self.steps, packing, packing.rows.as_ref(), false);
     }
     fn verify_epilogue(&self, step: &Step, epilogue: Option<&Kernel>) {
         if let Some(kernel) = epilogue {

@@ -1,7 +1,7 @@
 //! The product with a right operand that was packed before: for few rows and many calls with the same operand.
 //!
 //! Each element is a sum over blocks of the K loop whose ends depend on K alone: it depends neither on the other rows
-//! nor on how the result is divided.
+//! nor on how the result is divided; with sums of halves ([`strassen`]) on no row but its neighbor in a pair.
 #![expect(unsafe_code, reason = "raw matrices")]
 
 use crate::scratch::{Needs, Purpose, Scratch};
@@ -272,7 +272,10 @@ impl Task for Chunk<'_> {
         let Chunk { all, scratch, layout, rows: [first_row, last_row], panels } = self;
         let Packed { g, sums, .. } = all;
         let rows = last_row - first_row;
-        if micro::are_few::<S>(rows) {
+        let copy = g.a.col_stride != 1 && rows > 1;
+        let sums = if S::HAS_SUMS && !copy { *sums } else { None };
+        // The last of many rows are few, too, and pairs like the others.
+        if micro::are_few::<S>(rows) && sums.is_none() {
             // SAFETY: promised by the maker.
             unsafe { few::product::<S>(all, layout, [first_row, rows], panels) };
             return;
@@ -281,8 +284,6 @@ impl Task for Chunk<'_> {
         for (i, result) in lines.results[..rows].iter_mut().enumerate() {
             *result = g.c.wrapping_offset((first_row + i) as isize * g.c_rs);
         }
-        let copy = g.a.col_stride != 1 && rows > 1;
-        let sums = if S::HAS_SUMS && !copy { *sums } else { None };
         let room = if copy { pack::left_len::<S>(rows, layout.kc) } else { 0 };
         let room = if sums.is_some() { strassen::left_len(rows, layout.kc) } else { room };
         let mut scratch = scratch.lend(Purpose::Left, room);

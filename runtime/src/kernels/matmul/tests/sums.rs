@@ -69,6 +69,18 @@ fn pairs_of_rows_are_independent() {
     }
 }
 
+/// Also where a chunk of many rows ends with few.
+#[test]
+fn a_last_chunk_of_few_rows_has_pairs() {
+    let [m, n, k] = [2284, 128, 128];
+    let (a, b) = (random(m * k, 0), random(k * n, 1));
+    for cpu in cpus() {
+        let all = product(cpu, [m, n, k], &a, &b, SUMS);
+        let last = product(cpu, [24, n, k], &a[(m - 24) * k..], &b, SUMS);
+        assert!(last == all[(m - 24) * n..], "{cpu:?}");
+    }
+}
+
 #[test]
 fn uneven_matrices_have_no_sums() {
     let sizes @ [m, n, k] = [16, 256, 256];
