@@ -15,6 +15,7 @@ use netc::index::IndexVec;
 use netc::interp::program::Memory;
 use netc::interp::{Precision, Scope, Tensor, eval};
 use netc::kernel::{Home, Shortcuts, Step, UnaryFn};
+use netc::network::Network;
 use netc::ops::{Convolution, Direction, MatMul, Role, Source, Unary};
 use netc::pipeline::{Entry, entry_graph, lower};
 use netc::schedule::{Algorithms, Scheduled, SlotKind, schedule_with};
@@ -274,14 +275,18 @@ fn pointwise_functions() {
     check("softmax", &softmax, None, &KINDS, |_| BOUND);
 }
 
+/// A network that reads a sequence with some layers.
+fn reader(layers: &str) -> Network {
+    nets::network(&format!(
+        "net m {{\n  input x[T, 20]\n  target y: token(5)\n  x -> {layers} -> last\n  logits = dense(5)\n  \
+         output logits\n  loss cross_entropy(logits, y)\n}}"
+    ))
+}
+
 #[test]
 fn recurrences() {
     for cell in ["rnn(40)", "gru(40)", "lstm(40)", "lstm(24)x2", "bidirectional(gru(24))"] {
-        let text = format!(
-            "net m {{\n  input x[T, 20]\n  target y: token(5)\n  x -> {cell} -> last\n  logits = dense(5)\n  \
-             output logits\n  loss cross_entropy(logits, y)\n}}"
-        );
-        let network = nets::network(&text);
+        let network = reader(cell);
         for entry in [Entry::Forward, Entry::Gradients] {
             let graph = entry_graph(&network, entry, &mut ());
             let (scheduled, _) = lower(&network, entry, &mut ());
@@ -317,11 +322,7 @@ fn recurrences_of_many_members() {
 
 fn check_recurrences(cells: &[&str], [members, steps]: [usize; 2], is_taken: impl Fn(&Shortcuts) -> bool) {
     for cell in cells {
-        let text = format!(
-            "net m {{\n  input x[T, 20]\n  target y: token(5)\n  x -> {cell} -> last\n  logits = dense(5)\n  \
-             output logits\n  loss cross_entropy(logits, y)\n}}"
-        );
-        let network = nets::network(&text);
+        let network = reader(cell);
         for entry in [Entry::Forward, Entry::Gradients] {
             let graph = entry_graph(&network, entry, &mut ());
             let (scheduled, _) = lower(&network, entry, &mut ());

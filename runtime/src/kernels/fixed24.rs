@@ -45,7 +45,7 @@ pub(crate) fn len(k: usize, n: usize, groups: usize) -> usize {
 /// Whether reading a rounded matrix takes less time than reading it as it is: where a vector's operations take half as long as
 /// the second cache takes to bring one.
 fn pays(cpu: Cpu) -> bool {
-    cpu == Cpu::Avx512 && (cfg!(test) || cpu::is_amd())
+    cpu::is_amd_with_avx512(cpu)
 }
 
 /// Where the parts of a rounded matrix lie.

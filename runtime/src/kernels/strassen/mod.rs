@@ -84,7 +84,7 @@ fn suits([k, n]: [usize; 2], groups: usize) -> bool {
 
 /// Whether sums pay: of multiply-adds at half the rate at which vectors are loaded and stored.
 fn pays(cpu: Cpu) -> bool {
-    cpu == Cpu::Avx512 && (cfg!(test) || cpu::is_amd())
+    cpu::is_amd_with_avx512(cpu)
 }
 
 /// Steps of half a block of the K loop.
