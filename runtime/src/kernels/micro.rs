@@ -72,7 +72,7 @@ impl ColumnRuns {
 /// Panels, of all runs, that few rows are multiplied with at once: as many sums as keep the second cache busy.
 pub(crate) const AT_ONCE: usize = 4;
 /// Steps of the K loop in which few results are ready when the next tile wants to store its own.
-const SHORT: usize = 64;
+const SHORT: usize = 256;
 /// Floats of a line of the caches.
 const LINE: usize = 16;
 
