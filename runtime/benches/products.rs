@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use netc_runtime::Pool;
-use netc_runtime::abi::{self, MatMul, PackMatrix};
+use netc_runtime::abi::{self, MatMul, PackMatrix, RightPiece};
 use netc_runtime::kernels::limits::{multiply_adds, thread_seconds};
 use netc_runtime::kernels::matmul;
 use netc_runtime::rng::Key;
@@ -121,8 +121,9 @@ fn packed_product(threads: usize, [m, n, k]: [usize; 3], groups: usize, kind: &s
     let d = matrix_product(m, n, k, a, b, c);
     let d = MatMul { a_rs: k, a_cs: 1, b_rs: n, b_cs: 1, c_rs: n, ..d };
     let mut d = MatMul { packed, groups, rounded: rounds, has_sums: adds_up, beside, ..d };
-    let whole =
-        PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs: n, b_cs: 1, m, rounds, adds_up, beside };
+    let piece = RightPiece { b, b_rs: n, b_cs: 1 };
+    let (pieces, piece_count, in_rows) = (&raw const piece, 1, 0);
+    let whole = PackMatrix { k, n, groups, pieces, piece_count, in_rows, m, rounds, adds_up, beside };
     let calls = (2e8 / operations).clamp(10.0, 1000.0);
     // SAFETY: the descriptor is that of the vectors above.
     unsafe { abi::netc_matmul_pack(frame.as_ptr(), &raw const whole, packed) };

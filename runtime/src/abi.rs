@@ -96,33 +96,41 @@ pub struct MatMul {
     pub epilogue: Option<EpilogueFn>,
 }
 
-/// Packs a piece of the right operand of products, `[k, n]` with columns in `groups` runs.
+/// A piece of the right operand of products.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct RightPiece {
+    pub b: *const f32,
+    /// From a row to the next.
+    pub b_rs: i64,
+    /// From a column to the next.
+    pub b_cs: i64,
+}
+
+/// Packs the right operand of products, `[k, n]` with columns in `groups` runs.
 ///
-/// The piece is `[rows, cols]`, from the operand's row `row` and column `col` on: some rows of all columns, or all rows of
-/// some columns, for which [`matmul::are_panels`] holds.
+/// It is in pieces of one size, one behind the other: some rows of all columns each, or all rows of some columns, for which
+/// [`matmul::are_panels`] holds.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct PackMatrix {
     pub k: i64,
     pub n: i64,
     pub groups: i64,
-    pub row: i64,
-    pub rows: i64,
-    pub col: i64,
-    pub cols: i64,
-    pub b: *const f32,
-    pub b_rs: i64,
-    pub b_cs: i64,
+    pub pieces: *const RightPiece,
+    pub piece_count: i64,
+    /// Not 0 if pieces have some of the rows.
+    pub in_rows: i64,
     /// How many rows the products with it have, or 0 if that is not known: where it is packed in one way for few rows and in
     /// another for many, it is packed in both then.
     pub m: i64,
-    /// Not 0 if this is the last piece, and products of a single row may read the operand rounded to 24 bits, where that is faster:
-    /// it takes [`matmul::rounded_len`] floats more then, and [`MatMul::rounded`] says so in all products with it.
+    /// Not 0 if products of a single row may read the operand rounded to 24 bits, where that is faster: it takes
+    /// [`matmul::rounded_len`] floats more then, and [`MatMul::rounded`] says so in all products with it.
     pub rounds: i64,
-    /// Not 0 if this is the last piece, and products of many rows may multiply sums of the operand's halves in its place, as in
-    /// Strassen's algorithm, where that is faster: it takes [`matmul::sums_len`] floats more then, behind those for rounding.
+    /// Not 0 if products of many rows may multiply sums of the operand's halves in its place, as in Strassen's algorithm, where that
+    /// is faster: it takes [`matmul::sums_len`] floats more then, behind those for rounding.
     pub adds_up: i64,
-    /// How many floats there are for both, of all pieces alike, whether or not they are used.
+    /// How many floats there are for both, whether or not they are used.
     pub beside: i64,
 }
 

@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use cranelift_codegen::ir::{FuncRef, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use cranelift_module::FuncId;
-use netc_runtime::abi::{self, MatMul, PackMatrix, Piece};
+use netc_runtime::abi::{self, MatMul, PackMatrix, Piece, RightPiece};
 use netc_runtime::kernels::conv;
 
 use super::beside::Tie;
@@ -17,8 +17,8 @@ use super::nest::Call;
 use crate::index::Id;
 use crate::kernel::cost::work_of_share;
 use crate::kernel::{
-    Algorithm, Buffer, ColumnSums, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, PackMatrixCall,
-    Program, ScatterAddCall, Step, View,
+    Algorithm, Along, Buffer, ColumnSums, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall,
+    PackMatrixCall, Program, ScatterAddCall, Step, View,
 };
 use crate::types::{Dim, product};
 
@@ -175,39 +175,32 @@ impl Driver<'_, '_, '_> {
     }
 
     fn pack_matrix(&mut self, call: &PackMatrixCall) {
+        let pieces = self.descriptor(call.pieces.len() * size_of::<RightPiece>());
+        for (number, piece) in call.pieces.iter().enumerate() {
+            let at = number * size_of::<RightPiece>();
+            self.put_view(&pieces, at + offset_of!(RightPiece, b), piece);
+            self.put_size(&pieces, at + offset_of!(RightPiece, b_rs), &piece.strides[0]);
+            self.put_size(&pieces, at + offset_of!(RightPiece, b_cs), &piece.strides[1]);
+        }
         let d = self.descriptor(size_of::<PackMatrix>());
-        let [rows, cols] = call.size();
         for (offset, size) in [
             (offset_of!(PackMatrix, n), call.n),
             (offset_of!(PackMatrix, k), call.k),
             (offset_of!(PackMatrix, groups), call.groups),
-            (offset_of!(PackMatrix, rows), rows),
-            (offset_of!(PackMatrix, cols), cols),
+            (offset_of!(PackMatrix, piece_count), call.pieces.len()),
+            (offset_of!(PackMatrix, in_rows), usize::from(call.along == Along::Rows)),
+            (offset_of!(PackMatrix, rounds), usize::from(call.shortcuts.rounded)),
             (offset_of!(PackMatrix, beside), call.floats_beside()),
         ] {
             self.put_size(&d, offset, &Dim::fixed(size));
         }
         self.put_size(&d, offset_of!(PackMatrix, m), call.rows.as_ref().unwrap_or(&Dim::fixed(0)));
-        let packed = self.buffer(call.packed);
-        for (number, piece) in call.pieces.iter().enumerate() {
-            let [row, col] = call.first(number).map(Dim::fixed);
-            for (offset, dim) in [
-                (offset_of!(PackMatrix, row), &row),
-                (offset_of!(PackMatrix, col), &col),
-                (offset_of!(PackMatrix, b_rs), &piece.strides[0]),
-                (offset_of!(PackMatrix, b_cs), &piece.strides[1]),
-            ] {
-                self.put_size(&d, offset, dim);
-            }
-            self.put_view(&d, offset_of!(PackMatrix, b), piece);
-            let is_last = number + 1 == call.pieces.len();
-            let rounds = self.number(i64::from(call.shortcuts.rounded && is_last));
-            self.put(&d, offset_of!(PackMatrix, rounds), rounds);
-            let adds_up = if is_last { self.adds_up(call) } else { self.number(0) };
-            self.put(&d, offset_of!(PackMatrix, adds_up), adds_up);
-            let address = self.address_of(&d);
-            self.call("netc_matmul_pack", self.frame, &[address, packed]);
-        }
+        let adds_up = self.adds_up(call);
+        self.put(&d, offset_of!(PackMatrix, adds_up), adds_up);
+        let pieces = self.address_of(&pieces);
+        self.put(&d, offset_of!(PackMatrix, pieces), pieces);
+        let [d, packed] = [self.address_of(&d), self.buffer(call.packed)];
+        self.call("netc_matmul_pack", self.frame, &[d, packed]);
     }
 
     fn conv(&mut self, call: &ConvCall) {

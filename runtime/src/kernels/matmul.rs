@@ -6,10 +6,11 @@ use crate::scratch::{Needs, Purpose};
 use crate::threads::Team;
 
 use super::cpu::{self, Cpu};
-use super::gemm::{Gemm, Pieces};
+use super::gemm::{self, Gemm};
 use super::pack::Matrix;
+use super::right::{Pack, Part, Pieces};
 use super::simd::WIDEST;
-use super::{amx, dots, fixed24, gemm, packed, rows, strassen};
+use super::{amx, dots, fixed24, packed, rows, strassen};
 
 /// So many rows are many: a product of them may run elsewhere than one of fewer, and then adds up in another order.
 pub const MANY: usize = 12;
@@ -80,36 +81,41 @@ pub(crate) unsafe fn pack(team: Team<'_>, d: &PackMatrix, packed: *mut f32) {
 /// # Safety
 /// As for [`pack`].
 unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &PackMatrix, packed: *mut f32) {
-    let [k, n, groups] = [d.k, d.n, d.groups.max(1)].map(|x| x.max(0) as usize);
-    let [row, rows, col, cols] = [d.row, d.rows, d.col, d.cols].map(|x| x.max(0) as usize);
-    let [row_stride, col_stride] = [d.b_rs, d.b_cs].map(|x| x as isize);
-    let piece =
-        Matrix { data: d.b, rows, cols, row_stride: unit(rows, row_stride), col_stride: unit(cols, col_stride) };
-    let pack = packed::Pack { team, size: [k, n], groups, piece, first: [row, col], packed };
+    let size @ [k, n] = [d.k, d.n].map(|x| x.max(0) as usize);
+    let groups = d.groups.max(1) as usize;
+    // SAFETY: promised by the caller.
+    let all = unsafe { std::slice::from_raw_parts(d.pieces, d.piece_count.max(0) as usize) };
+    let pieces = Pieces { all, size, groups, in_rows: d.in_rows != 0 };
     let rows = usize::try_from(d.m).ok().filter(|&m| m > 0);
+    let beside = packed.wrapping_add(packed::packed_len(k, n, groups));
+    let is_single = rows.is_some_and(|rows| class(rows) == 0);
     // SAFETY: promised by the caller.
     unsafe {
-        pack_for(cpu, rows, pack, d.beside.max(0) as usize);
-        let beside = packed.wrapping_add(packed::packed_len(k, n, groups));
-        if d.rounds != 0 && rows.is_none_or(|rows| class(rows) == 0) {
-            fixed24::round(cpu, team, [k, n], groups, packed, beside);
+        if d.rounds != 0 && is_single && fixed24::pack(cpu, team, pieces, packed, beside) {
+            return;
+        }
+        if d.rounds != 0 && rows.is_none() {
+            fixed24::round(cpu, team, pieces, packed, beside);
+        }
+        for part in pieces.iter() {
+            pack_for(cpu, rows, Pack { team, size, groups, part, packed }, d.beside.max(0) as usize);
         }
         if d.adds_up != 0 && rows.is_none_or(|rows| class(rows) == 2) {
             let beside = beside.wrapping_add(if d.rounds != 0 { rounded_len(k, n, groups) } else { 0 });
-            strassen::add_up(cpu, team, [k, n], groups, packed, beside);
+            strassen::add_up(cpu, team, size, groups, packed, beside);
         }
     }
 }
 
 /// Packs for products of so many rows, or of any number. What the matrix unit reads lies behind what vectors read, and so many floats
 /// beside that: memory that no processor touches in between would cost some large pages.
-unsafe fn pack_for(cpu: Cpu, rows: Option<usize>, pack: packed::Pack<'_>, beside: usize) {
+unsafe fn pack_for(cpu: Cpu, rows: Option<usize>, pack: Pack<'_>, beside: usize) {
     if has_tiles(cpu, pack.size, pack.groups) {
         if rows.is_none_or(amx::takes) {
             let [k, n] = pack.size;
             let packed = pack.packed.wrapping_add(packed::packed_len(k, n, pack.groups) + beside);
             // SAFETY: promised by the caller.
-            unsafe { amx::packed::pack(&packed::Pack { packed, ..pack }) };
+            unsafe { amx::packed::pack(&Pack { packed, ..pack }) };
         }
         if rows.is_some_and(amx::takes) {
             return;
@@ -150,11 +156,6 @@ unsafe fn packed_product(cpu: Cpu, g: Gemm<'_>, d: &MatMul, runs: packed::Runs) 
         };
         product(cpu, p, d.beside.max(0) as usize);
     }
-}
-
-/// The stride of an axis of one element means nothing; 1 lets the faster kernels take it.
-fn unit(len: usize, stride: isize) -> isize {
-    if len == 1 { 1 } else { stride }
 }
 
 /// # Safety
@@ -219,8 +220,8 @@ impl Batch<'_> {
 fn operands<'a>(team: Team<'a>, frame: Frame, d: &MatMul) -> Gemm<'a> {
     let [m, n, k] = [d.m, d.n, d.k].map(|x| x.max(0) as usize);
     let [a_rs, a_cs, b_rs, b_cs] = [d.a_rs, d.a_cs, d.b_rs, d.b_cs].map(|x| x as isize);
-    let a = Matrix { data: d.a, rows: m, cols: k, row_stride: unit(m, a_rs), col_stride: unit(k, a_cs) };
-    let b = Matrix { data: d.b, rows: k, cols: n, row_stride: unit(k, b_rs), col_stride: unit(n, b_cs) };
+    let a = Matrix { data: d.a, rows: m, cols: k, row_stride: a_rs, col_stride: a_cs }.with_units();
+    let b = Matrix { data: d.b, rows: k, cols: n, row_stride: b_rs, col_stride: b_cs }.with_units();
     Gemm {
         team,
         frame,
@@ -250,7 +251,7 @@ unsafe fn in_runs(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
 unsafe fn in_pieces(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
     let g = operands(team, frame, d);
     let run = g.a.rows / d.piece_count.max(1) as usize;
-    let g = Gemm { pieces: Some(Pieces { first: d.pieces, run }), ..g };
+    let g = Gemm { pieces: Some(gemm::Pieces { first: d.pieces, run }), ..g };
     if run == 0 || g.b.cols == 0 {
         return;
     }
@@ -290,7 +291,7 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
         cpu::run_on(cpu, rows::Rows { g, groups });
     } else if groups > 1 {
         let mut packed = team.scratch.lend(Purpose::Shared, packed_len(k, n, groups));
-        let whole = packed::Pack { team, size: [k, n], groups, piece: b, first: [0; 2], packed: packed.as_mut_ptr() };
+        let whole = Pack { team, size: [k, n], groups, part: Part::whole(b), packed: packed.as_mut_ptr() };
         // SAFETY: promised by the caller.
         unsafe {
             pack_for(cpu, Some(m), whole, 0);
@@ -314,7 +315,7 @@ unsafe fn split(cpu: Cpu, g: Gemm<'_>, is_adjacent: bool) {
     }
     let size @ [k, n] = [g.b.rows, g.b.cols];
     let mut packed = g.team.scratch.lend(Purpose::Shared, amx::packed_len(k, n, 1));
-    let pack = packed::Pack { team: g.team, size, groups: 1, piece: g.b, first: [0; 2], packed: packed.as_mut_ptr() };
+    let pack = Pack { team: g.team, size, groups: 1, part: Part::whole(g.b), packed: packed.as_mut_ptr() };
     // SAFETY: promised by the caller.
     unsafe {
         if amx::packed::pack(&pack) {

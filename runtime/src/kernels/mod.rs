@@ -22,6 +22,7 @@ mod pack;
 mod packed;
 mod portable;
 pub(crate) mod project;
+mod right;
 mod rows;
 pub(crate) mod scatter;
 mod simd;

@@ -27,6 +27,13 @@ impl Matrix {
         Matrix { data: self.data.wrapping_offset(first * self.col_stride), cols, ..*self }
     }
 
+    /// The stride of an axis of one element means nothing; 1 lets the faster kernels take it.
+    pub(crate) fn with_units(self) -> Matrix {
+        let unit = |len: usize, stride: isize| if len == 1 { 1 } else { stride };
+        let Matrix { rows, cols, row_stride, col_stride, .. } = self;
+        Matrix { row_stride: unit(rows, row_stride), col_stride: unit(cols, col_stride), ..self }
+    }
+
     /// The same matrix with rows and columns exchanged.
     pub(crate) fn transposed(self) -> Matrix {
         Matrix { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }

@@ -5,11 +5,10 @@
 #![expect(unsafe_code, reason = "raw matrices")]
 
 use crate::scratch::{Needs, Purpose, Scratch};
-use crate::threads::Team;
 
 use super::few;
 use super::fixed24::Rounded;
-use super::gemm::{Gemm, MC, Output, PackPanel};
+use super::gemm::{Gemm, MC};
 use super::micro::{self, Block};
 use super::pack::{self, Matrix};
 use super::simd::{LONGEST, Simd, TALLEST, Task};
@@ -24,7 +23,7 @@ const NEAR: usize = 4 << 20;
 /// Chunks for each thread that keep several evenly busy.
 const CHUNKS: usize = 4;
 
-/// How many floats [`Pack`] writes.
+/// How many floats a packed operand takes.
 pub(crate) fn packed_len(k: usize, n: usize, groups: usize) -> usize {
     groups * (n / groups).next_multiple_of(LONGEST) * k
 }
@@ -48,7 +47,7 @@ pub(super) struct Layout {
     pub(super) run: usize,
     pub(super) groups: usize,
     /// Panels of a run, and their columns.
-    panels: usize,
+    pub(super) panels: usize,
     width: usize,
 }
 
@@ -77,45 +76,6 @@ impl Layout {
         let before = panel * S::NR;
         first * self.groups * self.width
             + (self.groups * before + group * S::NR.min(self.width - before)) * (last - first)
-    }
-}
-
-/// Packs a piece of a right operand: see [`PackMatrix`](crate::abi::PackMatrix).
-pub(crate) struct Pack<'a> {
-    pub(crate) team: Team<'a>,
-    /// Of the whole operand.
-    pub(crate) size: [usize; 2],
-    pub(crate) groups: usize,
-    pub(crate) piece: Matrix,
-    /// Where the piece begins in the operand.
-    pub(crate) first: [usize; 2],
-    pub(crate) packed: *mut f32,
-}
-
-impl Task for Pack<'_> {
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let Pack { team, size, groups, piece, first: [first_row, first_col], packed } = self;
-        let layout = Layout::new::<S>(size, groups);
-        let packed = Output(packed);
-        let (last_row, last_col) = (first_row + piece.rows, first_col + piece.cols);
-        team.run(layout.groups * layout.panels * layout.blocks, |_, chunk| {
-            let (block, rest) = (chunk % layout.blocks, chunk / layout.blocks);
-            let (group, panel) = (rest / layout.panels, rest % layout.panels);
-            let [step, end] = layout.steps(block);
-            let [first, last] = [first_row.max(step), last_row.min(end)];
-            let col = group * layout.run + panel * S::NR;
-            if first >= last || !(first_col..last_col).contains(&col) {
-                return;
-            }
-            // The panel's run of columns, as if all were there.
-            let run = piece.columns_from((group * layout.run) as isize - first_col as isize, layout.run);
-            let width = pack::panel_width::<S>(layout.run, panel);
-            let to = packed.get().wrapping_add(layout.at::<S>(block, group, panel) + (first - step) * width);
-            let [first, last] = [first - first_row, last - first_row];
-            // SAFETY: each chunk has its own place.
-            unsafe { S::vectorize(PackPanel { b: &run, panel, first, last, to }) };
-        });
     }
 }
 

@@ -26,7 +26,8 @@ pub(crate) mod correlate {
 }
 
 pub(crate) mod packed {
-    use super::super::super::packed::{Pack, Packed};
+    use super::super::super::packed::Packed;
+    use super::super::super::right::Pack;
 
     pub(crate) unsafe fn pack(_: &Pack<'_>) -> bool {
         unreachable!("nobody asks for a unit that is not there");

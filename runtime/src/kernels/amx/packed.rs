@@ -11,7 +11,8 @@ use crate::scratch::{Purpose, Scratch};
 
 use super::super::gemm::Output;
 use super::super::pack::Matrix;
-use super::super::packed::{Division, Pack, Packed, Parts};
+use super::super::packed::{Division, Packed, Parts};
+use super::super::right::{Pack, Part};
 use super::patch::{self, Operands, Patch};
 use super::tile::Unit;
 use super::{COLS, DEPTH, KC, MC, PANEL, PARTS, ROWS, TILE, split};
@@ -58,7 +59,7 @@ impl Layout {
 /// # Safety
 /// The piece is valid for its sizes, and there is room for [`packed_len`](super::packed_len) floats; the matrix unit is there.
 pub(crate) unsafe fn pack(p: &Pack<'_>) -> bool {
-    let Pack { team, size, groups, piece, first: [first_row, first_col], packed } = *p;
+    let Pack { team, size, groups, part: Part { matrix: piece, first: [first_row, first_col] }, packed } = *p;
     let layout = Layout::new(size, groups);
     let packed = Output(packed);
     let (last_row, last_col) = (first_row + piece.rows, first_col + piece.cols);

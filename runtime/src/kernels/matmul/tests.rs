@@ -1,6 +1,8 @@
 //! Products against sums in `f64`, on every instruction set of this machine.
 #![expect(unsafe_code, reason = "descriptors have raw pointers")]
 
+use crate::abi::RightPiece;
+
 use super::super::testing::{MARK, Marked, assert_near, assert_within, cpus, random};
 use super::*;
 use crate::threads::Pool;
@@ -45,10 +47,23 @@ fn descriptor(sizes: [usize; 3], strides: [usize; 5], a: &[f32], b: &[f32], c: &
     }
 }
 
-/// All of a product's right operand.
-fn whole(d: &MatMul) -> PackMatrix {
+/// Packs the right operand of a product, in so many pieces of rows or else of columns, in a way that the last argument says.
+unsafe fn pack_right(
+    (cpu, pool): (Cpu, &Pool),
+    d: &MatMul,
+    (pieces, in_rows): (usize, bool),
+    packed: &mut [f32],
+    way: impl FnOnce(PackMatrix) -> PackMatrix,
+) {
     let MatMul { k, n, groups, b, b_rs, b_cs, .. } = *d;
-    PackMatrix { k, n, groups, row: 0, rows: k, col: 0, cols: n, b, b_rs, b_cs, m: 0, rounds: 0, adds_up: 0, beside: 0 }
+    let piece_count = pieces as i64;
+    let apart = if in_rows { k / piece_count * b_rs } else { n / piece_count * b_cs };
+    let piece = |piece: usize| RightPiece { b: b.wrapping_offset(piece as isize * apart as isize), b_rs, b_cs };
+    let pieces: Vec<RightPiece> = (0..pieces).map(piece).collect();
+    let (in_rows, pieces) = (i64::from(in_rows), pieces.as_ptr());
+    let d = PackMatrix { k, n, groups, pieces, piece_count, in_rows, m: 0, rounds: 0, adds_up: 0, beside: 0 };
+    // SAFETY: promised by the caller.
+    unsafe { pack_on(cpu, pool.team(), &way(d), packed.as_mut_ptr()) };
 }
 
 fn strides(transposes: usize, [m, n, k]: [usize; 3], c_rs: usize) -> [usize; 5] {
@@ -96,7 +111,7 @@ fn check_with(m: usize, n: usize, k: usize, groups: usize, ways: &[(usize, bool)
                 // SAFETY: the descriptor is that of the vectors.
                 unsafe {
                     if is_packed {
-                        pack_on(cpu, pool.team(), &whole(&d), packed.as_mut_ptr());
+                        pack_right((cpu, &pool), &d, (1, false), &mut packed, |d| d);
                         (d.packed, d.b) = (packed.as_ptr(), std::ptr::null());
                     }
                     matmul_on(cpu, pool.team(), marked.frame(), &d);
@@ -181,7 +196,7 @@ fn rows_alone([m, n, k]: [usize; 3]) {
             let mut d = descriptor([rows, n, k], strides(0, [rows, n, k], n), a, &b, &mut c);
             // SAFETY: the descriptor is that of the vectors.
             unsafe {
-                pack_on(cpu, pool.team(), &whole(&d), packed.as_mut_ptr());
+                pack_right((cpu, &pool), &d, (1, false), &mut packed, |d| d);
                 (d.packed, d.turned) = (packed.as_ptr(), turned);
                 matmul_on(cpu, pool.team(), frame, &d);
             }
@@ -223,7 +238,7 @@ fn rows_in_runs_are_as_behind_one_another() {
                 let mut packed = vec![f32::NAN; packed_len(k, n, groups)];
                 let mut d = MatMul { groups: groups as i64, epilogue: MARK, ..d };
                 // SAFETY: the descriptors are those of the vectors.
-                unsafe { pack_on(cpu, pool.team(), &whole(&d), packed.as_mut_ptr()) };
+                unsafe { pack_right((cpu, &pool), &d, (1, false), &mut packed, |d| d) };
                 d.packed = packed.as_ptr();
                 let batch = MatMul { batch: runs as i64, a_bs: a_bs as i64, ..d };
                 // SAFETY: as above.
@@ -252,36 +267,14 @@ fn pieces_are_packed_as_the_whole() {
         assert!(rows < k || are_panels(n, n / cols, groups));
         for (cpu, transposed) in cpus().into_iter().flat_map(|cpu| [(cpu, false), (cpu, true)]) {
             let b = random(k * n, 1);
-            let [b_rs, b_cs] = if transposed { [1, k] } else { [n, 1] };
             let pool = Pool::new(2);
             let len = packed_len(k, n, groups);
             let [mut all, mut pieces] = [(); 2].map(|()| vec![7.0_f32; len]);
-            let [k, n, groups, rows, cols] = [k, n, groups, rows, cols].map(|x| x as i64);
-            let (b, [b_rs, b_cs]) = (b.as_ptr(), [b_rs, b_cs].map(|x| x as i64));
-            let d = PackMatrix {
-                k,
-                n,
-                groups,
-                row: 0,
-                rows: k,
-                col: 0,
-                cols: n,
-                b,
-                b_rs,
-                b_cs,
-                m: 0,
-                rounds: 0,
-                adds_up: 0,
-                beside: 0,
-            };
-            // SAFETY: the descriptors are those of the vectors.
-            unsafe { pack_on(cpu, pool.team(), &d, all.as_mut_ptr()) };
-            for (row, col) in (0..k / rows).flat_map(|i| (0..n / cols).map(move |j| (i * rows, j * cols))) {
-                let b = b.wrapping_offset((row * b_rs + col * b_cs) as isize);
-                // SAFETY: as above.
-                unsafe {
-                    pack_on(cpu, pool.team(), &PackMatrix { row, rows, col, cols, b, ..d }, pieces.as_mut_ptr());
-                };
+            let d = descriptor([0, n, k], strides(2 * usize::from(transposed), [0, n, k], n), &[], &b, &mut []);
+            let d = MatMul { groups: groups as i64, ..d };
+            for (count, in_rows, packed) in [(1, false, &mut all), (k / rows * (n / cols), rows < k, &mut pieces)] {
+                // SAFETY: the descriptors are those of the vectors.
+                unsafe { pack_right((cpu, &pool), &d, (count, in_rows), packed, |d| d) };
             }
             assert_eq!(all, pieces, "{k}x{n} in {groups}, pieces of {rows}x{cols}, {transposed} on {cpu:?}");
         }
@@ -328,7 +321,7 @@ fn packed_product(cpu: Cpu, [m, n, k]: [usize; 3], a: &[f32], b: &[f32]) -> Vec<
     let mut packed = vec![f32::NAN; packed_len(k, n, 1)];
     // SAFETY: the descriptor is that of the vectors.
     unsafe {
-        pack_on(cpu, pool.team(), &PackMatrix { m: m as i64, ..whole(&d) }, packed.as_mut_ptr());
+        pack_right((cpu, &pool), &d, (1, false), &mut packed, |d| PackMatrix { m: m as i64, ..d });
         d.packed = packed.as_ptr();
         matmul_on(cpu, pool.team(), Frame::new(words.as_ptr()), &d);
     }

@@ -20,9 +20,13 @@ fn rounding_loses_less_than_adding() {
                 assert_eq!(is_rounded, cpu == Cpu::Avx512 && m < SEVERAL, "{sizes:?} in {groups} on {cpu:?}");
                 let other = transpose([k, n], &b);
                 for how in [
+                    How { is_known: false, threads: 2, ..ROUNDED },
                     How { threads: 2, turned: true, ..ROUNDED },
                     How { pieces: 2, threads: 3, ..ROUNDED },
                     How { transposed: true, turned: true, ..ROUNDED },
+                    How { transposed: true, pieces: 2, threads: 3, ..ROUNDED },
+                    How { pieces: groups, in_rows: false, threads: 2, ..ROUNDED },
+                    How { transposed: true, pieces: groups, in_rows: false, is_known: false, threads: 3, ..ROUNDED },
                 ] {
                     let b = if how.transposed { &other } else { &b };
                     let same = product(cpu, sizes, &a, b, How { groups, ..how });
@@ -71,36 +75,49 @@ fn what_a_weight_loses_is_bounded() {
 
 #[test]
 fn odd_matrices_stay_as_they_are() {
-    let sizes @ [_, n, k] = [1, 256, 256];
+    let sizes @ [_, n, k] = [1, 256, 300];
     let a = random(k, 0);
     let plain = random(k * n, 1);
     type Change<'a> = &'a dyn Fn(&mut [f32]);
-    let odd: [(&str, Change<'_>); 7] = [
+    let odd: [(&str, Change<'_>); 9] = [
         ("an infinite number", &|b| b[77] = f32::INFINITY),
         ("no number", &|b| b[k * n - 1] = f32::NAN),
         ("a small row", &|b| b[5 * n..][..n].iter_mut().for_each(|x| *x *= 1e-4)),
+        ("a small row of the second half", &|b| b[160 * n..][..n].iter_mut().for_each(|x| *x *= 1e-4)),
+        ("a small row near the end", &|b| b[290 * n..][..n].iter_mut().for_each(|x| *x *= 1e-4)),
         ("a large number", &|b| b[900] = 1e5),
         ("a denormal column", &|b| (0..k).for_each(|row| b[row * n + 9] *= 1e-40)),
         ("all small", &|b| b.iter_mut().for_each(|x| *x *= 1e-33)),
         ("all large", &|b| b.iter_mut().for_each(|x| *x *= 1e37)),
     ];
+    let ways = [
+        ROUNDED,
+        How { is_known: false, threads: 2, ..ROUNDED },
+        How { pieces: 2, threads: 2, ..ROUNDED },
+        How { transposed: true, threads: 2, ..ROUNDED },
+        How { transposed: true, pieces: 2, ..ROUNDED },
+    ];
     for (what, change) in odd {
         let mut b = plain.clone();
         change(&mut b);
+        let other = transpose([k, n], &b);
         for cpu in cpus() {
-            let [rounded, exact] = [ROUNDED, AS_IT_IS].map(|how| product(cpu, sizes, &a, &b, how));
-            let are_same = rounded.iter().zip(&exact).all(|(x, y)| x.to_bits() == y.to_bits());
-            assert!(are_same, "{what} on {cpu:?}");
+            let exact = product(cpu, sizes, &a, &b, AS_IT_IS);
+            for (number, how) in ways.into_iter().enumerate() {
+                let rounded = product(cpu, sizes, &a, if how.transposed { &other } else { &b }, how);
+                let are_same = rounded.iter().zip(&exact).all(|(x, y)| x.to_bits() == y.to_bits());
+                assert!(are_same, "{what} on {cpu:?}, way {number}");
+            }
         }
     }
-    assert!(product(Cpu::Portable, sizes, &a, &vec![0.0; k * n], ROUNDED).iter().all(|&x| x == 0.0));
     for cpu in cpus() {
         let zero = product(cpu, sizes, &a, &vec![0.0; k * n], ROUNDED);
         assert!(zero.iter().all(|&x| x == 0.0), "{cpu:?}");
     }
 }
 
-/// Sums that overflow in the units of the words, and infinite ones, are those of the matrix as it is.
+/// Sums that overflow in the units of the words, and infinite ones, are those of the matrix as it is; if there is no such, of the
+/// numbers that the words stand for.
 #[test]
 fn large_rows_do_not_overflow() {
     let sizes @ [_, n, k] = [1, 256, 256];
@@ -109,9 +126,14 @@ fn large_rows_do_not_overflow() {
         let mut a = random(k, 0);
         a[at] = large;
         for cpu in cpus() {
-            let [rounded, exact] = [ROUNDED, AS_IT_IS].map(|how| product(cpu, sizes, &a, &b, how));
+            let ways = [ROUNDED, How { is_known: false, ..ROUNDED }, AS_IT_IS];
+            let [alone, rounded, exact] = ways.map(|how| product(cpu, sizes, &a, &b, how));
             let are_same = rounded.iter().zip(&exact).all(|(x, y)| x.to_bits() == y.to_bits());
             assert!(are_same, "{large} on {cpu:?}");
+            for (x, y) in alone.iter().zip(&exact) {
+                let is_near = if y.is_finite() { (x - y).abs() <= 1e-6 * large } else { x.to_bits() == y.to_bits() };
+                assert!(is_near, "{x}, not {y}, with {large} on {cpu:?}");
+            }
         }
     }
     // Small ones lose nothing.

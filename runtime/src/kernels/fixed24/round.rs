@@ -1,0 +1,196 @@
+//! Rounds an operand where it lies: measures its columns and rows, and then makes words of its panels, one after the other.
+#![expect(unsafe_code, reason = "raw matrices")]
+
+use crate::threads::Team;
+
+use super::super::cpu::{self, Cpu};
+use super::super::gemm::Output;
+use super::super::largest::{self, COLS, exp2, power};
+use super::super::packed::Layout;
+use super::super::right::Pieces;
+use super::super::simd::{LONGEST, Simd, Task};
+use super::{ALONE, BOTH, HEADER, PLAIN, Place, WORDS, pays, suits};
+
+/// The largest number of each column, unless it is zero, lies between these powers of two, so that no scale overflows.
+const POWERS: [i32; 2] = [-90, 120];
+/// The largest number of a row is at least this part of the power of two above the largest of all.
+const SMALLEST_ROW: i32 = -9;
+
+/// Rounds an operand where that pays and little is lost; the header says whether it did.
+///
+/// # Safety
+/// `packed` has room for the operand when it is packed, and `to` for [`len`](super::len) floats.
+pub(crate) unsafe fn round(cpu: Cpu, team: Team<'_>, pieces: Pieces<'_>, packed: *mut f32, to: *mut f32) {
+    // SAFETY: promised by the caller.
+    unsafe { make(cpu, team, pieces, [packed, to], BOTH) };
+}
+
+/// As [`round`], of an operand whose products have a single row: what is rounded then stands for it alone, and but for last panels that
+/// are not whole it need not be packed, which takes as long as all else. Says whether it is so.
+///
+/// # Safety
+/// As there.
+pub(crate) unsafe fn pack(cpu: Cpu, team: Team<'_>, pieces: Pieces<'_>, packed: *mut f32, to: *mut f32) -> bool {
+    // SAFETY: promised by the caller.
+    unsafe { make(cpu, team, pieces, [packed, to], ALONE) }
+}
+
+unsafe fn make(cpu: Cpu, team: Team<'_>, pieces: Pieces<'_>, [packed, to]: [*mut f32; 2], header: f32) -> bool {
+    let Pieces { size: [k, n], groups, .. } = pieces;
+    if !pays(cpu) || !suits(k, n / groups, groups) {
+        return false;
+    }
+    // SAFETY: a matrix that suits has a header, and nobody else knows of it.
+    unsafe { *to = PLAIN };
+    cpu::run_on(cpu, Round { team, pieces, packed: Output(packed), to: Output(to), header });
+    // SAFETY: as above.
+    unsafe { *to == header }
+}
+
+struct Round<'a> {
+    team: Team<'a>,
+    pieces: Pieces<'a>,
+    packed: Output,
+    to: Output,
+    /// What it says when all is done.
+    header: f32,
+}
+
+impl Task for Round<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Round { team, pieces, packed, to, header } = self;
+        if S::NR != COLS {
+            return;
+        }
+        let layout = Layout::new::<S>(pieces.size, pieces.groups);
+        let place = Place::new(layout.k, layout.run, layout.groups);
+        let room = [HEADER, place.rows].map(|at| to.get().wrapping_add(at));
+        // SAFETY: there is room for the sizes, and nobody else knows of it.
+        unsafe {
+            let [columns, rows] = largest::measure_pieces::<S>(team, &layout, &pieces, room);
+            if !loses_little(columns, rows) {
+                return;
+            }
+        }
+        let chunks = team.threads().min(place.panels);
+        team.run(chunks, |_, chunk| {
+            // Where some of the operand will be packed, if it is.
+            let near = packed.get().wrapping_add(chunk * layout.k * COLS);
+            for number in chunk * place.panels / chunks..(chunk + 1) * place.panels / chunks {
+                for block in 0..layout.blocks {
+                    let [first, last] = layout.steps(block);
+                    let data = place.data + (first * place.panels + number * (last - first)) * WORDS;
+                    let (largest, data) = (to.get().wrapping_add(HEADER + number * COLS), to.get().wrapping_add(data));
+                    let panel = [number % layout.groups, number / layout.groups];
+                    // SAFETY: each panel has its own place, and each chunk.
+                    unsafe { round_panel::<S>(&pieces, &layout, (panel, block), near, [largest, data]) };
+                }
+            }
+        });
+        // SAFETY: as above.
+        unsafe {
+            set_scales(std::slice::from_raw_parts_mut(room[0], place.panels * COLS));
+            let whole = layout.run / COLS;
+            for group in 0..if whole < layout.panels { layout.groups } else { 0 } {
+                for block in 0..layout.blocks {
+                    let to = packed.get().add(layout.at::<S>(block, group, whole));
+                    for part in pieces.iter() {
+                        part.panel::<S>(&layout, [group, whole], layout.steps(block), to);
+                    }
+                }
+            }
+            *to.get() = header;
+        }
+    }
+}
+
+/// Rounds a panel in a block of the K loop: as it lies if its rows do, and else by way of `near`.
+#[inline(always)]
+unsafe fn round_panel<S: Simd>(
+    pieces: &Pieces<'_>,
+    layout: &Layout,
+    (panel, block): ([usize; 2], usize),
+    near: *mut f32,
+    [largest, data]: [*mut f32; 2],
+) {
+    let steps = layout.steps(block);
+    for part in pieces.iter() {
+        let Some([first, last]) = part.steps::<S>(layout, panel, steps) else { continue };
+        let data = data.wrapping_add((first - steps[0]) * WORDS);
+        let there = part.at::<S>(layout, panel, first);
+        // SAFETY: promised by the caller.
+        unsafe {
+            let (from, stride) = if part.matrix.col_stride == 1 {
+                (there, part.matrix.row_stride)
+            } else {
+                part.panel::<S>(layout, panel, [first, last], near);
+                (near.cast_const(), COLS as isize)
+            };
+            S::vectorize(Panel { from, stride, rows: last - first, largest, data });
+        }
+    }
+}
+
+/// Puts the scales of columns in the place of their largest numbers.
+fn set_scales(columns: &mut [f32]) {
+    for column in columns {
+        *column = power(column.to_bits()).map_or(0.0, |above| exp2(above - 31));
+    }
+}
+
+/// Whether rounding loses little, given the largest number of each column and of each row.
+fn loses_little(columns: &[u32], rows: &[u32]) -> bool {
+    let Some(above) = columns.iter().copied().max().and_then(power) else { return true };
+    let smallest = columns.iter().copied().filter(|&bits| bits > 0).min().and_then(power).unwrap_or(above);
+    // Numbers that are not finite are larger.
+    if smallest < POWERS[0] || above > POWERS[1] {
+        return false;
+    }
+    let least = exp2(above + SMALLEST_ROW).to_bits();
+    rows.iter().all(|&row| row == 0 || row >= least)
+}
+
+/// Rows of a panel, `stride` floats apart.
+struct Panel {
+    from: *const f32,
+    stride: isize,
+    rows: usize,
+    /// The largest numbers of its columns.
+    largest: *const f32,
+    data: *mut f32,
+}
+
+impl Task for Panel {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Panel { from, stride, rows, largest, data } = self;
+        // SAFETY: promised by the maker; a row of a panel is one of the operand's.
+        unsafe {
+            let unit = (*largest.cast::<[u32; COLS]>()).map(|bits| power(bits).map_or(0.0, |above| exp2(31 - above)));
+            let data = std::slice::from_raw_parts_mut(data.cast::<[u32; WORDS]>(), rows);
+            for (row, words) in data.iter_mut().enumerate() {
+                round_row(&*from.offset(row as isize * stride).cast::<[f32; COLS]>(), &unit, words);
+            }
+        }
+    }
+}
+
+/// The words of a row of a panel, of which each column has a unit, the inverse of its last bit.
+#[inline(always)]
+fn round_row(numbers: &[f32; COLS], unit: &[f32; COLS], words: &mut [u32; WORDS]) {
+    const LARGEST: i32 = (1 << 23) - 1;
+    for lane in 0..LONGEST {
+        // SAFETY: each number is less than the power of two that its unit makes 2³¹.
+        let fixed =
+            |j: usize| unsafe { (numbers[j * LONGEST + lane] * unit[j * LONGEST + lane]).to_int_unchecked::<i32>() };
+        let lent = ((fixed(3) >> 8) + ((fixed(3) >> 7) & 1)).min(LARGEST);
+        for j in 0..3 {
+            let byte = (lent >> (16 - 8 * j)) & 0xff;
+            let x = fixed(j);
+            let far = (x & 0xff) - byte;
+            let own = (x >> 8) + i32::from(far > 128) - i32::from(far < -128);
+            words[j * LONGEST + lane] = ((own.clamp(-LARGEST - 1, LARGEST) << 8) | byte) as u32;
+        }
+    }
+}
