@@ -121,6 +121,7 @@ fn exit_codes_and_messages() {
     let place = Place::new();
     place.write("wrong.net", "net wrong {\n  input x[2]\n  densse(4)\n  output x\n}\n");
     place.write("no_loss.net", "net a {\n  input x[2]\n  input y[2]\n  z = x + y\n  output z\n}\n");
+    place.write("two.net", TWO);
     place.write("bytes.net", "\u{0}");
     place.write("weights", "no weights");
     place.write("labels", "one\n");
@@ -149,6 +150,14 @@ fn exit_codes_and_messages() {
         (1, "run side.net --input data.npz --weights weights", "weights: the weights cannot be read"),
         (2, "run side.net --input data.npz --output out.txt", "names neither an .npz nor an .npy"),
         (4, "run side.net --input data.npz --output no/out.npz", "no/out.npz: no such file or directory"),
+        (2, "run side.net --input data.npz --output y=out.npy", "the network has no output `y`; it has `logits`"),
+        (2, "run side.net --input data.npz --output logits=out.txt", "names neither an .npz nor an .npy"),
+        (2, "run side.net --input data.npz --output a.npy --output logits=a.npy", "`--output` names `a.npy` twice"),
+        (
+            2,
+            "run two.net --input data.npz --output out.npy",
+            "`out.npy` holds one array, but the network has 2 outputs",
+        ),
         (1, "run side.net --input data.npz --top 1 --labels labels", "there are 1 labels, but `logits` has 2 classes"),
         (2, "run side.net --input data.npz --mean 1", "`--mean` is for pictures"),
         (2, "train side.net --data npz:data.npz --weights-only", "it needs `--save FILE`"),
@@ -271,6 +280,29 @@ fn a_run_says_when_its_parameters_are_initial() {
     let top = json["outputs"]["logits"]["top"][49].as_array().unwrap();
     let sum: f64 = top.iter().map(|class| class["probability"].as_f64().unwrap()).sum();
     assert!(top.len() == 2 && (sum - 1.0).abs() < 1e-9, "{top:?}");
+}
+
+/// A network with two outputs.
+const TWO: &str = "net two {\n  input x[2]\n  y = x -> relu\n  z = x -> tanh\n  output y\n  output z\n}\n";
+
+#[test]
+fn outputs_go_to_files_by_their_names() {
+    let place = Place::new();
+    place.write("two.net", TWO);
+    place.netc("run two.net --input x=data.npz:x --output all.npz --output z=z.npy --output y=1=y.npz").success();
+    assert_eq!(place.names(), ["1=y.npz", "all.npz", "data.npz", "side.net", "two.net", "z.npy"]);
+    let values = |input: &str, output: &str| -> Vec<f64> {
+        let text = stdout(place.netc(&format!("run two.net --input x={input} --json")));
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        json["outputs"][output]["values"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+    };
+    let [y, z] = ["y", "z"].map(|output| values("data.npz:x", output));
+    assert!(z.iter().any(|&z| z < 0.0) && y.iter().all(|&y| y >= 0.0));
+    let positive = |values: &[f64]| values.iter().map(|x| x.max(0.0)).collect::<Vec<_>>();
+    assert_eq!(values("z.npy", "y"), positive(&z));
+    assert_eq!(values("all.npz:z", "y"), positive(&z));
+    // The only array of its file.
+    assert_eq!(values("1=y.npz", "y"), y);
 }
 
 #[test]

@@ -20,9 +20,9 @@ pub struct RunArgs {
     /// Trained parameters; without them they have their initial values.
     #[arg(long, value_name = "FILE")]
     pub weights: Option<String>,
-    /// Write the outputs to an .npz, or a single one to an .npy.
-    #[arg(long, short, value_name = "FILE")]
-    pub output: Option<String>,
+    /// Write an output to an .npy or .npz; without a name, all of them to an .npz, or the only one to an .npy.
+    #[arg(long, short, value_name = "[NAME=]FILE")]
+    pub output: Vec<String>,
     /// Print the K likeliest classes and their probabilities.
     #[arg(long, value_name = "K", value_parser = count)]
     pub top: Option<usize>,

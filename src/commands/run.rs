@@ -43,7 +43,7 @@ pub fn run(args: &RunArgs, output: &mut Output) -> Result<(), Failure> {
         )));
     }
     let labels = args.labels.as_deref().map(read_labels).transpose()?;
-    check_output(&network, args.output.as_deref())?;
+    let targets = targets(&network, &args.output)?;
 
     let seed = args.seed.unwrap_or(network.settings.seed);
     if weights.is_none() {
@@ -58,8 +58,8 @@ pub fn run(args: &RunArgs, output: &mut Output) -> Result<(), Failure> {
     let outputs = session.forward(&views)?;
     let seconds = start.elapsed().as_secs_f64();
 
-    if let Some(path) = &args.output {
-        write_outputs(path, &outputs)?;
+    for target in &targets {
+        target.write(&outputs)?;
     }
     let report = Report { network: session.network(), outputs: &outputs, names: names(&inputs), args, labels };
     let is_initial = args.weights.is_none();
@@ -141,25 +141,58 @@ fn read_labels(path: &str) -> Result<Vec<String>, Failure> {
     Ok(text.lines().map(|line| line.trim().to_owned()).collect())
 }
 
-/// Refuses a file that cannot hold the outputs before anything is computed.
-fn check_output(network: &Network, path: Option<&str>) -> Result<(), Failure> {
-    let n = network.inference.outputs.iter().filter(|output| output.role == netc::graph::OutputRole::Output).count();
-    match path {
-        Some(path) if path.ends_with(".npy") && n != 1 => {
-            Err(Failure::arguments(format!("`{path}` holds one array, but the network has {n} outputs: write an .npz")))
+/// Where outputs go, each file for once.
+fn targets<'a>(network: &Network, args: &'a [String]) -> Result<Vec<Target<'a>>, Failure> {
+    let mut targets: Vec<Target<'_>> = Vec::new();
+    for arg in args {
+        let target = Target::new(network, arg)?;
+        if targets.iter().any(|other| other.path == target.path) {
+            return Err(Failure::arguments(format!("`--output` names `{}` twice", target.path)));
         }
-        Some(path) if !path.ends_with(".npy") && !path.ends_with(".npz") => {
-            Err(Failure::arguments(format!("`--output {path}` names neither an .npz nor an .npy")))
-        }
-        _ => Ok(()),
+        targets.push(target);
     }
+    Ok(targets)
 }
 
-fn write_outputs(path: &str, outputs: &Outputs) -> Result<(), Error> {
-    file::write(Path::new(path), |writer| match outputs.outputs().next() {
-        Some((_, array)) if path.ends_with(".npy") => write_npy(writer, &array),
-        _ => write_npz(writer, outputs.outputs()),
-    })
+/// A file for outputs: for one of them, or for all.
+struct Target<'a> {
+    name: Option<&'a str>,
+    path: &'a str,
+}
+
+impl<'a> Target<'a> {
+    /// Refuses a file that cannot hold what it is for, before anything is computed.
+    fn new(network: &Network, arg: &'a str) -> Result<Target<'a>, Failure> {
+        let outputs = network.inference.outputs.iter().filter(|output| output.role == netc::graph::OutputRole::Output);
+        let names: Vec<&str> = outputs.map(|output| output.name.as_str()).collect();
+        let target = match arg.split_once('=') {
+            Some((name, path)) if names.contains(&name) => Target { name: Some(name), path },
+            Some((name, _)) if is_name(name) => {
+                let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+                return Err(Failure::arguments(format!("the network has no output `{name}`; it has {names}")));
+            }
+            _ => Target { name: None, path: arg },
+        };
+        let Target { name, path } = target;
+        if path.ends_with(".npy") && name.is_none() && names.len() != 1 {
+            let n = names.len();
+            return Err(Failure::arguments(format!(
+                "`{path}` holds one array, but the network has {n} outputs: write an .npz, or one of them by `NAME={path}`"
+            )));
+        }
+        if !path.ends_with(".npy") && !path.ends_with(".npz") {
+            return Err(Failure::arguments(format!("`--output {arg}` names neither an .npz nor an .npy")));
+        }
+        Ok(target)
+    }
+
+    fn write(&self, outputs: &Outputs) -> Result<(), Error> {
+        let mut chosen = outputs.outputs().filter(|(name, _)| self.name.is_none_or(|only| only == *name));
+        file::write(Path::new(self.path), |writer| match self.path.ends_with(".npy") {
+            true => chosen.next().map_or(Ok(()), |(_, array)| write_npy(writer, &array)),
+            false => write_npz(writer, chosen),
+        })
+    }
 }
 
 /// What the members of the batch are called: by their files where each is one, else by numbers.
