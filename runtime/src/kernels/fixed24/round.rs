@@ -13,6 +13,8 @@ use super::{ALONE, BOTH, HEADER, PLAIN, Place, WORDS, pays, suits};
 
 /// The largest number of each column, unless it is zero, lies between these powers of two, so that no scale overflows.
 const POWERS: [i32; 2] = [-90, 120];
+/// Steps of a panel that are packed on the way: they stay in the first cache.
+const STRIP: usize = 32;
 /// The largest number of a row is at least this part of the power of two above the largest of all.
 const SMALLEST_ROW: i32 = -9;
 
@@ -75,8 +77,6 @@ impl Task for Round<'_> {
         }
         let chunks = team.threads().min(place.panels);
         team.run(chunks, |_, chunk| {
-            // Where some of the operand will be packed, if it is.
-            let near = packed.get().wrapping_add(chunk * layout.k * COLS);
             for number in chunk * place.panels / chunks..(chunk + 1) * place.panels / chunks {
                 for block in 0..layout.blocks {
                     let [first, last] = layout.steps(block);
@@ -84,7 +84,7 @@ impl Task for Round<'_> {
                     let (largest, data) = (to.get().wrapping_add(HEADER + number * COLS), to.get().wrapping_add(data));
                     let panel = [number % layout.groups, number / layout.groups];
                     // SAFETY: each panel has its own place, and each chunk.
-                    unsafe { round_panel::<S>(&pieces, &layout, (panel, block), near, [largest, data]) };
+                    unsafe { round_panel::<S>(&pieces, &layout, (panel, block), [largest, data]) };
                 }
             }
         });
@@ -105,29 +105,38 @@ impl Task for Round<'_> {
     }
 }
 
-/// Rounds a panel in a block of the K loop: as it lies if its rows do, and else by way of `near`.
+/// Some steps of a panel.
+#[repr(align(64))]
+struct Strip([f32; STRIP * COLS]);
+
+/// Rounds a panel in a block of the K loop: as it lies if its rows do, and else strip by strip. What the operand was packed to for
+/// others stays as it is.
 #[inline(always)]
 unsafe fn round_panel<S: Simd>(
     pieces: &Pieces<'_>,
     layout: &Layout,
     (panel, block): ([usize; 2], usize),
-    near: *mut f32,
     [largest, data]: [*mut f32; 2],
 ) {
     let steps = layout.steps(block);
     for part in pieces.iter() {
         let Some([first, last]) = part.steps::<S>(layout, panel, steps) else { continue };
-        let data = data.wrapping_add((first - steps[0]) * WORDS);
-        let there = part.at::<S>(layout, panel, first);
-        // SAFETY: promised by the caller.
-        unsafe {
-            let (from, stride) = if part.matrix.col_stride == 1 {
-                (there, part.matrix.row_stride)
-            } else {
-                part.panel::<S>(layout, panel, [first, last], near);
-                (near.cast_const(), COLS as isize)
-            };
-            S::vectorize(Panel { from, stride, rows: last - first, largest, data });
+        let data = |step: usize| data.wrapping_add((step - steps[0]) * WORDS);
+        if part.matrix.col_stride == 1 {
+            let (from, stride) = (part.at::<S>(layout, panel, first), part.matrix.row_stride);
+            // SAFETY: promised by the caller.
+            unsafe { S::vectorize(Panel { from, stride, rows: last - first, largest, data: data(first) }) };
+            continue;
+        }
+        let mut strip = Strip([0.0; STRIP * COLS]);
+        let (from, stride) = (strip.0.as_mut_ptr(), COLS as isize);
+        for step in (first..last).step_by(STRIP) {
+            let end = last.min(step + STRIP);
+            // SAFETY: promised by the caller.
+            unsafe {
+                part.panel::<S>(layout, panel, [step, end], from);
+                S::vectorize(Panel { from: from.cast_const(), stride, rows: end - step, largest, data: data(step) });
+            }
         }
     }
 }

@@ -143,3 +143,39 @@ fn large_rows_do_not_overflow() {
         assert!(found <= 1.2 * own, "{cpu:?}: {found}, not {own}");
     }
 }
+
+/// An operand may be packed for one number of rows and then for another: what is there for the first stays.
+#[test]
+fn each_number_of_rows_finds_what_was_packed_for_it() {
+    for (groups, [k, n]) in [(1, [300, 200]), (3, [256, 600])] {
+        let b = random(k * n, 1);
+        let other = transpose([k, n], &b);
+        let rows = [1_usize, 3, 16];
+        for (cpu, transposed) in cpus().into_iter().flat_map(|cpu| [(cpu, false), (cpu, true)]) {
+            let b = if transposed { &other } else { &b };
+            for order in [[0, 1, 2], [1, 0, 2], [2, 1, 0], [2, 0, 1]] {
+                let pool = Pool::new(2);
+                let words = pool_frame(&pool);
+                let mut packed = vec![f32::NAN; packed_len(k, n, groups) + rounded_len(k, n, groups)];
+                let beside = rounded_len(k, n, groups) as i64;
+                let strides = |m: usize| strides(2 * usize::from(transposed), [m, n, k], n);
+                for m in order.map(|number| rows[number]) {
+                    let d = descriptor([m, n, k], strides(m), &[], b, &mut []);
+                    let d = MatMul { groups: groups as i64, ..d };
+                    let way = |d| PackMatrix { m: m as i64, rounds: 1, beside, ..d };
+                    // SAFETY: the descriptors are those of the vectors.
+                    unsafe { pack_right((cpu, &pool), &d, (1, false), &mut packed, way) };
+                }
+                for m in rows {
+                    let (a, mut c) = (random(m * k, 2), vec![f32::NAN; m * n]);
+                    let d = descriptor([m, n, k], strides(m), &a, b, &mut c);
+                    let d = MatMul { packed: packed.as_ptr(), groups: groups as i64, rounded: 1, beside, ..d };
+                    // SAFETY: as above.
+                    unsafe { matmul_on(cpu, pool.team(), Frame::new(words.as_ptr()), &d) };
+                    let how = How { transposed, groups, ..ROUNDED };
+                    assert!(c == product(cpu, [m, n, k], &a, b, how), "{m} rows in {groups} on {cpu:?}, {order:?}");
+                }
+            }
+        }
+    }
+}
