@@ -152,7 +152,7 @@ fn exit_codes_and_messages() {
         (4, "run side.net --input data.npz --output no/out.npz", "no/out.npz: no such file or directory"),
         (2, "run side.net --input data.npz --output y=out.npy", "the network has no output `y`; it has `logits`"),
         (2, "run side.net --input data.npz --output logits=out.txt", "names neither an .npz nor an .npy"),
-        (2, "run side.net --input data.npz --output a.npy --output logits=a.npy", "`--output` names `a.npy` twice"),
+        (2, "run side.net --input data.npz --output a.npy --output logits=./a.npy", "`--output` names `./a.npy` twice"),
         (
             2,
             "run two.net --input data.npz --output out.npy",

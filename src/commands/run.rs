@@ -146,7 +146,7 @@ fn targets<'a>(network: &Network, args: &'a [String]) -> Result<Vec<Target<'a>>,
     let mut targets: Vec<Target<'_>> = Vec::new();
     for arg in args {
         let target = Target::new(network, arg)?;
-        if targets.iter().any(|other| other.path == target.path) {
+        if targets.iter().any(|other| Path::new(other.path).components().eq(Path::new(target.path).components())) {
             return Err(Failure::arguments(format!("`--output` names `{}` twice", target.path)));
         }
         targets.push(target);
@@ -167,9 +167,11 @@ impl<'a> Target<'a> {
         let names: Vec<&str> = outputs.map(|output| output.name.as_str()).collect();
         let target = match arg.split_once('=') {
             Some((name, path)) if names.contains(&name) => Target { name: Some(name), path },
-            Some((name, _)) if is_name(name) => {
+            Some((name, _)) if is_name(name) && !name.is_empty() => {
                 let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-                return Err(Failure::arguments(format!("the network has no output `{name}`; it has {names}")));
+                return Err(Failure::arguments(format!(
+                    "the network has no output `{name}`; it has {names}; a file of this name is `./{arg}`"
+                )));
             }
             _ => Target { name: None, path: arg },
         };

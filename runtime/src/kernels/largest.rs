@@ -1,4 +1,4 @@
-//! The largest numbers of the columns and rows of a packed operand, which say what may be done to it at little loss.
+//! The largest numbers of the columns and rows of a right operand, which say what may be done to it at little loss.
 //!
 //! Numbers go by their bits without the sign, of which the larger are the larger number's; those of infinite numbers and of what
 //! is no number come after all others.
@@ -59,7 +59,7 @@ pub(super) unsafe fn measure<'a, S: Simd>(
 /// As [`measure`], of an operand that is not packed, in the order in which it lies in memory: what follows finds it in the cache.
 ///
 /// # Safety
-/// As there.
+/// The pieces are valid for their sizes, and there is room as there.
 pub(super) unsafe fn measure_pieces<'a, S: Simd>(
     team: Team<'_>,
     layout: &Layout,
@@ -101,7 +101,7 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn new(part: &Part, layout: &'a Layout, found: [Output; 2]) -> Lines<'a> {
-        let are_columns = part.matrix.row_stride == 1;
+        let are_columns = part.matrix.row_stride == 1 && part.matrix.col_stride != 1;
         let matrix = if are_columns { part.matrix.transposed() } else { part.matrix };
         // Columns of no whole panel are not asked for.
         let segments = if are_columns { matrix.cols.div_ceil(COLS) } else { matrix.cols.min(layout.run) / COLS };

@@ -94,6 +94,7 @@ unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &PackMatrix, packed: *mut f32) {
         if d.rounds != 0 && is_single && fixed24::pack(cpu, team, pieces, packed, beside) {
             return;
         }
+        // A product without rows says nothing of how many others have: its operand is packed for all.
         if d.rounds != 0 && rows.is_none() {
             fixed24::round(cpu, team, pieces, packed, beside);
         }

@@ -73,7 +73,7 @@ impl Part {
     /// Packs what there is of a panel of a run, of some steps, of which the first belongs at `to`.
     ///
     /// # Safety
-    /// There is room for the steps of the panel; called with the instructions of `S` enabled.
+    /// There is room for the steps of the panel, and this processor has the instructions of `S`.
     #[inline(always)]
     pub(super) unsafe fn panel<S: Simd>(
         &self,

@@ -1,10 +1,11 @@
-//! A packed operand whose numbers are rounded to 24 bits, fixed point, with a scale for each column.
+//! A right operand whose numbers are rounded to 24 bits, fixed point, with a scale for each column.
 //!
 //! A product of a single row takes as long as reading its right operand, which so has three quarters of the bytes. What a number
 //! loses is at most 2⁻²³ of the largest of its column, as much as an `f32` of that size may be off, and 2⁻¹⁵ of the largest of its
 //! row: so a product loses little, whatever the left operand holds. A matrix of which that does not hold, because rows or
 //! numbers are of very different sizes or not finite, stays as it is. Sums that overflow on the way are computed again, of the
-//! `f32` if these are there, and else of what the words stand for.
+//! `f32` if these are there, and else of what the words stand for, where one that may stand for zero does: infinite times such
+//! a number is no number.
 //!
 //! Three vectors of words hold four vectors of numbers: the upper 24 bits of each word belong to one of the first three, the
 //! lower 8 bits of all three words to the fourth. A number's own bits are chosen so that those that it lends change it least,
@@ -144,6 +145,10 @@ pub(super) unsafe fn panels_of_runs<S: Simd>(
     }
 }
 
+/// What remains of a number in units to which this is added and from which it is then taken away: multiples of 256 at least, and
+/// zero of a word that stands for zero, which [`round`](round::round) makes to within half of that.
+const COARSE: f32 = 3.0 * (1_u32 << 30) as f32;
+
 /// A row in `P` panels at once; nothing is stored unless all sums are finite. In units of the words, of which sums may overflow, or
 /// `SCALED`, where each number is what it stands for.
 #[inline(always)]
@@ -163,7 +168,12 @@ unsafe fn tiles<S: Simd, const P: usize, const SCALED: bool>(
             let a = S::splat(*left.offset(at as isize * block.left_step));
             for (q, (data, sums)) in data.iter().zip(&mut sums).enumerate() {
                 for (j, (sum, number)) in sums.iter_mut().zip(S::widen(data.add(at * WORDS))).enumerate() {
-                    let number = if SCALED { S::mul(number, scale(q, j)) } else { number };
+                    let number = if SCALED {
+                        let coarse = S::sub(S::add(number, S::splat(COARSE)), S::splat(COARSE));
+                        S::mul(coarse, scale(q, j))
+                    } else {
+                        number
+                    };
                     *sum = S::mul_add(a, number, *sum);
                 }
             }
