@@ -1,6 +1,6 @@
 //! `netc run`: a network on arrays or pictures.
 
-use std::path::Path;
+use std::path::{Component, Path};
 use std::time::Instant;
 
 use ndarray::{ArrayViewD, Axis};
@@ -146,7 +146,8 @@ fn targets<'a>(network: &Network, args: &'a [String]) -> Result<Vec<Target<'a>>,
     let mut targets: Vec<Target<'_>> = Vec::new();
     for arg in args {
         let target = Target::new(network, arg)?;
-        if targets.iter().any(|other| Path::new(other.path).components().eq(Path::new(target.path).components())) {
+        let steps = |path: &'a str| Path::new(path).components().filter(|step| *step != Component::CurDir);
+        if targets.iter().any(|other| steps(other.path).eq(steps(target.path))) {
             return Err(Failure::arguments(format!("`--output` names `{}` twice", target.path)));
         }
         targets.push(target);
