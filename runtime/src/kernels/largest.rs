@@ -19,48 +19,12 @@ pub(super) const COLS: usize = 4 * LONGEST;
 /// All bits of a number but its sign.
 const BITS: u32 = 0x7fff_ffff;
 
-/// Finds the largest number of each column of the whole panels of all runs, panel after panel as they lie, and of each row.
+/// Finds the largest number of each column of the whole panels of all runs, panel after panel as they are packed, and of each row, in
+/// the order in which the operand lies in memory: what follows finds it in the cache.
 ///
 /// # Safety
-/// `packed` holds an operand of that layout, with panels of [`COLS`] columns; `columns` and `rows` have room, of which nobody else
-/// knows.
+/// The pieces are valid for their sizes, panels have [`COLS`] columns, and `columns` and `rows` have room, of which nobody else knows.
 pub(super) unsafe fn measure<'a, S: Simd>(
-    team: Team<'_>,
-    layout: &Layout,
-    packed: Output,
-    [columns, rows]: [*mut f32; 2],
-) -> [&'a [u32]; 2] {
-    let panels = layout.groups * (layout.run / COLS);
-    let (columns, rows) = (Output(columns), Output(rows));
-    // SAFETY: promised by the caller.
-    unsafe {
-        columns.get().write_bytes(0, panels * COLS);
-        rows.get().write_bytes(0, layout.k);
-    }
-    team.run(panels, |_, number| {
-        for block in 0..layout.blocks {
-            let [first, last] = layout.steps(block);
-            let at = layout.at::<S>(block, number % layout.groups, number / layout.groups);
-            // SAFETY: a row of a panel is one of the operand's, and each panel has its own columns.
-            unsafe {
-                let numbers = std::slice::from_raw_parts(packed.get().add(at).cast::<[f32; COLS]>(), last - first);
-                let columns = &mut *columns.get().add(number * COLS).cast::<[u32; COLS]>();
-                let rows = std::slice::from_raw_parts(rows.get().add(first).cast::<AtomicU32>(), last - first);
-                S::vectorize(Panel { numbers, columns, rows });
-            }
-        }
-    });
-    // SAFETY: as above; all are found.
-    unsafe {
-        [(columns, panels * COLS), (rows, layout.k)].map(|(of, len)| std::slice::from_raw_parts(of.get().cast(), len))
-    }
-}
-
-/// As [`measure`], of an operand that is not packed, in the order in which it lies in memory: what follows finds it in the cache.
-///
-/// # Safety
-/// The pieces are valid for their sizes, and there is room as there.
-pub(super) unsafe fn measure_pieces<'a, S: Simd>(
     team: Team<'_>,
     layout: &Layout,
     pieces: &Pieces<'_>,
@@ -195,27 +159,6 @@ fn raise_one(place: &AtomicU32, lanes: &[u32; LONGEST]) {
     let largest = lanes.iter().copied().max().unwrap_or(0);
     if largest > place.load(Ordering::Relaxed) {
         place.fetch_max(largest, Ordering::Relaxed);
-    }
-}
-
-/// A panel in a block of the K loop.
-struct Panel<'a> {
-    numbers: &'a [[f32; COLS]],
-    columns: &'a mut [u32; COLS],
-    rows: &'a [AtomicU32],
-}
-
-impl Task for Panel<'_> {
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let Panel { numbers, columns, rows } = self;
-        let mut largest = *columns;
-        for (numbers, row) in numbers.iter().zip(rows) {
-            let mut of_row = [0; LONGEST];
-            raise(numbers, &mut largest, &mut of_row);
-            raise_one(row, &of_row);
-        }
-        *columns = largest;
     }
 }
 

@@ -103,7 +103,7 @@ unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &PackMatrix, packed: *mut f32) {
         }
         if d.adds_up != 0 && rows.is_none_or(|rows| class(rows) == 2) {
             let beside = beside.wrapping_add(if d.rounds != 0 { rounded_len(k, n, groups) } else { 0 });
-            strassen::add_up(cpu, team, size, groups, packed, beside);
+            strassen::add_up(cpu, team, pieces, packed, beside);
         }
     }
 }

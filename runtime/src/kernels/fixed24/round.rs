@@ -70,7 +70,7 @@ impl Task for Round<'_> {
         let room = [HEADER, place.rows].map(|at| to.get().wrapping_add(at));
         // SAFETY: there is room for the sizes, and nobody else knows of it.
         unsafe {
-            let [columns, rows] = largest::measure_pieces::<S>(team, &layout, &pieces, room);
+            let [columns, rows] = largest::measure::<S>(team, &layout, &pieces, room);
             if !loses_little(columns, rows) {
                 return;
             }

@@ -7,6 +7,7 @@ use super::super::cpu::{self, Cpu};
 use super::super::gemm::Output;
 use super::super::largest::{self, COLS, exp2, power};
 use super::super::packed::Layout;
+use super::super::right::Pieces;
 use super::super::simd::{LONGEST, Simd, Task};
 use super::{Pairs, SUMS, halves, pays, suits};
 
@@ -54,24 +55,16 @@ fn place(layout: &Layout, pairs: &Pairs, block: usize, pair: usize) -> usize {
 /// Adds up the halves of a packed operand where that pays and little is lost; the header says whether it did.
 ///
 /// # Safety
-/// `packed` holds the operand, and `to` has room for [`len`] floats.
-pub(crate) unsafe fn add_up(
-    cpu: Cpu,
-    team: Team<'_>,
-    size: [usize; 2],
-    groups: usize,
-    packed: *const f32,
-    to: *mut f32,
-) {
-    if pays(cpu) && suits(size, groups) {
-        cpu::run_on(cpu, AddUp { team, size, groups, packed: Output(packed.cast_mut()), to: Output(to) });
+/// `packed` holds the operand, whose pieces are as they were when it was packed, and `to` has room for [`len`] floats.
+pub(crate) unsafe fn add_up(cpu: Cpu, team: Team<'_>, pieces: Pieces<'_>, packed: *const f32, to: *mut f32) {
+    if pays(cpu) && suits(pieces.size, pieces.groups) {
+        cpu::run_on(cpu, AddUp { team, pieces, packed: Output(packed.cast_mut()), to: Output(to) });
     }
 }
 
 struct AddUp<'a> {
     team: Team<'a>,
-    size: [usize; 2],
-    groups: usize,
+    pieces: Pieces<'a>,
     packed: Output,
     to: Output,
 }
@@ -79,7 +72,8 @@ struct AddUp<'a> {
 impl Task for AddUp<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let AddUp { team, size, groups, packed, to } = self;
+        let AddUp { team, pieces, packed, to } = self;
+        let Pieces { size, groups, .. } = pieces;
         if !S::HAS_SUMS {
             return;
         }
@@ -89,7 +83,7 @@ impl Task for AddUp<'_> {
         unsafe {
             let columns = to.get().add(HEADER);
             let rows = columns.add(groups * layout.run);
-            let [columns, rows] = largest::measure::<S>(team, &layout, packed, [columns, rows]);
+            let [columns, rows] = largest::measure::<S>(team, &layout, &pieces, [columns, rows]);
             let is_even = is_even(columns, rows);
             *to.get() = f32::from(u8::from(is_even));
             if !is_even {
