@@ -113,3 +113,14 @@ fn a_member_that_is_no_number_spoils_no_other() {
         }
     }
 }
+
+#[test]
+fn others_are_the_same_before_and_after_a_single_member() {
+    for members in [2, 5, 16] {
+        let mut session = session(ODD, 2, false);
+        let before = forward(&mut session, members);
+        let alone = forward(&mut session, 1);
+        assert_eq!(forward(&mut session, members), before, "{members}");
+        assert_eq!(forward(&mut session, 1), alone, "{members}");
+    }
+}
