@@ -111,7 +111,7 @@ pub struct NetArgs {
     #[arg(long, value_name = "[LAYER=]ALGORITHM", conflicts_with = "math")]
     pub set_algorithm: Vec<String>,
     /// How products are summed: `fast`, or `strict` for direct summation of weights as they are, without Winograd's transforms,
-    /// Strassen's sums or weights of 24 bits.
+    /// Strassen's sums or weights of 21 bits.
     #[arg(long, value_name = "HOW", default_value = "fast", hide_default_value = true, hide_possible_values = true)]
     pub math: MathArg,
 }

@@ -306,21 +306,22 @@ fn recurrences() {
     }
 }
 
-/// Of a single member large recurrent weights may be read rounded to 24 bits: results are as exact as of weights as they are, or
-/// within the bound.
+/// Of a single member large recurrent weights may be read rounded to 21 bits, which makes the errors of products 1.75 times as large:
+/// results are as exact in proportion, or within the bound.
 #[test]
 fn recurrences_of_one_member() {
     let cells = ["rnn(200)", "gru(144)", "lstm(160)", "lstm(130)x2", "bidirectional(gru(150))"];
-    check_recurrences(&cells, [1, 30], |shortcuts| shortcuts.rounded);
+    check_recurrences(&cells, [1, 30], 2.0, |shortcuts| shortcuts.rounded);
 }
 
 /// Of many members, halves of large recurrent weights may be added up.
 #[test]
 fn recurrences_of_many_members() {
-    check_recurrences(&["rnn(200)", "gru(144)", "lstm(136)", "mgu(128)x2"], [14, 8], |shortcuts| shortcuts.sums);
+    check_recurrences(&["rnn(200)", "gru(144)", "lstm(136)", "mgu(128)x2"], [14, 8], 1.5, |shortcuts| shortcuts.sums);
 }
 
-fn check_recurrences(cells: &[&str], [members, steps]: [usize; 2], is_taken: impl Fn(&Shortcuts) -> bool) {
+/// `more`: how many times what strict sums lose.
+fn check_recurrences(cells: &[&str], [members, steps]: [usize; 2], more: f64, is_taken: impl Fn(&Shortcuts) -> bool) {
     for cell in cells {
         let network = reader(cell);
         for entry in [Entry::Forward, Entry::Gradients] {
@@ -345,7 +346,7 @@ fn check_recurrences(cells: &[&str], [members, steps]: [usize; 2], is_taken: imp
                     })
                 });
                 // Gates at their ends leave gradients few digits in either case.
-                let bound = BOUND.max(1.5 * strict);
+                let bound = BOUND.max(more * strict);
                 assert!(fast <= bound, "{cell}, {}, {kind:?}: {fast:e}, strict {strict:e}", entry.name());
             }
         }

@@ -96,7 +96,7 @@ impl Net {
         self
     }
     /// Sums everything directly: convolutions without Winograd's transforms, products without Strassen's sums, and of recurrent weights
-    /// as they are, not rounded to 24 bits. Slower, and rounded as the definition says.
+    /// as they are, not rounded to 21 bits. Slower, and rounded as the definition says.
     #[must_use]
     pub fn strict_math(mut self) -> Self {
         self.options.algorithms = Algorithms::strict();

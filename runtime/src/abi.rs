@@ -124,7 +124,7 @@ pub struct PackMatrix {
     /// How many rows the products with it have, or 0 if that is not known: where it is packed in one way for few rows and in
     /// another for many, it is packed in both then.
     pub m: i64,
-    /// Not 0 if products of a single row may read the operand rounded to 24 bits, where that is faster: it takes
+    /// Not 0 if products of a single row may read the operand rounded to 21 bits, where that is faster: it takes
     /// [`matmul::rounded_len`] floats more then, and [`MatMul::rounded`] says so in all products with it.
     pub rounds: i64,
     /// Not 0 if products of many rows may multiply sums of the operand's halves in its place, as in Strassen's algorithm, where that

@@ -69,7 +69,7 @@ pub struct PackMatrixCall {
 /// What products may read in place of a packed operand, at the price of last bits of their results.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Shortcuts {
-    /// The operand rounded to 24 bits, for a single row.
+    /// The operand rounded to 21 bits, for a single row.
     pub rounded: bool,
     /// Sums of its halves, for many rows: Strassen's algorithm.
     pub sums: bool,

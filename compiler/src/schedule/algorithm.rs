@@ -24,7 +24,7 @@ struct Asked {
 
 impl Algorithms {
     /// Direct summation everywhere, of weights as they are: no Winograd, whose transforms round more, no products of sums in place of
-    /// sums of products, and no weights that are rounded to 24 bits.
+    /// sums of products, and no weights that are rounded to 21 bits.
     pub fn strict() -> Self {
         let mut algorithms = Algorithms { is_strict: true, ..Algorithms::default() };
         algorithms.set(None, Some(Algorithm::Direct));

@@ -91,7 +91,7 @@ unsafe impl Simd for Avx512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
-    unsafe fn widen(from: *const f32) -> [Self::V; 4] {
+    unsafe fn widen(from: *const f32) -> [Self::V; 3] {
         // SAFETY: promised by the caller.
         unsafe { widen(from) }
     }
@@ -134,36 +134,28 @@ unsafe impl Simd for Avx512 {
 #[cfg(not(netc_unoptimized))]
 add_steps!("avx512f", __m512, steps_of_four_vectors);
 
-/// As [`Simd::widen`]: the lowest bytes of the first vector of words are the highest of the last numbers, those of the others come
-/// next. In assembly, since a compiler takes the two shuffles under a mask apart.
+/// As [`Simd::widen`]: the first numbers are the first words, the second ones in the lower bits of the second words, the third ones
+/// from the lower bits of the first words to the upper bits of the second. In assembly, since compilers are not told of AVX-512VBMI2.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn widen(from: *const f32) -> [__m512; 4] {
-    // From the lowest byte of each word of 128 bits to one further up.
-    let [second, third] = [16, 8].map(|shift| _mm512_set4_epi32(12 << shift, 8 << shift, 4 << shift, 0));
-    let [seconds, thirds]: [__mmask64; 2] = [0x4444_4444_4444_4444, 0x2222_2222_2222_2222];
-    // SAFETY: promised by the caller.
+#[target_feature(enable = "avx512f")]
+unsafe fn widen(from: *const f32) -> [__m512; 3] {
+    // SAFETY: promised by the caller; who rounds has seen that the instruction is there.
     unsafe {
-        let [a, b, c] = [0, 16, 32].map(|at| _mm512_loadu_si512(from.add(at).cast()));
-        let mut lent = _mm512_slli_epi32::<24>(a);
+        let [first, second] = [0, 16].map(|at| _mm512_loadu_si512(from.add(at).cast()));
         #[cfg(not(netc_unoptimized))]
-        asm!(
-            "vpshufb {lent}{{{seconds}}}, {b}, {second}",
-            "vpshufb {lent}{{{thirds}}}, {c}, {third}",
-            lent = inout(zmm_reg) lent,
-            b = in(zmm_reg) b,
-            c = in(zmm_reg) c,
-            second = in(zmm_reg) second,
-            third = in(zmm_reg) third,
-            seconds = in(kreg) seconds,
-            thirds = in(kreg) thirds,
-            options(pure, nomem, nostack, preserves_flags)
-        );
+        let third = {
+            let third: __m512i;
+            asm!(
+                "vpshldd {third}, {first}, {second}, 21",
+                third = lateout(zmm_reg) third,
+                first = in(zmm_reg) first,
+                second = in(zmm_reg) second,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+            third
+        };
         #[cfg(netc_unoptimized)]
-        {
-            lent = _mm512_mask_shuffle_epi8(lent, seconds, b, second);
-            lent = _mm512_mask_shuffle_epi8(lent, thirds, c, third);
-        }
-        [a, b, c, lent].map(|x| _mm512_cvtepi32_ps(x))
+        let third = _mm512_or_si512(_mm512_slli_epi32::<21>(first), _mm512_srli_epi32::<11>(second));
+        [first, _mm512_slli_epi32::<11>(second), third].map(|x| _mm512_cvtepi32_ps(x))
     }
 }

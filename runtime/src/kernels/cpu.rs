@@ -67,6 +67,14 @@ pub(crate) fn is_amd_with_avx512(cpu: Cpu) -> bool {
     cpu == Cpu::Avx512 && (cfg!(test) || is_amd())
 }
 
+/// Whether pairs of words can be shifted in one operation.
+pub(crate) fn has_vbmi2() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512vbmi2");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// Whether this is a processor of AMD's.
 fn is_amd() -> bool {
     #[cfg(target_arch = "x86_64")]

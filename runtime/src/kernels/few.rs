@@ -1,7 +1,7 @@
 //! Few rows of a product with a packed right operand: a single one, above all, of a recurrence's step.
 #![expect(unsafe_code, reason = "raw matrices")]
 
-use super::fixed24;
+use super::fixed21;
 use super::micro::{self, Block, ColumnRuns, FEW};
 use super::packed::{Layout, Packed, Parts};
 use super::simd::Simd;
@@ -70,7 +70,7 @@ pub(super) unsafe fn product<S: Simd>(
                 match rounded {
                     Some(rounded) => {
                         let columns = rounded.columns(&layout, index);
-                        fixed24::panels_of_runs::<S>(&columns, &block, runs, all_runs, g.turned);
+                        fixed21::panels_of_runs::<S>(&columns, &block, runs, all_runs, g.turned);
                     }
                     None => micro::panels_of_runs::<S>(&block, runs, all_runs, g.turned),
                 }

@@ -10,7 +10,7 @@ use super::gemm::{self, Gemm};
 use super::pack::Matrix;
 use super::right::{Pack, Part, Pieces};
 use super::simd::WIDEST;
-use super::{amx, dots, fixed24, packed, rows, strassen};
+use super::{amx, dots, fixed21, packed, rows, strassen};
 
 /// So many rows are many: a product of them may run elsewhere than one of fewer, and then adds up in another order.
 pub const MANY: usize = 12;
@@ -32,7 +32,7 @@ pub fn packed_len(k: usize, n: usize, groups: usize) -> usize {
 
 /// How many floats more [`netc_matmul_pack`](crate::abi::netc_matmul_pack) writes of an operand that it rounds.
 pub fn rounded_len(k: usize, n: usize, groups: usize) -> usize {
-    fixed24::len(k, n, groups.max(1))
+    fixed21::len(k, n, groups.max(1))
 }
 
 /// How many floats more [`netc_matmul_pack`](crate::abi::netc_matmul_pack) writes of an operand whose halves it adds up.
@@ -91,12 +91,12 @@ unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &PackMatrix, packed: *mut f32) {
     let is_single = rows.is_some_and(|rows| class(rows) == 0);
     // SAFETY: promised by the caller.
     unsafe {
-        if d.rounds != 0 && is_single && fixed24::pack(cpu, team, pieces, packed, beside) {
+        if d.rounds != 0 && is_single && fixed21::pack(cpu, team, pieces, packed, beside) {
             return;
         }
         // A product without rows says nothing of how many others have: its operand is packed for all.
         if d.rounds != 0 && rows.is_none() {
-            fixed24::round(cpu, team, pieces, packed, beside);
+            fixed21::round(cpu, team, pieces, packed, beside);
         }
         for part in pieces.iter() {
             pack_for(cpu, rows, Pack { team, size, groups, part, packed }, d.beside.max(0) as usize);
@@ -151,7 +151,7 @@ unsafe fn packed_product(cpu: Cpu, g: Gemm<'_>, d: &MatMul, runs: packed::Runs) 
     // SAFETY: promised by the caller.
     unsafe {
         let p = match class(g.a.rows) {
-            0 if d.rounded != 0 => packed::Packed { rounded: fixed24::Rounded::of(cpu, size, groups, beside), ..p },
+            0 if d.rounded != 0 => packed::Packed { rounded: fixed21::Rounded::of(cpu, size, groups, beside), ..p },
             2 if d.has_sums != 0 => packed::Packed { sums: strassen::Sums::of(cpu, size, groups, behind), ..p },
             _ => p,
         };

@@ -9,7 +9,7 @@ pub mod conv;
 pub mod cpu;
 mod dots;
 mod few;
-mod fixed24;
+mod fixed21;
 mod gemm;
 mod largest;
 pub mod limits;

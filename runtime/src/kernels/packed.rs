@@ -7,7 +7,7 @@
 use crate::scratch::{Needs, Purpose, Scratch};
 
 use super::few;
-use super::fixed24::Rounded;
+use super::fixed21::Rounded;
 use super::gemm::{Gemm, MC};
 use super::micro::{self, Block};
 use super::pack::{self, Matrix};
@@ -35,6 +35,12 @@ pub(crate) fn needs(m: usize, k: usize) -> Needs {
     Needs::default().chunk(Purpose::Left, left)
 }
 
+/// Steps of a block of the K loop but the last, and how many blocks there are.
+pub(super) fn blocks(k: usize) -> [usize; 2] {
+    let steps = k.div_ceil(k.div_ceil(KC).max(1)).next_multiple_of(8).max(8);
+    [steps, k.div_ceil(steps).max(1)]
+}
+
 /// A packed operand is `[block of K][panel][run][step][NR columns]`, in the order in which parts of the columns are complete in
 /// all runs; each run of columns begins with a panel of its own.
 #[derive(Clone, Copy)]
@@ -54,17 +60,8 @@ pub(super) struct Layout {
 impl Layout {
     pub(super) fn new<S: Simd>([k, n]: [usize; 2], groups: usize) -> Layout {
         let run = n / groups;
-        let blocks = k.div_ceil(KC).max(1);
-        let kc = k.div_ceil(blocks).next_multiple_of(8).max(8);
-        Layout {
-            k,
-            kc,
-            blocks: k.div_ceil(kc).max(1),
-            run,
-            groups,
-            panels: run.div_ceil(S::NR),
-            width: run.next_multiple_of(S::LANES),
-        }
+        let [kc, blocks] = blocks(k);
+        Layout { k, kc, blocks, run, groups, panels: run.div_ceil(S::NR), width: run.next_multiple_of(S::LANES) }
     }
     /// The steps of a block.
     pub(super) fn steps(&self, block: usize) -> [usize; 2] {

@@ -80,9 +80,9 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
         offset
     }
 
-    /// The numbers of four vectors that [`fixed24`](super::fixed24) made three of, in units of 2⁻³¹ of their column's.
+    /// The numbers of three vectors that [`fixed21`](super::fixed21) made two of, in units of 2⁻³¹ of their column's.
     #[inline(always)]
-    unsafe fn widen(_: *const f32) -> [Self::V; 4] {
+    unsafe fn widen(_: *const f32) -> [Self::V; 3] {
         unreachable!("no operand is rounded for these instructions")
     }
 

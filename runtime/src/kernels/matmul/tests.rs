@@ -47,7 +47,8 @@ fn descriptor(sizes: [usize; 3], strides: [usize; 5], a: &[f32], b: &[f32], c: &
     }
 }
 
-/// Packs the right operand of a product, in so many pieces of rows or else of columns, in a way that the last argument says.
+/// Packs the right operand of a product, in so many pieces of rows or else of columns that lie apart, in a way that the last argument
+/// says.
 unsafe fn pack_right(
     (cpu, pool): (Cpu, &Pool),
     d: &MatMul,
@@ -57,9 +58,17 @@ unsafe fn pack_right(
 ) {
     let MatMul { k, n, groups, b, b_rs, b_cs, .. } = *d;
     let piece_count = pieces as i64;
-    let apart = if in_rows { k / piece_count * b_rs } else { n / piece_count * b_cs };
-    let piece = |piece: usize| RightPiece { b: b.wrapping_offset(piece as isize * apart as isize), b_rs, b_cs };
-    let pieces: Vec<RightPiece> = (0..pieces).map(piece).collect();
+    let [rows, cols] = if in_rows { [k / piece_count, n] } else { [k, n / piece_count] };
+    let first = if in_rows { rows * b_rs } else { cols * b_cs };
+    let len = ((rows - 1) * b_rs + (cols - 1) * b_cs + 1) as usize;
+    let copy = |piece: usize| {
+        // SAFETY: promised by the caller.
+        let all = unsafe { std::slice::from_raw_parts(b.wrapping_offset(piece as isize * first as isize), len) };
+        // What follows belongs to no piece.
+        [all, &[f32::NAN; 1000]].concat()
+    };
+    let copies: Vec<Vec<f32>> = (0..pieces).map(copy).collect();
+    let pieces: Vec<RightPiece> = copies.iter().map(|copy| RightPiece { b: copy.as_ptr(), b_rs, b_cs }).collect();
     let (in_rows, pieces) = (i64::from(in_rows), pieces.as_ptr());
     let d = PackMatrix { k, n, groups, pieces, piece_count, in_rows, m: 0, rounds: 0, adds_up: 0, beside: 0 };
     // SAFETY: promised by the caller.

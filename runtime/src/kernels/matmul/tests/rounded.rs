@@ -1,12 +1,18 @@
-//! Products of a single row with an operand that is rounded to 24 bits.
+//! Products of a single row with an operand that is rounded to 21 bits.
 
 use super::prepared::{AS_IT_IS, How, product, transpose};
 use super::*;
 
 const ROUNDED: How = How { rounds: true, ..AS_IT_IS };
 
+/// The error to expect of a product that has another when its weights, evenly spread up to 1, are not rounded: each then is off by half
+/// of a last bit at most, which adds to the variance.
+fn rounded_error(own: f64) -> f64 {
+    (1.2 * own).hypot(2_f64.powi(-21))
+}
+
 #[test]
-fn rounding_loses_less_than_adding() {
+fn rounding_loses_a_little() {
     for (groups, [k, n]) in [(1, [256, 256]), (4, [256, 1024]), (3, [300, 600]), (1, [530, 130]), (2, [1200, 128])] {
         let b = random(k * n, 1);
         // Of half a run, or of two runs.
@@ -18,7 +24,7 @@ fn rounding_loses_less_than_adding() {
                 let rounded = product(cpu, sizes, &a, &b, How { groups, ..ROUNDED });
                 let vectors = product(Cpu::Portable, sizes, &a, &b, AS_IT_IS);
                 let [found, own] = [&rounded, &vectors].map(|c| error(c, sizes, &a, &b));
-                assert!(found <= 1.2 * own, "{sizes:?} in {groups} on {cpu:?}: {found}, not {own}");
+                assert!(found <= rounded_error(own), "{sizes:?} in {groups} on {cpu:?}: {found}, not {own}");
                 let is_rounded = rounded != product(cpu, sizes, &a, &b, How { groups, ..AS_IT_IS });
                 assert_eq!(is_rounded, cpu == Cpu::Avx512 && m < SEVERAL, "{sizes:?} in {groups} on {cpu:?}");
                 let other = transpose([k, n], &b);
@@ -49,12 +55,12 @@ fn what_a_weight_loses_is_bounded() {
     // Of all bits that an `f32` has.
     let mut b: Vec<f32> = random(k * n, 1).iter().map(|x| x * 0.731).collect();
     // Columns and rows of different sizes, zeros, and numbers next to a power of two.
-    (0..k * n).step_by(n).for_each(|row| b[row + 5] *= 100.0);
+    (0..k * n).step_by(n).for_each(|row| b[row + 5] *= 50.0);
     (0..k * n).step_by(n).for_each(|row| b[row + 6] = 0.0);
     b[3 * n..][..n].iter_mut().for_each(|x| *x *= 0.5);
     b[4 * n..][..n].fill(0.0);
-    b[9 * n + 5] = f32::from_bits(128_f32.to_bits() - 1);
-    b[10 * n + 5] = -f32::from_bits(128_f32.to_bits() - 1);
+    b[9 * n + 5] = f32::from_bits(64_f32.to_bits() - 1);
+    b[10 * n + 5] = -f32::from_bits(64_f32.to_bits() - 1);
     let largest = |of: &mut dyn Iterator<Item = f32>| of.fold(0.0, |all: f32, x| all.max(x.abs()));
     let mut lost = 0.0_f32;
     for i in 0..k {
@@ -66,11 +72,11 @@ fn what_a_weight_loses_is_bounded() {
             for j in 0..n {
                 let of_column = largest(&mut (0..k).map(|i| b[i * n + j]));
                 let off = (c[j] - b[i * n + j]).abs();
-                assert!(off <= of_column * 2_f32.powi(-23), "{i}, {j} on {cpu:?}: {} is {}", b[i * n + j], c[j]);
+                assert!(off <= of_column * 2_f32.powi(-20), "{i}, {j} on {cpu:?}: {} is {}", b[i * n + j], c[j]);
                 // Half of the last bit, and what converting a word to `f32` loses.
                 let unit = if of_column > 0.0 { (of_column.log2().floor() - 30.0).exp2() } else { 0.0 };
-                assert!(off <= 192.0 * unit, "{i}, {j} on {cpu:?}: {} is {}", b[i * n + j], c[j]);
-                assert!(of_row == 0.0 || off <= of_row * 2_f32.powi(-15), "{i}, {j} on {cpu:?}");
+                assert!(off <= 1088.0 * unit, "{i}, {j} on {cpu:?}: {} is {}", b[i * n + j], c[j]);
+                assert!(of_row == 0.0 || off <= of_row * 2_f32.powi(-14), "{i}, {j} on {cpu:?}");
                 lost = lost.max(off);
             }
         }
@@ -84,10 +90,11 @@ fn odd_matrices_stay_as_they_are() {
     let a = random(k, 0);
     let plain = random(k * n, 1);
     type Change<'a> = &'a dyn Fn(&mut [f32]);
-    let odd: [(&str, Change<'_>); 9] = [
+    let odd: [(&str, Change<'_>); 10] = [
         ("an infinite number", &|b| b[77] = f32::INFINITY),
         ("no number", &|b| b[k * n - 1] = f32::NAN),
         ("a small row", &|b| b[5 * n..][..n].iter_mut().for_each(|x| *x *= 1e-4)),
+        ("a row that is not as large", &|b| b[5 * n..][..n].iter_mut().for_each(|x| *x *= 5e-3)),
         ("a small row of the second half", &|b| b[160 * n..][..n].iter_mut().for_each(|x| *x *= 1e-4)),
         ("a small row near the end", &|b| b[290 * n..][..n].iter_mut().for_each(|x| *x *= 1e-4)),
         ("a large number", &|b| b[900] = 1e5),
@@ -148,11 +155,11 @@ fn large_rows_do_not_overflow() {
         }
     }
     let (sizes, b) = ([1, n, k], random(k * n, 1));
-    // Small ones lose nothing.
+    // Small ones lose no more than others.
     let a: Vec<f32> = random(k, 0).iter().map(|x| x * 1e-36).collect();
     for cpu in cpus() {
         let [found, own] = [ROUNDED, AS_IT_IS].map(|how| error(&product(cpu, sizes, &a, &b, how), sizes, &a, &b));
-        assert!(found <= 1.2 * own, "{cpu:?}: {found}, not {own}");
+        assert!(found <= rounded_error(own), "{cpu:?}: {found}, not {own}");
     }
 }
 

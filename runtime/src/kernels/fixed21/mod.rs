@@ -1,15 +1,15 @@
-//! A right operand whose numbers are rounded to 24 bits, fixed point, with a scale for each column.
+//! A right operand whose numbers are rounded to 21 bits, fixed point, with a scale for each column.
 //!
-//! A product of a single row takes as long as reading its right operand, which so has three quarters of the bytes. What a number
-//! loses is at most 2⁻²³ of the largest of its column, as much as an `f32` of that size may be off, and 2⁻¹⁵ of the largest of its
-//! row: so a product loses little, whatever the left operand holds. A matrix of which that does not hold, because rows or
-//! numbers are of very different sizes or not finite, stays as it is. Sums that overflow on the way are computed again, of the
-//! `f32` if these are there, and else of what the words stand for, where one that may stand for zero does: infinite times such
-//! a number is no number.
+//! A product of a single row takes as long as reading its right operand, which so has two thirds of the bytes. What a number loses
+//! is at most 2⁻²⁰ of the largest of its column, and 2⁻¹⁴ of the largest of its row: so a product loses little, whatever the left
+//! operand holds. A matrix of which that does not hold, because rows or numbers are of very different sizes or not finite, stays
+//! as it is. Sums that overflow on the way are computed again, of the `f32` if these are there, and else of what the words stand
+//! for, where one that may stand for zero does: infinite times such a number is no number.
 //!
-//! Three vectors of words hold four vectors of numbers: the upper 24 bits of each word belong to one of the first three, the
-//! lower 8 bits of all three words to the fourth. A number's own bits are chosen so that those that it lends change it least,
-//! and a word is converted as it is.
+//! Two words hold a column's numbers of three steps, a triple. The upper 21 bits of the first word belong to the first step, the
+//! lower 21 bits of the second word to the second; the 11 others of both are the upper 22 bits of the third, and the bits that
+//! follow those in the second word are taken for its lower ones. A number's own bits are chosen so that the others change it least,
+//! and that converting it takes one operation, or two.
 #![expect(unsafe_code, reason = "raw matrices")]
 
 mod round;
@@ -19,11 +19,13 @@ pub(crate) use round::{pack, round};
 use super::cpu::{self, Cpu};
 use super::largest::COLS;
 use super::micro::{self, Block, ColumnRuns};
-use super::packed::Layout;
+use super::packed::{self, Layout};
 use super::simd::{LONGEST, Simd};
 
-/// Words of a row of a panel.
-const WORDS: usize = 3 * LONGEST;
+/// Steps whose numbers are rounded together.
+const TRIPLE: usize = 3;
+/// Words of a triple of a panel.
+const WORDS: usize = 2 * COLS;
 /// Floats before all others: the first says whether the matrix is rounded, in one of three numbers.
 const HEADER: usize = LONGEST;
 /// It is not, but packed as it is.
@@ -43,13 +45,13 @@ fn suits(k: usize, run: usize, groups: usize) -> bool {
 /// Floats that a rounded matrix takes beside the one that it is made of.
 pub(crate) fn len(k: usize, n: usize, groups: usize) -> usize {
     let run = n / groups;
-    if suits(k, run, groups) { Place::new(k, run, groups).data + k * groups * (run / COLS) * WORDS } else { 0 }
+    if suits(k, run, groups) { Place::new(k, run, groups).len() } else { 0 }
 }
 
 /// Whether reading a rounded matrix takes less time than reading it as it is: where a vector's operations take half as long as
 /// the second cache takes to bring one.
 fn pays(cpu: Cpu) -> bool {
-    cpu::is_amd_with_avx512(cpu)
+    cpu::is_amd_with_avx512(cpu) && cpu::has_vbmi2()
 }
 
 /// Where the parts of a rounded matrix lie.
@@ -59,6 +61,9 @@ struct Place {
     /// The largest number of each row.
     rows: usize,
     data: usize,
+    /// Triples of a block of the K loop, of which the last may have fewer steps, and the last block fewer triples.
+    triples: usize,
+    blocks: usize,
 }
 
 impl Place {
@@ -66,7 +71,16 @@ impl Place {
     fn new(k: usize, run: usize, groups: usize) -> Place {
         let panels = groups * (run / COLS);
         let rows = HEADER + panels * COLS;
-        Place { panels, rows, data: rows + k.next_multiple_of(LONGEST) }
+        let [steps, blocks] = packed::blocks(k);
+        let data = rows + k.next_multiple_of(LONGEST);
+        Place { panels, rows, data, triples: steps.div_ceil(TRIPLE), blocks }
+    }
+    /// Where a panel begins in a block of so many steps.
+    fn panel(&self, block: usize, steps: usize, panel: usize) -> usize {
+        self.data + (block * self.triples * self.panels + panel * steps.div_ceil(TRIPLE)) * WORDS
+    }
+    fn len(&self) -> usize {
+        self.data + self.blocks * self.triples * self.panels * WORDS
     }
 }
 
@@ -99,9 +113,8 @@ impl Rounded {
     }
     pub(super) fn columns(&self, layout: &Layout, block: usize) -> Columns {
         let place = Place::new(layout.k, layout.run, layout.groups);
-        let data = place.data + layout.steps(block)[0] * place.panels * WORDS;
-        let scales = self.start.wrapping_add(HEADER);
-        Columns { data: self.start.wrapping_add(data), scales, is_alone: self.is_alone }
+        let data = self.start.wrapping_add(place.panel(block, 0, 0));
+        Columns { data, scales: self.start.wrapping_add(HEADER), is_alone: self.is_alone }
     }
 }
 
@@ -132,6 +145,7 @@ pub(super) unsafe fn panels_of_runs<S: Simd>(
                     micro::AT_ONCE => {
                         (micro::AT_ONCE, tiles::<S, { micro::AT_ONCE }, false>(columns, block, runs, panel))
                     }
+                    2.. => (2, tiles::<S, 2, false>(columns, block, runs, panel)),
                     _ => (1, tiles::<S, 1, false>(columns, block, runs, panel)),
                 };
                 if !is_finite && columns.is_alone {
@@ -145,9 +159,9 @@ pub(super) unsafe fn panels_of_runs<S: Simd>(
     }
 }
 
-/// What remains of a number in units to which this is added and from which it is then taken away: multiples of 256 at least, and
+/// What remains of a number in units to which this is added and from which it is then taken away: multiples of 2048, and
 /// zero of a word that stands for zero, which [`round`](round::round) makes to within half of that.
-const COARSE: f32 = 3.0 * (1_u32 << 30) as f32;
+const COARSE: f32 = 3.0 * (1_u64 << 33) as f32;
 
 /// A row in `P` panels at once; nothing is stored unless all sums are finite. In units of the words, of which sums may overflow, or
 /// `SCALED`, where each number is what it stands for.
@@ -160,21 +174,29 @@ unsafe fn tiles<S: Simd, const P: usize, const SCALED: bool>(
 ) -> bool {
     // SAFETY: the block's pointers are valid for its sizes.
     unsafe {
-        let mut sums = [[S::splat(0.0); 4]; P];
+        let (mut sums, triples) = ([[S::splat(0.0); 4]; P], block.len.div_ceil(TRIPLE));
         let left = (*block.left).wrapping_add(block.left_offset);
         let scale = |q: usize, j: usize| S::load(columns.scales.wrapping_add((panel + q) * COLS + j * S::LANES));
-        let data: [*const f32; P] = std::array::from_fn(|q| columns.data.wrapping_add((panel + q) * block.len * WORDS));
-        for at in 0..block.len {
-            let a = S::splat(*left.offset(at as isize * block.left_step));
+        let data: [*const f32; P] = std::array::from_fn(|q| columns.data.wrapping_add((panel + q) * triples * WORDS));
+        for triple in 0..triples {
+            let step = |at: usize| S::splat(*left.offset((triple * TRIPLE + at) as isize * block.left_step));
+            let left = match block.len - triple * TRIPLE {
+                1 => [step(0), S::splat(0.0), S::splat(0.0)],
+                2 => [step(0), step(1), S::splat(0.0)],
+                _ => [step(0), step(1), step(2)],
+            };
             for (q, (data, sums)) in data.iter().zip(&mut sums).enumerate() {
-                for (j, (sum, number)) in sums.iter_mut().zip(S::widen(data.add(at * WORDS))).enumerate() {
-                    let number = if SCALED {
-                        let coarse = S::sub(S::add(number, S::splat(COARSE)), S::splat(COARSE));
-                        S::mul(coarse, scale(q, j))
-                    } else {
-                        number
-                    };
-                    *sum = S::mul_add(a, number, *sum);
+                for (j, sum) in sums.iter_mut().enumerate() {
+                    let numbers = S::widen(data.add(triple * WORDS + 2 * j * LONGEST));
+                    for (a, number) in left.into_iter().zip(numbers) {
+                        let number = if SCALED {
+                            let coarse = S::sub(S::add(number, S::splat(COARSE)), S::splat(COARSE));
+                            S::mul(coarse, scale(q, j))
+                        } else {
+                            number
+                        };
+                        *sum = S::mul_add(a, number, *sum);
+                    }
                 }
             }
         }

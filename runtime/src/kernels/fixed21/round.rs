@@ -7,16 +7,16 @@ use super::super::cpu::{self, Cpu};
 use super::super::gemm::Output;
 use super::super::largest::{self, COLS, exp2, power};
 use super::super::packed::Layout;
-use super::super::right::Pieces;
+use super::super::right::{Part, Pieces};
 use super::super::simd::{LONGEST, Simd, Task};
-use super::{ALONE, BOTH, HEADER, PLAIN, Place, WORDS, pays, suits};
+use super::{ALONE, BOTH, HEADER, PLAIN, Place, TRIPLE, WORDS, pays, suits};
 
 /// The largest number of each column, unless it is zero, lies between these powers of two, so that no scale overflows.
 const POWERS: [i32; 2] = [-90, 120];
-/// Steps of a panel that are packed on the way: they stay in the first cache.
-const STRIP: usize = 32;
+/// Steps of a panel that are packed on the way: whole triples, which stay in the first cache.
+const STRIP: usize = 16 * TRIPLE;
 /// The largest number of a row is at least this part of the power of two above the largest of all.
-const SMALLEST_ROW: i32 = -9;
+const SMALLEST_ROW: i32 = -7;
 
 /// Rounds an operand where that pays and little is lost; the header says whether it did.
 ///
@@ -80,11 +80,11 @@ impl Task for Round<'_> {
             for number in chunk * place.panels / chunks..(chunk + 1) * place.panels / chunks {
                 for block in 0..layout.blocks {
                     let [first, last] = layout.steps(block);
-                    let data = place.data + (first * place.panels + number * (last - first)) * WORDS;
-                    let (largest, data) = (to.get().wrapping_add(HEADER + number * COLS), to.get().wrapping_add(data));
+                    let places = [HEADER + number * COLS, place.panel(block, last - first, number)];
+                    let places = places.map(|at| to.get().wrapping_add(at));
                     let panel = [number % layout.groups, number / layout.groups];
                     // SAFETY: each panel has its own place, and each chunk.
-                    unsafe { round_panel::<S>(&pieces, &layout, (panel, block), [largest, data]) };
+                    unsafe { round_panel::<S>(&pieces, &layout, (panel, block), places) };
                 }
             }
         });
@@ -109,8 +109,8 @@ impl Task for Round<'_> {
 #[repr(align(64))]
 struct Strip([f32; STRIP * COLS]);
 
-/// Rounds a panel in a block of the K loop: as it lies if its rows do, and else strip by strip. What the operand was packed to for
-/// others stays as it is.
+/// Rounds a panel in a block of the K loop, strip by strip: as it lies if the rows of the strip do, and else by way of another place.
+/// What the operand was packed to for others stays as it is.
 #[inline(always)]
 unsafe fn round_panel<S: Simd>(
     pieces: &Pieces<'_>,
@@ -118,25 +118,22 @@ unsafe fn round_panel<S: Simd>(
     (panel, block): ([usize; 2], usize),
     [largest, data]: [*mut f32; 2],
 ) {
-    let steps = layout.steps(block);
-    for part in pieces.iter() {
-        let Some([first, last]) = part.steps::<S>(layout, panel, steps) else { continue };
-        let data = |step: usize| data.wrapping_add((step - steps[0]) * WORDS);
-        if part.matrix.col_stride == 1 {
-            let (from, stride) = (part.at::<S>(layout, panel, first), part.matrix.row_stride);
-            // SAFETY: promised by the caller.
-            unsafe { S::vectorize(Panel { from, stride, rows: last - first, largest, data: data(first) }) };
-            continue;
-        }
-        let mut strip = Strip([0.0; STRIP * COLS]);
-        let (from, stride) = (strip.0.as_mut_ptr(), COLS as isize);
-        for step in (first..last).step_by(STRIP) {
-            let end = last.min(step + STRIP);
-            // SAFETY: promised by the caller.
-            unsafe {
-                part.panel::<S>(layout, panel, [step, end], from);
-                S::vectorize(Panel { from: from.cast_const(), stride, rows: end - step, largest, data: data(step) });
-            }
+    let [first, last] = layout.steps(block);
+    let mut strip = Strip([0.0; STRIP * COLS]);
+    for step in (first..last).step_by(STRIP) {
+        let steps = [step, last.min(step + STRIP)];
+        let data = data.wrapping_add((step - first) / TRIPLE * WORDS);
+        let whole = |part: &Part| part.matrix.col_stride == 1 && part.steps::<S>(layout, panel, steps) == Some(steps);
+        // SAFETY: promised by the caller.
+        unsafe {
+            let (from, stride) = match pieces.iter().find(whole) {
+                Some(part) => (part.at::<S>(layout, panel, step), part.matrix.row_stride),
+                None => {
+                    pieces.iter().for_each(|part| part.panel::<S>(layout, panel, steps, strip.0.as_mut_ptr()));
+                    (strip.0.as_ptr(), COLS as isize)
+                }
+            };
+            S::vectorize(Panel { from, stride, rows: steps[1] - step, largest, data });
         }
     }
 }
@@ -177,29 +174,35 @@ impl Task for Panel {
         // SAFETY: promised by the maker; a row of a panel is one of the operand's.
         unsafe {
             let unit = (*largest.cast::<[u32; COLS]>()).map(|bits| power(bits).map_or(0.0, |above| exp2(31 - above)));
-            let data = std::slice::from_raw_parts_mut(data.cast::<[u32; WORDS]>(), rows);
-            for (row, words) in data.iter_mut().enumerate() {
-                round_row(&*from.offset(row as isize * stride).cast::<[f32; COLS]>(), &unit, words);
+            let data = std::slice::from_raw_parts_mut(data.cast::<[u32; WORDS]>(), rows.div_ceil(TRIPLE));
+            for (triple, words) in data.iter_mut().enumerate() {
+                let row = |number: usize| match triple * TRIPLE + number {
+                    row if row < rows => &*from.offset(row as isize * stride).cast::<[f32; COLS]>(),
+                    _ => &[0.0; COLS],
+                };
+                round_triple([row(0), row(1), row(2)], &unit, words);
             }
         }
     }
 }
 
-/// The words of a row of a panel, of which each column has a unit, the inverse of its last bit.
+/// The words of a triple of a panel, of which each column has a unit, the inverse of its last bit.
 #[inline(always)]
-fn round_row(numbers: &[f32; COLS], unit: &[f32; COLS], words: &mut [u32; WORDS]) {
-    const LARGEST: i32 = (1 << 23) - 1;
-    for lane in 0..LONGEST {
-        // SAFETY: each number is less than the power of two that its unit makes 2³¹.
-        let fixed =
-            |j: usize| unsafe { (numbers[j * LONGEST + lane] * unit[j * LONGEST + lane]).to_int_unchecked::<i32>() };
-        let lent = ((fixed(3) >> 8) + ((fixed(3) >> 7) & 1)).min(LARGEST);
-        for j in 0..3 {
-            let byte = (lent >> (16 - 8 * j)) & 0xff;
-            let x = fixed(j);
-            let far = (x & 0xff) - byte;
-            let own = (x >> 8) + i32::from(far > 128) - i32::from(far < -128);
-            words[j * LONGEST + lane] = ((own.clamp(-LARGEST - 1, LARGEST) << 8) | byte) as u32;
+fn round_triple(rows: [&[f32; COLS]; TRIPLE], unit: &[f32; COLS], words: &mut [u32; WORDS]) {
+    // What is added in rounding, or taken away for bits of another's, does not overflow.
+    const LARGEST: i32 = i32::MAX - 1024;
+    for (j, words) in words.chunks_exact_mut(2 * LONGEST).enumerate() {
+        for lane in 0..LONGEST {
+            let column = j * LONGEST + lane;
+            // SAFETY: each number is less than the power of two that its unit makes 2³¹.
+            let fixed = |row: usize| unsafe { (rows[row][column] * unit[column]).to_int_unchecked::<i32>() };
+            let fixed = |row: usize| fixed(row).clamp(-LARGEST, LARGEST);
+            let second = (fixed(1) + 1024) >> 11;
+            let third = (fixed(2) + 512 - ((second >> 11) & 0x3ff)) >> 10;
+            let lent = (third >> 11) & 0x7ff;
+            let first = (fixed(0) + 1024 - lent) >> 11;
+            words[lane] = ((first << 11) | lent) as u32;
+            words[LONGEST + lane] = ((third << 21) | (second & 0x1f_ffff)) as u32;
         }
     }
 }
