@@ -12,6 +12,8 @@ use netc::pipeline::{Entry, Observer, Stage};
 use netc::schedule::schedule;
 use netc::simplify::recurrence::{after_gradient, before_gradient};
 use netc::simplify::simplify;
+use netc::simplify::tables::multiply_tables;
+use netc::types::{Dim, ElementType, Extents, Symbol};
 use netc::{Session, SessionOptions};
 use support::Case;
 
@@ -23,7 +25,9 @@ fn with_gradients(graph: Graph) -> Graph {
     let wrt: Vec<_> = graph
         .nodes()
         .filter_map(|(value, node)| match &node.op {
-            Op::Source(source) if matches!(source.role, Role::Param | Role::Input) => {
+            Op::Source(source)
+                if matches!(source.role, Role::Param | Role::Input) && source.ty.element == ElementType::F32 =>
+            {
                 Some((source.name.clone(), value))
             }
             _ => None,
@@ -56,6 +60,40 @@ fn every_cell_means_the_same_through_every_pass() {
             }
             .check();
         }
+    }
+}
+
+/// Where more characters are read than there are, rows of their table are multiplied, not those that are read.
+#[test]
+fn tables_are_multiplied_before_rows_are_chosen() {
+    let graph = cells::characters(16);
+    let read = |steps: usize, graph: &Graph| {
+        let mut extents = Extents::with_batch(4);
+        extents.set(Symbol::Axis("T".into()), steps);
+        multiply_tables(&before_gradient(graph), &extents)
+    };
+    let fast = after_gradient(&with_gradients(read(4, &graph)));
+    let of_table = [Dim::fixed(cells::CHARACTERS), Dim::fixed(16), Dim::fixed(5)];
+    let products = |graph: &Graph| -> Vec<Vec<Dim>> {
+        let products = graph.nodes().filter(|(_, node)| matches!(node.op, Op::MatMul(_)));
+        products.map(|(value, _)| graph.ty(value).shape.clone()).collect()
+    };
+    let found = products(&fast);
+    let are_few = |shape: &Vec<Dim>| shape.iter().all(|dim| of_table.contains(dim));
+    // Forward, and the gradients of the table, of the weights that multiply it, and of the recurrent ones.
+    assert!(found.len() == 4 && found.iter().all(are_few), "{fast}");
+    Case {
+        what: "characters",
+        graph: &with_gradients(graph.clone()),
+        scheduled: &schedule(&fast),
+        sizes: &SIZES,
+        sample: &cells::sample,
+        tolerance: 1e-4,
+    }
+    .check();
+    // Too few are read, and too little is multiplied.
+    for (steps, graph) in [(3, graph), (9, cells::characters(15))] {
+        assert_eq!(read(steps, &graph).to_string(), before_gradient(&graph).to_string());
     }
 }
 

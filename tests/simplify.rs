@@ -4,8 +4,9 @@ use netc::graph::{Builder, Graph, Output, OutputRole, Var};
 use netc::index::IndexVec;
 use netc::interp::{Precision, Scope, Tensor, eval};
 use netc::kernel::{BinaryFn, CompareFn, UnaryFn};
-use netc::ops::{MatMul, Role, Source};
+use netc::ops::{Gather, MatMul, Role, Source};
 use netc::simplify::simplify;
+use netc::simplify::tables::multiply_tables;
 use netc::types::{Dim, Extents, Symbol, TensorType};
 
 /// Builds a graph over `x: f32[B, 3]` and `s: f32[1, 3]` and compares its simple form.
@@ -73,6 +74,34 @@ fn parts_of_parts_are_parts() {
     check(|x, _| joined(x).slice(1, 2, Dim::ONE), expected);
     let expected = "%1: f32[B, 3] = neg(%0)\n%2: f32[B, 1] = slice(%1) axis 1 from 2\noutput y = %2";
     check(|x, _| joined(x).slice(1, 5, Dim::ONE), expected);
+}
+
+#[test]
+fn tables_are_multiplied_with_what_is_added() {
+    for is_first in [false, true] {
+        let builder = Builder::default();
+        let text = builder.source(Role::Input, "text", TensorType::i32([Dim::batch()]));
+        let [table, weight, bias] = [[7, 16], [16, 5], [1, 5]].map(TensorType::f32);
+        let [table, weight] =
+            [("table", table), ("weight", weight)].map(|(name, ty)| builder.source(Role::Param, name, ty));
+        let rows = builder.emit(Gather, &[table, text]);
+        let products = builder.emit(MatMul { transpose: [false, false] }, &[rows, weight]);
+        let bias = builder.source(Role::Param, "bias", bias);
+        output(if is_first { bias + products } else { products + bias }, "y");
+        let simple = simplify(&multiply_tables(&builder.finish(), &Extents::with_batch(14))).to_string();
+        let expected = "\
+%0: i32[B] = input text
+%1: f32[7, 16] = param table
+%2: f32[16, 5] = param weight
+%3: f32[7, 5] = matmul(%1, %2)
+%4: f32[1, 5] = param bias
+%5: f32[7, 5] = broadcast(%4)
+%6: f32[7, 5] = add(%3, %5)
+%7: f32[B, 5] = gather(%6, %0)
+output y = %7
+";
+        assert_eq!(simple, expected);
+    }
 }
 
 #[test]

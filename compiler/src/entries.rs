@@ -56,6 +56,10 @@ impl Entry {
             Entry::Step => "step",
         }
     }
+    /// Whether it computes gradients.
+    pub(crate) fn trains(self) -> bool {
+        matches!(self, Entry::Gradients | Entry::Flow | Entry::Backward | Entry::TrainStep)
+    }
 }
 
 /// An entry, and how it is asked for. Each variant is compiled by itself.

@@ -3,7 +3,7 @@
 use crate::diag::Span;
 use crate::graph::{Graph, OutputRole};
 use crate::schedule::Algorithms;
-use crate::types::{Dim, TensorType};
+use crate::types::{Dim, Extents, Symbol, TensorType};
 pub use netc_runtime::artifact::description::{Columns, Initial};
 
 /// Everything known about one `net`. Nothing after it can fail on a user's input.
@@ -56,7 +56,18 @@ impl Network {
     pub fn has_loss(&self) -> bool {
         self.inference.outputs.iter().any(|output| output.role == OutputRole::Loss)
     }
+    /// Sizes of a step of training, as far as the file says: those of a batch and of a window, or else [`STEPS`] steps of a sequence.
+    pub(crate) fn usual_sizes(&self) -> Extents {
+        let mut extents = Extents::with_batch(self.settings.batch);
+        for axis in &self.axes {
+            extents.set(Symbol::Axis(axis.as_str().into()), self.settings.tbptt.unwrap_or(STEPS));
+        }
+        extents
+    }
 }
+
+/// What is taken for the length of a sequence that is not known: few steps.
+const STEPS: usize = 16;
 
 /// The name of the source that holds the two words of the random numbers' key: seed and step.
 pub const KEY: &str = "key";

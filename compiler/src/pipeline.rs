@@ -12,6 +12,7 @@ use crate::graph::Graph;
 use crate::memory::{self, Plan};
 use crate::network::Network;
 use crate::schedule::{Scheduled, schedule_with};
+use crate::simplify::tables::multiply_tables;
 use crate::simplify::{recurrence, simplify};
 use crate::syntax;
 use crate::syntax::ast::File;
@@ -165,6 +166,7 @@ pub fn entry_graph(network: &Network, variant: impl Into<Variant>, observer: &mu
     let graph = entries::forward_graph(network, &variant);
     observer.after(Stage::Graph, &graph);
     let graph = recurrence::before_gradient(&graph);
+    let graph = if variant.entry.trains() { multiply_tables(&graph, &network.usual_sizes()) } else { graph };
     let graph = match variant.entry {
         Entry::Forward | Entry::Evaluate | Entry::Begin | Entry::Step => graph,
         Entry::Gradients | Entry::Backward => with_gradients(graph, network, false),

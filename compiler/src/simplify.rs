@@ -7,6 +7,7 @@ mod algebra;
 mod folding;
 pub mod recurrence;
 mod shapes;
+pub mod tables;
 
 use std::collections::BTreeMap;
 

@@ -2,11 +2,12 @@
 
 use netc::graph::{Builder, Graph, Output, OutputRole, Recurrence, Var};
 use netc::interp::Tensor;
-use netc::ops::{Convolution, Direction, MatMul, Role, Source};
+use netc::ops::{Convolution, Direction, Gather, MatMul, Role, Source};
 use netc::types::{Dim, ElementType, Extents, TensorType};
 
 const IN: usize = 3;
 const HIDDEN: usize = 5;
+pub(crate) const CHARACTERS: usize = 7;
 
 /// `[rows, in] @ weightᵀ + bias`, both new parameters.
 fn dense<'b>(x: Var<'b>, name: &str, n: usize) -> Var<'b> {
@@ -76,6 +77,22 @@ fn build(f: impl FnOnce(&Builder)) -> Graph {
     builder.finish()
 }
 
+/// A cell that reads rows of a table of [`CHARACTERS`], of so many columns.
+pub(crate) fn characters(columns: usize) -> Graph {
+    build(|builder| {
+        let text = builder.source(Role::Input, "text", TensorType::i32([Dim::batch(), Dim::axis("T")]));
+        let table = builder.source(Role::Param, "table", TensorType::f32([CHARACTERS, columns]));
+        let rows = builder.emit(Gather, &[table, text]);
+        let mut r = Recurrence::new(builder, Dim::axis("T"), false);
+        let h = r.state("h", zeros(builder, &[HIDDEN]));
+        let x = r.element("x", rows.transpose(&[1, 0, 2]));
+        let next = dense(join(x, h), "cell", HIDDEN).tanh();
+        r.set_next(0, next);
+        let results = r.finish(&[next]);
+        loss(builder, &[results.each[0]]);
+    })
+}
+
 /// Every cell with its name.
 pub(crate) fn all() -> Vec<(&'static str, Graph)> {
     let steps = Dim::axis("T");
@@ -106,6 +123,7 @@ pub(crate) fn all() -> Vec<(&'static str, Graph)> {
                 loss(builder, &[results.each[0]]);
             }),
         ),
+        ("characters", characters(16)),
         ("lstm", build(recurrent(false))),
         ("lstm reverse", build(recurrent(true))),
         (
@@ -223,6 +241,9 @@ pub(crate) fn sample(source: &Source, extents: &Extents) -> Tensor {
         seed ^= seed << 17;
         f64::from(((seed >> 40) as f64 / (1u64 << 24) as f64 - 0.5) as f32)
     };
-    assert_eq!(source.ty.element, ElementType::F32);
-    Tensor::new(source.ty.element, &shape, (0..n).map(|_| number()).collect())
+    let value = |number: f64| match source.ty.element {
+        ElementType::F32 => number,
+        ElementType::I32 => ((number + 0.5) * CHARACTERS as f64).floor(),
+    };
+    Tensor::new(source.ty.element, &shape, (0..n).map(|_| value(number())).collect())
 }

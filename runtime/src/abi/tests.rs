@@ -62,7 +62,7 @@ fn members_are_shared_once() {
 
 #[test]
 fn rows_are_added_in_order_and_indices_are_clamped() {
-    let (rows, cols, table_rows) = (5, 130, 4);
+    let (rows, cols, table_rows) = (5, 330, 4);
     let source: Vec<f32> = (0..rows * cols).map(|i| i as f32).collect();
     let index = [2, 9, 2, 9, -7, 9, 90, 9, 2, 9];
     let mut truth = vec![0.0; table_rows * cols];
