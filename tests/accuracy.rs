@@ -16,7 +16,7 @@ use netc::interp::program::Memory;
 use netc::interp::{Precision, Scope, Tensor, eval};
 use netc::kernel::{Home, Shortcuts, Step, UnaryFn};
 use netc::network::Network;
-use netc::ops::{Convolution, Direction, MatMul, Role, Source, Unary};
+use netc::ops::{Convolution, Direction, Kept, MatMul, Role, Source, Unary};
 use netc::pipeline::{Entry, entry_graph, lower};
 use netc::schedule::{Algorithms, Scheduled, SlotKind, schedule_with};
 use netc::types::{Dim, ElementType, Extents, Symbol, TensorType};
@@ -157,7 +157,7 @@ fn convolution(direction: Direction, channels: [usize; 2], kernel: usize, stride
             dilation: [1, 1],
             groups,
             image: image.clone(),
-            pooled: false,
+            keeps: Kept::All,
         };
         vec![b.emit(op, &args.map(|arg| b.var(arg)))]
     })
@@ -214,6 +214,34 @@ fn pools_in_convolutions() {
             });
             assert!(worst <= BOUND, "{layers}, {kind:?}: {worst:e}");
         }
+    }
+}
+
+/// In training they say which of their neighbors they keep, for the gradient; what a map's gradient adds up to is taken of fewer.
+#[test]
+fn pools_in_convolutions_that_train() {
+    let cases = [
+        ("conv3x3(24, relu) -> conv3x3(40, relu) -> maxpool2x2 -> conv3x3(32) -> maxpool2x2", 2),
+        // Something else reads the map: another layer, or a gradient.
+        ("conv3x3(24, relu) -> residual { conv3x3(24) -> relu } -> maxpool2x2", 0),
+        ("conv3x3(24, relu) -> conv3x3(32, relu6) -> maxpool2x2 -> conv3x3(24)", 0),
+    ];
+    for (layers, pooled) in cases {
+        let text = format!(
+            "net m {{\n  input x[17, 21, 18]\n  target t[4]\n  y = x -> {layers} -> global_avgpool -> dense(4)\n  output y\n  loss mse(y, t)\n}}"
+        );
+        let network = nets::network(&text);
+        let graph = entry_graph(&network, Entry::Gradients, &mut ());
+        let (scheduled, _) = lower(&network, Entry::Gradients, &mut ());
+        let says_which = |step: &&Step| matches!(step, Step::Conv(call) if call.positions.is_some());
+        let found = scheduled.program.steps.iter().filter(says_which).count();
+        assert_eq!(found, pooled, "{layers}\n{}", scheduled.program);
+        let extents = Extents::with_batch(3);
+        let worst = error(&graph, &scheduled, &extents, &|source| match source.role {
+            Role::Input => input(Kind::Random, source, &extents),
+            _ => nets::sample(&network, source, &extents),
+        });
+        assert!(worst <= BOUND, "{layers}: {worst:e}");
     }
 }
 

@@ -93,7 +93,7 @@ fn dense_with_a_fused_tail() {
 
 #[test]
 fn residual_of_convolutions_in_channels_last() {
-    use netc::ops::{Convolution, Direction, Window, WindowReduce};
+    use netc::ops::{Convolution, Direction, Kept, Window, WindowReduce};
     graph("convolutions", |b| {
         let x =
             b.source(Role::Input, "x", TensorType::f32([Dim::batch(), Dim::fixed(3), Dim::fixed(6), Dim::fixed(5)]));
@@ -108,7 +108,7 @@ fn residual_of_convolutions_in_channels_last() {
                 dilation: [1, 1],
                 groups: 1,
                 image: [shape[2].clone(), shape[3].clone()],
-                pooled: false,
+                keeps: Kept::All,
             };
             b.emit(op, &[b.var(x.id), w]).id
         };

@@ -6,7 +6,9 @@ use netc::index::IndexVec;
 use netc::interp::program::{Memory, prepare_program, run_program};
 use netc::interp::{Precision, Scope, Tensor, eval};
 use netc::kernel::{BinaryFn, Combine};
-use netc::ops::{Binary, Convolution, Direction, MatMul, Op, Reduce, Reshape, Role, Source, Window, WindowReduce};
+use netc::ops::{
+    Binary, Convolution, Direction, Kept, MatMul, Op, Reduce, Reshape, Role, Source, Window, WindowReduce,
+};
 use netc::schedule::{Scheduled, Slot, SlotKind, schedule};
 use netc::simplify::simplify;
 use netc::types::{Dim, ElementType, Extents, Symbol, TensorType};
@@ -170,7 +172,7 @@ fn graphs_print_one_line_a_node() {
         dilation: [1, 1],
         groups: 1,
         image: [h, w],
-        pooled: false,
+        keeps: Kept::All,
     };
     let y = builder.emit(convolution, &[x, weight]);
     builder.add_output(Output { role: OutputRole::Output, name: "features".to_owned(), value: y.id });

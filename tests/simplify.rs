@@ -3,8 +3,8 @@
 use netc::graph::{Builder, Graph, Output, OutputRole, Var};
 use netc::index::IndexVec;
 use netc::interp::{Precision, Scope, Tensor, eval};
-use netc::kernel::{BinaryFn, CompareFn, UnaryFn};
-use netc::ops::{Gather, MatMul, Role, Source};
+use netc::kernel::{BinaryFn, Combine, CompareFn, UnaryFn};
+use netc::ops::{Gather, MatMul, Role, Source, Window, WindowArgMax, WindowReduce, WindowSpread};
 use netc::simplify::simplify;
 use netc::simplify::tables::multiply_tables;
 use netc::types::{Dim, Extents, Symbol, TensorType};
@@ -74,6 +74,44 @@ fn parts_of_parts_are_parts() {
     check(|x, _| joined(x).slice(1, 2, Dim::ONE), expected);
     let expected = "%1: f32[B, 3] = neg(%0)\n%2: f32[B, 1] = slice(%1) axis 1 from 2\noutput y = %2";
     check(|x, _| joined(x).slice(1, 5, Dim::ONE), expected);
+}
+
+/// The gradient of a pool after relu: a mask is taken of the largest, and what is added up is a number for each window.
+#[test]
+fn gradients_of_pools_are_those_of_the_largest() {
+    let window = Window { kernel: [2, 2], stride: [2, 2], pad: [0, 0] };
+    for turned in [false, true] {
+        let builder = Builder::default();
+        let map = |name: &str, len: usize| {
+            builder.source(Role::Input, name, TensorType::f32([Dim::batch(), 3.into(), len.into(), len.into()]))
+        };
+        let (x, d) = (map("x", 8), map("d", 4));
+        let largest = builder.emit(WindowReduce { combine: Combine::Max, window }, &[x]);
+        let chosen = builder.emit(WindowArgMax { window }, &[x, largest]);
+        let spread = builder.emit(WindowSpread { window, image: [8.into(), 8.into()] }, &[d, chosen]);
+        let mask = x.compare(CompareFn::Gt, builder.scalar(0.0));
+        let masked = if turned { mask * spread } else { spread * mask };
+        output(masked, "y");
+        output(masked.sum(&[0, 2, 3]), "sum");
+        output(masked.sum(&[0, 3]), "rows");
+        let simple = simplify(&builder.finish()).to_string();
+        let expected = "\
+%0: f32[B, 3, 8, 8] = input x
+%1: f32[B, 3, 4, 4] = input d
+%2: f32[B, 3, 4, 4] = window max(%0) kernel 2x2 stride 2x2
+%3: f32[B, 3, 4, 4] = window argmax(%0, %2) kernel 2x2 stride 2x2
+%4: f32[B, 3, 4, 4] = 0
+%5: f32[B, 3, 4, 4] = greater(%2, %4)
+%6: f32[B, 3, 4, 4] = mul(%1, %5)
+%7: f32[B, 3, 8, 8] = window spread(%6, %3) kernel 2x2 stride 2x2
+%8: f32[1, 3, 1, 1] = sum(%6) over 0, 2, 3
+%9: f32[1, 3, 8, 1] = sum(%7) over 0, 3
+output y = %7
+output sum = %8
+output rows = %9
+";
+        assert_eq!(simple, expected);
+    }
 }
 
 #[test]

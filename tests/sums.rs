@@ -8,7 +8,7 @@ mod support;
 
 use netc::graph::{Builder, Output, OutputRole, Var};
 use netc::kernel::{Algorithm, ColumnSums, ConvCall, Direction, Scalar, Step};
-use netc::ops::{Convolution, Role};
+use netc::ops::{Convolution, Kept, Role};
 use netc::pipeline::{Entry, lower};
 use netc::schedule::schedule;
 use netc::types::{Dim, TensorType};
@@ -110,8 +110,16 @@ fn sums_of(outputs: impl for<'b> Fn(&'b Builder, Var<'b>, Var<'b>) -> Vec<Var<'b
         |c: usize, size: usize| TensorType::f32([Dim::batch(), Dim::fixed(c), Dim::fixed(size), Dim::fixed(size)]);
     let [kernel, stride, pad, dilation] = [[3, 3], [1, 1], [1, 1], [1, 1]];
     let image = [7, 7].map(Dim::fixed);
-    let op =
-        Convolution { direction: Direction::Forward, kernel, stride, pad, dilation, groups: 1, image, pooled: false };
+    let op = Convolution {
+        direction: Direction::Forward,
+        kernel,
+        stride,
+        pad,
+        dilation,
+        groups: 1,
+        image,
+        keeps: Kept::All,
+    };
     let x = b.source(Role::Input, "x", map(4, 7));
     let w = b.source(Role::Param, "w", TensorType::f32([5, 4, 3, 3]));
     let m = b.source(Role::Input, "m", TensorType::f32([5])).reshape(&[1, 5, 1, 1].map(Dim::fixed));

@@ -114,7 +114,7 @@ primitives! {
     scan::Scan,
 }
 pub use crate::kernel::Direction;
-pub use convolution::POOL;
+pub use convolution::{Kept, POOL};
 pub use scan::ScanResult;
 pub use source::Role;
 pub use window::Window;

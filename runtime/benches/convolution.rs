@@ -102,6 +102,7 @@ fn measure(line: &str, n: i64, [c, side, oc, kernel, stride]: [i64; 5], directio
         packed: std::ptr::null(),
         algorithm,
         pooled: 0,
+        positions: std::ptr::null_mut(),
         many: 1,
         epilogue: None,
         sums: std::ptr::null(),

@@ -218,6 +218,7 @@ fn convolution(direction: Direction, is_packed: bool) -> Program {
         weight,
         packed,
         pooled: false,
+        positions: None,
         epilogue,
         sums: None,
     }));

@@ -2,7 +2,7 @@
 
 use netc::graph::{Builder, Graph, Output, OutputRole, Recurrence, Var};
 use netc::interp::Tensor;
-use netc::ops::{Convolution, Direction, Gather, MatMul, Role, Source};
+use netc::ops::{Convolution, Direction, Gather, Kept, MatMul, Role, Source};
 use netc::types::{Dim, ElementType, Extents, TensorType};
 
 const IN: usize = 3;
@@ -29,7 +29,7 @@ fn conv<'b>(x: Var<'b>, name: &str, n: usize) -> Var<'b> {
         dilation: [1, 1],
         groups: 1,
         image: [shape[2].clone(), shape[3].clone()],
-        pooled: false,
+        keeps: Kept::All,
     };
     let bias = x.builder.source(Role::Param, &format!("{name}.bias"), TensorType::f32([n]));
     x.builder.emit(convolution, &[x, weight]) + bias.reshape(&[1, n, 1, 1].map(Dim::fixed))

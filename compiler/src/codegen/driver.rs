@@ -241,6 +241,9 @@ impl Driver<'_, '_, '_> {
             let yes = self.number(1);
             self.put(&d, offset_of!(abi::Conv, pooled), yes);
         }
+        if let Some(positions) = &call.positions {
+            self.put_view(&d, offset_of!(abi::Conv, positions), positions);
+        }
         if let Some(packed) = call.packed {
             let address = self.buffer(packed);
             self.put(&d, offset_of!(abi::Conv, packed), address);

@@ -152,10 +152,19 @@ impl Cx {
         }
         let shape = if call.pooled {
             let pooled = [n, g.oc, oh / 2, ow / 2];
+            let of = |[image, o, y, x]: [usize; 4]| {
+                pairs(2, 2).map(move |(i, j)| flat(&[image, o, 2 * y + i, 2 * x + j], &shape))
+            };
             let largest = pairs(n, g.oc).flat_map(|outer| pairs(oh / 2, ow / 2).map(move |inner| (outer, inner))).map(
                 |((image, o), (y, x))| {
-                    let of = pairs(2, 2).map(|(i, j)| sums[flat(&[image, o, 2 * y + i, 2 * x + j], &shape)]);
-                    of.reduce(|most, x| combine(Combine::Max, most, x)).expect("four numbers")
+                    let at = [image, o, y, x];
+                    let most = of(at).map(|at| sums[at]).reduce(|most, x| combine(Combine::Max, most, x));
+                    let most = most.expect("four numbers");
+                    if let Some(positions) = &call.positions {
+                        let position = of(at).position(|at| sums[at] == most).unwrap_or(4);
+                        self.write(memory, positions, &at, position as f64);
+                    }
+                    most
                 },
             );
             sums = largest.collect();

@@ -47,7 +47,8 @@ impl Step {
                 };
                 reads.into_iter().for_each(|view| read(view.buffer));
                 call.packed.into_iter().for_each(read);
-                visit(Access { buffer: call.result().buffer, mode: Mode::Write });
+                let written = [call.result()].into_iter().chain(&call.positions);
+                written.for_each(|view| visit(Access { buffer: view.buffer, mode: Mode::Write }));
                 if let Some(epilogue) = &call.epilogue {
                     epilogue.for_each_access(visit);
                 }
@@ -129,7 +130,8 @@ impl Step {
             Step::Conv(call) => {
                 call.geometry.for_each_dim(visit);
                 let others = call.sums.iter().flat_map(ColumnSums::products).map(|product| &product.other);
-                [&call.x, &call.y, &call.weight].into_iter().chain(others).for_each(|view| view.for_each_dim(visit));
+                let views = [&call.x, &call.y, &call.weight].into_iter().chain(&call.positions).chain(others);
+                views.for_each(|view| view.for_each_dim(visit));
                 call.epilogue.iter().for_each(|kernel| kernel.for_each_dim(visit));
             }
             Step::Pack(call) => {

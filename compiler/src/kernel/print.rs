@@ -134,7 +134,8 @@ impl Display for MatMulCall {
 
 impl Display for ConvCall {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let ConvCall { direction, geometry: g, algorithm, x, y, weight, packed, pooled, epilogue, sums } = self;
+        let ConvCall { direction, geometry: g, algorithm, x, y, weight, packed, pooled, positions, epilogue, sums } =
+            self;
         let from = match direction {
             super::Direction::Forward => [x, weight],
             super::Direction::DataGrad => [y, weight],
@@ -149,6 +150,9 @@ impl Display for ConvCall {
         write!(f, " dilation {:?} groups {}", g.dilation, g.groups)?;
         if *pooled {
             write!(f, ", the largest of 2 by 2")?;
+        }
+        if let Some(positions) = positions {
+            write!(f, ", {positions} which it is")?;
         }
         write_epilogue(f, epilogue.as_ref())?;
         let Some(sums) = sums else { return Ok(()) };

@@ -7,7 +7,7 @@ use super::support::{Span1, map_features, unfold};
 use crate::diag::Message;
 use crate::graph::Var;
 use crate::kernel::{Combine, Direction};
-use crate::ops::{Convolution, Window, WindowReduce};
+use crate::ops::{Convolution, Kept, Window, WindowReduce};
 use crate::types::{Dim, product};
 
 /// How a convolution's window moves.
@@ -55,7 +55,7 @@ pub(super) fn convolution<'b>(
         dilation,
         groups,
         image,
-        pooled: false,
+        keeps: Kept::All,
     };
     let convolved = cx.builder.apply(op, &[folded, weight])?;
     let mut y = unfold(convolved, &outer);

@@ -1,6 +1,6 @@
 //! Convolution in its three directions, each of which is the gradient of the others.
 
-use super::window::Window;
+use super::window::{Window, WindowArgMax};
 use super::{Primitive, require_f32};
 use crate::diag::Message;
 use crate::ensure;
@@ -26,9 +26,18 @@ pub struct Convolution {
     pub groups: usize,
     /// Height and width of `x`, which `y` does not tell where the stride is above 1.
     pub image: [Dim; 2],
-    /// Whether `y` is `[n, oc, oh / 2, ow / 2]`: the largest of each 2 by 2 neighbors, where a row or column that is left over
-    /// has none. Forward only, and without a gradient: what is scheduled may be so, nothing before.
-    pub pooled: bool,
+    /// Anything but [`Kept::All`] forward only, and without a gradient: what is scheduled may be so, nothing before.
+    pub keeps: Kept,
+}
+
+/// What a convolution keeps of its result: of each 2 by 2 neighbors, where a row or column that is left over has none, `y` may be
+/// `[n, oc, oh / 2, ow / 2]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kept {
+    All,
+    Largest,
+    /// The number of the first that is the largest, as [`WindowArgMax`](super::WindowArgMax) counts them.
+    Position,
 }
 
 /// What a convolution that is pooled takes the largest of.
@@ -179,7 +188,7 @@ impl Primitive for Convolution {
     fn infer(&self, args: &[&TensorType]) -> Result<TensorType, Message> {
         let operands = self.operands(args)?;
         Ok(match self.direction {
-            Direction::Forward if self.pooled => POOL.reduced(&operands.y)?,
+            Direction::Forward if self.keeps != Kept::All => POOL.reduced(&operands.y)?,
             Direction::Forward => operands.y,
             Direction::DataGrad => operands.x,
             Direction::WeightGrad => operands.weight,
@@ -188,9 +197,9 @@ impl Primitive for Convolution {
 
     fn eval(&self, args: &[&Tensor], shape: &[usize], scope: &Scope) -> Tensor {
         let [a, b] = args else { panic!("two arguments") };
-        if self.pooled {
+        if self.keeps != Kept::All {
             let [oh, ow] = self.windows().map(|dim| dim.eval(&scope.extents));
-            let plain = Convolution { pooled: false, ..self.clone() };
+            let plain = Convolution { keeps: Kept::All, ..self.clone() };
             let y = plain.eval(args, &[shape[0], shape[1], oh, ow], scope);
             let mut largest = Tensor::filled(shape, 0.0);
             // From the first on: four that are no numbers are none.
@@ -198,6 +207,9 @@ impl Primitive for Convolution {
                 let most = if number == 0 { y.data[from] } else { largest.data[to] };
                 largest.data[to] = interp::combine(Combine::Max, most, y.data[from]);
             });
+            if self.keeps == Kept::Position {
+                return WindowArgMax { window: POOL }.eval(&[&y, &largest], shape, scope);
+            }
             return largest;
         }
         let mut result = Tensor::filled(shape, 0.0);
@@ -225,7 +237,7 @@ impl Primitive for Convolution {
     }
 
     fn vjp<'b>(&self, arg: usize, x: &[Var<'b>], _: Var<'b>, ct: Var<'b>) -> Option<Var<'b>> {
-        if self.pooled {
+        if self.keeps != Kept::All {
             return None;
         }
         let emit = |direction, a, b| ct.builder.emit(self.toward(direction), &[a, b]);
@@ -255,7 +267,7 @@ impl Primitive for Convolution {
             dilation: [1, 1],
             groups: 1,
             image: fixed,
-            pooled: false,
+            keeps: Kept::All,
         };
         let cases = [
             (plain.clone(), 2, 3),

@@ -11,7 +11,7 @@ use crate::kernel::{
     Algorithm, Buffer, BufferInfo, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall, PackMatrixCall,
     Program, ScatterAddCall, Shortcuts, Step, View,
 };
-use crate::ops::{Convolution, Op};
+use crate::ops::{Convolution, Kept, Op};
 use crate::types::{Dim, ElementType, product};
 
 /// What a call asks of an operand's strides.
@@ -125,8 +125,20 @@ pub(super) fn call(
             let algorithm = algorithm(&geometry, direction, &input.strides[1], stays, asked);
             let packed = stays.then(|| pack(program, direction, &geometry, algorithm, weight.clone()));
             let (x, y) = (x_view, y_view);
-            let pooled = convolution.pooled;
-            Step::Conv(ConvCall { direction, geometry, algorithm, x, y, weight, packed, pooled, epilogue, sums: None })
+            let (pooled, positions, sums) = (convolution.keeps == Kept::Largest, None, None);
+            Step::Conv(ConvCall {
+                direction,
+                geometry,
+                algorithm,
+                x,
+                y,
+                weight,
+                packed,
+                pooled,
+                positions,
+                epilogue,
+                sums,
+            })
         }
         Op::ScatterAdd(_) => scatter_add(graph, value, operands, result),
         op => panic!("no library call: {op:?}"),
@@ -236,6 +248,7 @@ pub(super) fn packed_weight_len(direction: Direction, algorithm: Algorithm, geom
             Algorithm::Winograd2x2 => conv::WINOGRAD_2X2,
         },
         pooled: 0,
+        positions: null,
         many: geometry.is_of_many(direction).into(),
         epilogue: None,
         sums: std::ptr::null(),

@@ -7,13 +7,13 @@ use super::collapse::{collapse, collapse_all, share};
 use super::fusion::Fusion;
 use super::lowering::Lowering;
 use super::order::Order;
-use super::roots::Roots;
+use super::roots::{Roots, is_position};
 use super::storage::{Storage, Target};
 use super::view;
 use crate::graph::{Graph, Node, Value};
 use crate::index::IndexVec;
 use crate::kernel::{Address, BufferInfo, Expr, Home, Int, Kernel, Program, Step, Store, View};
-use crate::ops::Op;
+use crate::ops::{Convolution, Kept, Op};
 use crate::types::{Dim, Symbol};
 
 pub(super) fn steps(
@@ -64,6 +64,8 @@ impl Cx<'_> {
         let node = self.graph.node(value);
         let name = self.name(value);
         match &node.op {
+            // With the convolution that keeps the largest.
+            op if is_position(op) => Vec::new(),
             op if call::layouts(op).is_some() => self.call(value, None, prepared, program),
             Op::Concat(concat) => self.parts(value, concat.axis, &name),
             Op::Scan(_) => match self.storage.recurrence(value) {
@@ -111,8 +113,22 @@ impl Cx<'_> {
             copy
         });
         let result = self.storage.operand(value).clone();
-        steps.push(call::call(self.graph, value, operands, result, epilogue, self.algorithms, program));
+        let mut call = call::call(self.graph, value, operands, result, epilogue, self.algorithms, program);
+        if let Step::Conv(call) = &mut call {
+            call.positions = self.positions(value).map(|positions| self.storage.operand(positions).clone());
+        }
+        steps.push(call);
         steps
+    }
+
+    /// What says which neighbors a convolution keeps, where it keeps the largest.
+    fn positions(&self, largest: Value) -> Option<Value> {
+        let node = self.graph.node(largest);
+        let Op::Convolution(convolution) = &node.op else { return None };
+        let op: Op = Convolution { keeps: Kept::Position, ..convolution.clone() }.into();
+        let is_it = |value: Value, other: &Node| self.roots.live[value] && other.op == op && other.args == node.args;
+        let mut others = self.graph.nodes().filter(|_| convolution.keeps == Kept::Largest);
+        others.find(|&(value, other)| is_it(value, other)).map(|(value, _)| value)
     }
 
     /// Copies the parts of a join that were not written in place.

@@ -12,7 +12,7 @@ use super::roots::{is_leaf, is_view, live};
 use crate::graph::{Graph, Output, Value};
 use crate::index::IndexVec;
 use crate::kernel::{Algorithm, BinaryFn, Combine};
-use crate::ops::{Binary, Broadcast, Constant, Convolution, Direction, Op, POOL, WindowReduce};
+use crate::ops::{Binary, Broadcast, Constant, Convolution, Direction, Kept, Op, POOL, WindowArgMax, WindowReduce};
 use crate::types::{Dim, TensorType};
 
 /// What becomes of a value.
@@ -23,6 +23,8 @@ enum Part {
     Between(usize),
     /// It is the value of this one now.
     Pool(Value),
+    /// It says which neighbors this convolution keeps.
+    Position(Value),
 }
 
 /// The same graph, in which pools are parts of the convolutions before them where nothing else reads what lies between.
@@ -39,7 +41,12 @@ pub(super) fn into_convolutions(graph: &Graph, algorithms: &Algorithms) -> Graph
             (None, op) => push(op.clone(), &args),
             (Some(Part::Pool(of)), _) => new[of],
             (Some(Part::Convolution), Op::Convolution(op)) => {
-                push(Convolution { pooled: true, ..op.clone() }.into(), &args)
+                push(Convolution { keeps: Kept::Largest, ..op.clone() }.into(), &args)
+            }
+            (Some(Part::Position(of)), _) => {
+                let Op::Convolution(op) = &graph.node(of).op else { panic!("{of} is no convolution") };
+                let args: Vec<Value> = graph.node(of).args.iter().map(|&arg| new[arg]).collect();
+                push(Convolution { keeps: Kept::Position, ..op.clone() }.into(), &args)
             }
             (Some(Part::Between(of)), op) => {
                 let shape = half(&node.ty.shape);
@@ -82,12 +89,20 @@ fn parts(graph: &Graph, algorithms: &Algorithms) -> IndexVec<Value, Option<Part>
         }
         let mut way = vec![(pool, Part::Pool(node.args[0]))];
         let mut at = node.args[0];
+        // Which neighbors are the largest, for a gradient.
+        let position = graph.nodes().find(|(_, other)| {
+            other.op == WindowArgMax { window: POOL }.into() && other.args.as_ref() == [at, pool].as_slice()
+        });
+        let position = position.map(|(value, _)| value);
+        let mut readers = 1 + usize::from(position.is_some());
         // Each is read by the one before alone.
-        while counts[at] == 1 {
+        while counts[at] == readers {
+            readers = 1;
             let node = graph.node(at);
             if let Op::Convolution(convolution) = &node.op {
                 if takes(graph, at, convolution, algorithms) {
                     way.push((at, Part::Convolution));
+                    way.extend(position.map(|position| (position, Part::Position(at))));
                     way.iter().for_each(|&(value, part)| parts[value] = Some(part));
                 }
                 break;
@@ -120,7 +135,7 @@ fn grows_with(graph: &Graph, value: Value) -> Option<usize> {
 /// Whether a convolution is computed by one of Winograd's algorithms, from memory whose channels are adjacent.
 fn takes(graph: &Graph, value: Value, convolution: &Convolution, algorithms: &Algorithms) -> bool {
     let node = graph.node(value);
-    if convolution.direction != Direction::Forward || convolution.pooled {
+    if convolution.direction != Direction::Forward || convolution.keeps != Kept::All {
         return false;
     }
     let x = &graph.node(node.args[0]).op;

@@ -6,7 +6,7 @@
 use crate::graph::{Graph, Value};
 use crate::index::IndexVec;
 use crate::kernel::UnaryFn;
-use crate::ops::{Op, Role};
+use crate::ops::{Kept, Op, Role};
 
 /// Recomputing what costs less than this in a second kernel beats storing and loading it.
 const CHEAP: u32 = 4;
@@ -254,12 +254,24 @@ fn is_always_stored(op: &Op) -> bool {
     is_contraction(op)
         || matches!(
             op,
-            Op::ScatterAdd(_) | Op::Scan(_) | Op::Reduce(_) | Op::WindowReduce(_) | Op::WindowArgMax(_) | Op::Concat(_)
+            Op::Convolution(_)
+                | Op::ScatterAdd(_)
+                | Op::Scan(_)
+                | Op::Reduce(_)
+                | Op::WindowReduce(_)
+                | Op::WindowArgMax(_)
+                | Op::Concat(_)
         )
 }
 
 pub(super) fn is_contraction(op: &Op) -> bool {
-    matches!(op, Op::MatMul(_) | Op::Convolution(_))
+    // Positions are written by the convolution that keeps the largest.
+    matches!(op, Op::MatMul(_) | Op::Convolution(_)) && !is_position(op)
+}
+
+/// Whether a value says which of its neighbors a convolution kept.
+pub(super) fn is_position(op: &Op) -> bool {
+    matches!(op, Op::Convolution(convolution) if convolution.keeps == Kept::Position)
 }
 
 pub(super) fn is_view(op: &Op) -> bool {

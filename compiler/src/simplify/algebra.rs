@@ -84,6 +84,9 @@ fn binary(cx: &mut Rewriter, function: BinaryFn, a: Value, b: Value) -> Option<V
             let factor = cx.constant(1.0 / c, cx.ty(b).clone());
             Some(cx.apply(Binary(BinaryFn::Mul), [a, factor]))
         }
+        (BinaryFn::Mul, ..) if let Some(spread) = mask_of_chosen(cx, a, b).or_else(|| mask_of_chosen(cx, b, a)) => {
+            Some(spread)
+        }
         // mask * mask == mask
         (BinaryFn::Mul, ..) if a == b && matches!(cx.node(a).op, Op::Compare(_)) => Some(a),
         // max(x, x) == x
@@ -111,6 +114,25 @@ fn select(cx: &mut Rewriter, condition: Value, then: Value, otherwise: Value) ->
         (_, Some(1.0), Some(0.0)) if is_mask => Some(condition),
         _ => None,
     }
+}
+
+/// spread(d, argmax(x, max)) * mask(x) == spread(d * mask(max), argmax(x, max)): what is chosen is the largest.
+fn mask_of_chosen(cx: &mut Rewriter, spread: Value, mask: Value) -> Option<Value> {
+    let [spread, mask] = [spread, mask].map(|value| cx.node(value).clone());
+    let (Op::WindowSpread(_), &[d, chosen]) = (&spread.op, spread.args.as_ref()) else { return None };
+    let (Op::WindowArgMax(_), &[x, largest]) = (&cx.node(chosen).op, cx.node(chosen).args.as_ref()) else {
+        return None;
+    };
+    let (Op::Compare(_), &[a, b]) = (&mask.op, mask.args.as_ref()) else { return None };
+    let ty = cx.ty(largest).clone();
+    let mut of_largest = |arg: Value| match cx.constant_of(arg) {
+        Some(value) => Some(cx.constant(value, ty.clone())),
+        None => (arg == x).then_some(largest),
+    };
+    let numbers = [of_largest(a)?, of_largest(b)?];
+    let mask = cx.apply(mask.op, numbers);
+    let d = cx.apply(Binary(BinaryFn::Mul), [d, mask]);
+    Some(cx.apply(spread.op, [d, chosen]))
 }
 
 /// f(broadcast(x), broadcast(y), c) == broadcast(f(x, y, c)): the function of fewer elements.

@@ -301,6 +301,7 @@ fn descriptor(g: &Geometry, [n, h, w, oh, ow]: [i64; 5], algorithm: i64, is_pack
         packed: if is_packed { std::ptr::dangling() } else { std::ptr::null() },
         algorithm,
         pooled: 0,
+        positions: null,
         many: g.many.into(),
         epilogue: None,
         sums: std::ptr::null(),

@@ -56,6 +56,11 @@ unsafe impl Simd for Neon {
         unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) }
     }
     #[inline(always)]
+    unsafe fn where_equal(a: Self::V, b: Self::V, then: Self::V, otherwise: Self::V) -> Self::V {
+        // SAFETY: promised by the caller.
+        unsafe { vbslq_f32(vceqq_f32(a, b), then, otherwise) }
+    }
+    #[inline(always)]
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
         // SAFETY: promised by the caller.
         unsafe { vmulq_f32(a, b) }

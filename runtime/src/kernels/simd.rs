@@ -55,6 +55,8 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
     /// `a` where it is larger, else `b`: also where one of them is no number.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// `then` where `a` equals `b`, else `otherwise`.
+    unsafe fn where_equal(a: Self::V, b: Self::V, then: Self::V, otherwise: Self::V) -> Self::V;
     /// `a * b + c`, fused where the instruction set has it.
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
 

@@ -84,6 +84,7 @@ impl Case {
             packed: std::ptr::null(),
             algorithm: self.algorithm,
             pooled: 0,
+            positions: std::ptr::null_mut(),
             many: 0,
             epilogue: MARK,
             sums: std::ptr::null(),

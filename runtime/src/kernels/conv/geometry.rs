@@ -15,6 +15,8 @@ pub(crate) struct Correlation<'a> {
     pub(crate) to: Image,
     /// Whether the memory of `to` has the largest of each 2 by 2 pixels in their place; its height and width are those before.
     pub(crate) pooled: bool,
+    /// Where it is written which of them it is, or null.
+    pub(crate) positions: *mut f32,
     pub(crate) phases: &'a [Phase<'a>],
     /// The taps of all phases, one phase after the other.
     pub(crate) in_order: &'a [Tap],
@@ -159,6 +161,7 @@ impl<'a> Correlation<'a> {
             from,
             to,
             pooled: d.pooled != 0 && way == Way::Forward,
+            positions: d.positions,
             phases,
             in_order,
             scale,

@@ -320,12 +320,14 @@ fn winograd_keeps_the_largest_of_neighbors() {
             let (y_w, y_h) = (oc + 2, ow * (oc + 2) + 3);
             let pooled = Conv { pooled: 1, y_w, y_h, y_n: oh * y_h, ..whole };
             let x = random((n * whole.x_n) as usize, 0);
-            let w = random((oc * c * 9) as usize, 2);
+            let mut w = random((oc * c * 9) as usize, 2);
+            // Neighbors of the first channel are the same.
+            w[..(c * 9) as usize].fill(0.0);
             let [before, y] = [&whole, &pooled].map(|d| random((n * d.y_n) as usize, 1));
             for cpu in cpus() {
                 for packed in [false, true] {
                     let all = run(cpu, 1, What::Forward, packed, &whole, [&x, &before, &w]);
-                    let mut expected = y.clone();
+                    let (mut expected, mut which) = (y.clone(), vec![-1.0; y.len()]);
                     for (image, i, j, o) in (0..n).flat_map(|n| {
                         (0..oh).flat_map(move |i| (0..ow).flat_map(move |j| (0..oc).map(move |o| (n, i, j, o))))
                     }) {
@@ -334,11 +336,21 @@ fn winograd_keeps_the_largest_of_neighbors() {
                             all[(image * whole.y_n + i * whole.y_h + j * whole.y_w + o) as usize]
                         };
                         let to = (image * pooled.y_n + i * y_h + j * y_w + o) as usize;
-                        expected[to] = at(0, 0).max(at(0, 1)).max(at(1, 0)).max(at(1, 1));
+                        let four = [at(0, 0), at(0, 1), at(1, 0), at(1, 1)];
+                        expected[to] = four.into_iter().fold(f32::MIN, f32::max);
+                        which[to] = four.iter().position(|x| *x == expected[to]).expect("it is one of them") as f32;
                     }
                     for threads in [1, 2] {
                         let found = run(cpu, threads, What::Forward, packed, &pooled, [&x, &y, &w]);
                         assert_eq!(found, expected, "{algorithm} {cpu:?} packed {packed} {size:?}");
+                        let mut positions = vec![-1.0; y.len()];
+                        let says = Conv { positions: positions.as_mut_ptr(), ..pooled };
+                        let found = run(cpu, threads, What::Forward, packed, &says, [&x, &y, &w]);
+                        assert_eq!(
+                            (found, positions),
+                            (expected.clone(), which.clone()),
+                            "{algorithm} {cpu:?} {size:?}"
+                        );
                     }
                 }
             }
@@ -355,8 +367,11 @@ fn winograd_keeps_what_is_no_number() {
         let [x, y] = [d.x_n, d.y_n].map(|len| vec![f32::NAN; len as usize]);
         let w = random(16 * 16 * 9, 2);
         for cpu in cpus() {
+            let mut positions = vec![-1.0; y.len()];
+            let d = Conv { positions: positions.as_mut_ptr(), ..d };
             let found = run(cpu, 1, What::Forward, true, &d, [&x, &vec![0.0; y.len()], &w]);
             assert!(found.iter().all(|x| x.is_nan()), "{algorithm} {cpu:?}");
+            assert!(positions.iter().all(|x| *x == 4.0), "{algorithm} {cpu:?}");
         }
     }
 }

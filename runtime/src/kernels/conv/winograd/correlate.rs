@@ -387,8 +387,13 @@ impl<P: Points> Chunk<'_, P> {
                         all.store::<S>([i, j], x);
                     }
                 }
-                if g.pooled {
-                    all.largest::<S>(&to, there);
+                if g.pooled && g.positions.is_null() {
+                    all.largest::<S, false>(&to, &to, there);
+                } else if g.pooled {
+                    // As far from where they begin as the largest are.
+                    let away = to.first.byte_offset_from(g.to.data);
+                    let positions = Pixels { first: g.positions.wrapping_byte_offset(away), ..to };
+                    all.largest::<S, true>(&to, &positions, there);
                 }
             }
         }
@@ -451,16 +456,30 @@ impl Pixels {
         }
     }
 
-    /// Writes the largest of each 2 by 2 neighbors.
+    /// Writes the largest of each 2 by 2 neighbors, and perhaps which it is.
     #[inline(always)]
-    unsafe fn largest<S: Simd>(&self, to: &Pixels, [height, width]: [usize; 2]) {
+    unsafe fn largest<S: Simd, const SAYS_WHICH: bool>(
+        &self,
+        to: &Pixels,
+        positions: &Pixels,
+        [height, width]: [usize; 2],
+    ) {
         for i in 0..height {
             for j in 0..width {
                 // SAFETY: promised by the caller.
                 unsafe {
                     let at = |a: usize, b: usize| S::load(self.at([2 * i + a, 2 * j + b]));
                     let above = S::max(at(0, 1), at(0, 0));
-                    to.store::<S>([i, j], S::max(at(1, 1), S::max(at(1, 0), above)));
+                    let largest = S::max(at(1, 1), S::max(at(1, 0), above));
+                    to.store::<S>([i, j], largest);
+                    if SAYS_WHICH {
+                        let mut position = S::splat(4.0);
+                        for number in (0..4).rev() {
+                            let x = at(number / 2, number % 2);
+                            position = S::where_equal(x, largest, S::splat(number as f32), position);
+                        }
+                        positions.store::<S>([i, j], position);
+                    }
                 }
             }
         }
