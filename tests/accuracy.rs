@@ -222,6 +222,11 @@ fn pools_in_convolutions() {
 fn pools_in_convolutions_that_train() {
     let cases = [
         ("conv3x3(24, relu) -> conv3x3(40, relu) -> maxpool2x2 -> conv3x3(32) -> maxpool2x2", 2),
+        // Pools that are parts of a join, whose memory they share, and an odd number of pixels.
+        (
+            "conv3x3(24, relu) -> concat {\n  conv3x3(24, relu) -> maxpool2x2\n  conv3x3(32) -> maxpool2x2\n} -> conv3x3(24)",
+            2,
+        ),
         // Something else reads the map: another layer, or a gradient.
         ("conv3x3(24, relu) -> residual { conv3x3(24) -> relu } -> maxpool2x2", 0),
         ("conv3x3(24, relu) -> conv3x3(32, relu6) -> maxpool2x2 -> conv3x3(24)", 0),

@@ -188,9 +188,12 @@ pub struct Conv {
     pub algorithm: i64,
     /// 1 or 0.
     pub pooled: i64,
-    /// Null, or where it is written, as `y` lies, which of its neighbors is the largest, if `pooled`: the number of the first one by
-    /// rows, 0 to 3, or 4 if none is a number.
+    /// Null, or where it is written which neighbor is the largest, if `pooled`, pixel by pixel of `y`: the number of the first one by
+    /// rows, 0 to 3, or 4 if none is a number. Channels are adjacent.
     pub positions: *mut f32,
+    pub positions_n: i64,
+    pub positions_h: i64,
+    pub positions_w: i64,
     /// Whether images of what is computed have many pixels, [`conv::MANY`] or more, 1 or 0: how weights are packed depends on it,
     /// so that it is the same in all calls with the same packed weights.
     pub many: i64,

@@ -205,30 +205,30 @@ impl Driver<'_, '_, '_> {
 
     fn conv(&mut self, call: &ConvCall) {
         let d = self.conv_descriptor(&call.geometry, call.direction, call.algorithm);
-        for (view, offsets) in [
-            (
-                &call.x,
-                [
-                    offset_of!(abi::Conv, x),
-                    offset_of!(abi::Conv, x_n),
-                    offset_of!(abi::Conv, x_c),
-                    offset_of!(abi::Conv, x_h),
-                    offset_of!(abi::Conv, x_w),
-                ]
-                .as_slice(),
-            ),
-            (
-                &call.y,
-                // The channels of `y` are contiguous: no word for their stride.
-                &[
-                    offset_of!(abi::Conv, y),
-                    offset_of!(abi::Conv, y_n),
-                    usize::MAX,
-                    offset_of!(abi::Conv, y_h),
-                    offset_of!(abi::Conv, y_w),
-                ],
-            ),
-        ] {
+        // An image and its strides. The channels of `y` are contiguous: no word for theirs.
+        let x = [
+            offset_of!(abi::Conv, x),
+            offset_of!(abi::Conv, x_n),
+            offset_of!(abi::Conv, x_c),
+            offset_of!(abi::Conv, x_h),
+            offset_of!(abi::Conv, x_w),
+        ];
+        let y = [
+            offset_of!(abi::Conv, y),
+            offset_of!(abi::Conv, y_n),
+            usize::MAX,
+            offset_of!(abi::Conv, y_h),
+            offset_of!(abi::Conv, y_w),
+        ];
+        let positions = [
+            offset_of!(abi::Conv, positions),
+            offset_of!(abi::Conv, positions_n),
+            usize::MAX,
+            offset_of!(abi::Conv, positions_h),
+            offset_of!(abi::Conv, positions_w),
+        ];
+        let views = [(&call.x, x), (&call.y, y)];
+        for (view, offsets) in views.into_iter().chain(call.positions.iter().map(|view| (view, positions))) {
             self.put_view(&d, offsets[0], view);
             for (&offset, stride) in offsets[1..].iter().zip(&view.strides) {
                 if offset != usize::MAX {
@@ -240,9 +240,6 @@ impl Driver<'_, '_, '_> {
         if call.pooled {
             let yes = self.number(1);
             self.put(&d, offset_of!(abi::Conv, pooled), yes);
-        }
-        if let Some(positions) = &call.positions {
-            self.put_view(&d, offset_of!(abi::Conv, positions), positions);
         }
         if let Some(packed) = call.packed {
             let address = self.buffer(packed);

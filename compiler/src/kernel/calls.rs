@@ -146,7 +146,7 @@ pub struct ConvCall {
     pub packed: Option<Buffer>,
     /// Whether `y` is `[n, oc, oh / 2, ow / 2]`, the largest of each 2 by 2 neighbors: forward, by one of Winograd's algorithms.
     pub pooled: bool,
-    /// Where the numbers of the largest of neighbors go, if they are kept: as `y` lies, if it is pooled.
+    /// Where the numbers of the largest of neighbors go, if they are kept, with adjacent channels as `y`, which is pooled.
     pub positions: Option<View>,
     pub epilogue: Option<Kernel>,
     /// Of what is not a weight's gradient.

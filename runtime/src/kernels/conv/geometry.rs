@@ -15,8 +15,8 @@ pub(crate) struct Correlation<'a> {
     pub(crate) to: Image,
     /// Whether the memory of `to` has the largest of each 2 by 2 pixels in their place; its height and width are those before.
     pub(crate) pooled: bool,
-    /// Where it is written which of them it is, or null.
-    pub(crate) positions: *mut f32,
+    /// Where it is written which of them it is, or nowhere, as the memory of `to`.
+    pub(crate) positions: Image,
     pub(crate) phases: &'a [Phase<'a>],
     /// The taps of all phases, one phase after the other.
     pub(crate) in_order: &'a [Tap],
@@ -161,7 +161,7 @@ impl<'a> Correlation<'a> {
             from,
             to,
             pooled: d.pooled != 0 && way == Way::Forward,
-            positions: d.positions,
+            positions: positions(d, y),
             phases,
             in_order,
             scale,
@@ -205,6 +205,12 @@ impl<'a> Correlation<'a> {
     pub(crate) fn depth(&self) -> usize {
         self.taps * self.from.channels
     }
+}
+
+/// Where it is written which of its neighbors a pixel of `y` is.
+fn positions(d: &Conv, y: Image) -> Image {
+    let [image, row, col] = [d.positions_n, d.positions_h, d.positions_w].map(|stride| stride as isize);
+    Image { data: d.positions, image, row, col, ..y }
 }
 
 /// `x` and `y`.

@@ -327,7 +327,9 @@ fn winograd_keeps_the_largest_of_neighbors() {
             for cpu in cpus() {
                 for packed in [false, true] {
                     let all = run(cpu, 1, What::Forward, packed, &whole, [&x, &before, &w]);
-                    let (mut expected, mut which) = (y.clone(), vec![-1.0; y.len()]);
+                    let mut expected = y.clone();
+                    // Positions lie without gaps.
+                    let mut which = vec![-1.0; (n * oh * ow * oc) as usize];
                     for (image, i, j, o) in (0..n).flat_map(|n| {
                         (0..oh).flat_map(move |i| (0..ow).flat_map(move |j| (0..oc).map(move |o| (n, i, j, o))))
                     }) {
@@ -338,13 +340,16 @@ fn winograd_keeps_the_largest_of_neighbors() {
                         let to = (image * pooled.y_n + i * y_h + j * y_w + o) as usize;
                         let four = [at(0, 0), at(0, 1), at(1, 0), at(1, 1)];
                         expected[to] = four.into_iter().fold(f32::MIN, f32::max);
-                        which[to] = four.iter().position(|x| *x == expected[to]).expect("it is one of them") as f32;
+                        which[(((image * oh + i) * ow + j) * oc + o) as usize] =
+                            four.iter().position(|x| *x == expected[to]).expect("it is one of them") as f32;
                     }
                     for threads in [1, 2] {
                         let found = run(cpu, threads, What::Forward, packed, &pooled, [&x, &y, &w]);
                         assert_eq!(found, expected, "{algorithm} {cpu:?} packed {packed} {size:?}");
-                        let mut positions = vec![-1.0; y.len()];
-                        let says = Conv { positions: positions.as_mut_ptr(), ..pooled };
+                        let mut positions = vec![-1.0; which.len()];
+                        let to = positions.as_mut_ptr();
+                        let (positions_n, positions_h, positions_w) = (oh * ow * oc, ow * oc, oc);
+                        let says = Conv { positions: to, positions_n, positions_h, positions_w, ..pooled };
                         let found = run(cpu, threads, What::Forward, packed, &says, [&x, &y, &w]);
                         assert_eq!(
                             (found, positions),
@@ -368,7 +373,8 @@ fn winograd_keeps_what_is_no_number() {
         let w = random(16 * 16 * 9, 2);
         for cpu in cpus() {
             let mut positions = vec![-1.0; y.len()];
-            let d = Conv { positions: positions.as_mut_ptr(), ..d };
+            let (positions_n, positions_h, positions_w) = (d.y_n, d.y_h, d.y_w);
+            let d = Conv { positions: positions.as_mut_ptr(), positions_n, positions_h, positions_w, ..d };
             let found = run(cpu, 1, What::Forward, true, &d, [&x, &vec![0.0; y.len()], &w]);
             assert!(found.iter().all(|x| x.is_nan()), "{algorithm} {cpu:?}");
             assert!(positions.iter().all(|x| *x == 4.0), "{algorithm} {cpu:?}");

@@ -17,7 +17,7 @@ use super::super::super::gemm::Output;
 use super::super::super::micro::{self, Block};
 use super::super::super::simd::{LONGEST, Simd, Task, WIDEST};
 use super::super::finish::{self, Blocks, Finish};
-use super::super::geometry::Correlation;
+use super::super::geometry::{Correlation, Image};
 use super::pack::PackPanel;
 use super::tiles::{Grid, Layout, Source};
 use super::transforms::{MOST, Points};
@@ -357,7 +357,8 @@ impl<P: Points> Chunk<'_, P> {
         let [height, width] = [P::TILE.min(g.to.height - row) / pool, P::TILE.min(g.to.width - col) / pool];
         let first = panels[0] * S::NR;
         let last = g.to.channels.min(panels[1] * S::NR);
-        let to = g.to.at(image, (row / pool) as isize, (col / pool) as isize).wrapping_add(first);
+        let [to, which] = [&g.to, &g.positions]
+            .map(|of| of.at(image, (row / pool) as isize, (col / pool) as isize).wrapping_add(first));
         // A tile of which the largest neighbors are kept is written here first.
         let mut room = MaybeUninit::<[f32; 4 * 4 * LONGEST]>::uninit();
         for channel in (0..last - first).step_by(S::LANES) {
@@ -387,13 +388,12 @@ impl<P: Points> Chunk<'_, P> {
                         all.store::<S>([i, j], x);
                     }
                 }
-                if g.pooled && g.positions.is_null() {
+                if g.pooled && g.positions.data.is_null() {
                     all.largest::<S, false>(&to, &to, there);
                 } else if g.pooled {
-                    // As far from where they begin as the largest are.
-                    let away = to.first.byte_offset_from(g.to.data);
-                    let positions = Pixels { first: g.positions.wrapping_byte_offset(away), ..to };
-                    all.largest::<S, true>(&to, &positions, there);
+                    let Image { row, col, .. } = g.positions;
+                    let which = Pixels { first: which.wrapping_add(channel), row, col, lanes };
+                    all.largest::<S, true>(&to, &which, there);
                 }
             }
         }
