@@ -28,6 +28,7 @@ mod loops;
 mod members;
 mod nest;
 pub mod object;
+mod product;
 mod scan;
 mod share;
 mod wide;

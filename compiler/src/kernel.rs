@@ -9,6 +9,7 @@ pub mod cost;
 pub mod depends;
 mod edit;
 pub mod import;
+mod joined;
 mod members;
 mod print;
 mod slices;

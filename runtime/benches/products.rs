@@ -71,6 +71,7 @@ fn matrix_product(m: i64, n: i64, k: i64, a: *const f32, b: *const f32, c: *mut 
         beside: 0,
         pieces: std::ptr::null(),
         piece_count: 0,
+        before: std::ptr::null(),
         epilogue,
     }
 }

@@ -93,6 +93,9 @@ pub struct MatMul {
     /// that is neither packed nor has groups or an epilogue.
     pub pieces: *const Piece,
     pub piece_count: i64,
+    /// Null, or a product that comes before this one, which is added to it: a single one of as many rows and columns in as many groups,
+    /// of a packed `b` and without an epilogue. Its `c` is this one's.
+    pub before: *const MatMul,
     pub epilogue: Option<EpilogueFn>,
 }
 
@@ -414,6 +417,14 @@ symbols! {
     fn netc_matmul(frame, descriptor: *const MatMul) {
         // SAFETY: promised by the caller.
         unsafe { matmul::matmul(Frame(frame).team(), Frame(frame), &*descriptor) };
+    }
+
+    /// Says whether a product is better computed together with one that comes [before](MatMul::before) it than both by themselves: 1
+    /// or 0.
+    fn netc_matmul_joins(frame, descriptor: *const MatMul, before: *const MatMul, answer: *mut i64) {
+        let frame = Frame(frame);
+        // SAFETY: promised by the caller.
+        unsafe { *answer = i64::from(matmul::joins(frame.team(), frame, &*descriptor, &*before)) };
     }
 
     /// Packs a piece of a matrix into its place among [`matmul::packed_len`] floats. See [`PackMatrix`].

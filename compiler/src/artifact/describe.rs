@@ -286,6 +286,11 @@ impl Cx<'_> {
                     let call = kernel::MatMulCall { m: call.m.times(&scan.length), ..call.clone() };
                     self.add_calls(&Step::MatMul(call), calls);
                 }
+                if let Some([ahead, own]) = scan.joined() {
+                    let steps = ahead.k.as_fixed().zip(own.k.as_fixed()).map_or(0, |(a, b)| a.saturating_add(b));
+                    let call = kernel::MatMulCall { k: Dim::fixed(steps), ..own.clone() };
+                    self.add_calls(&Step::MatMul(call), calls);
+                }
                 // A thread may make such a call within a chunk, as it may those of a batch.
                 for call in calls[first..].iter_mut().filter(|_| scan.members.is_some()) {
                     if let Call::MatMul { batch, .. } = call {

@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use cranelift_codegen::ir::{FuncRef, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use cranelift_module::FuncId;
-use netc_runtime::abi::{self, MatMul, PackMatrix, Piece, RightPiece};
+use netc_runtime::abi;
 use netc_runtime::kernels::conv;
 
 use super::beside::Tie;
@@ -14,11 +14,12 @@ use super::facts::Facts;
 use super::lanes::memory;
 use super::members::Share;
 use super::nest::Call;
+use super::product::Joined;
 use crate::index::Id;
 use crate::kernel::cost::work_of_share;
 use crate::kernel::{
-    Algorithm, Along, Buffer, ColumnSums, ConvCall, Direction, Geometry, Home, Kernel, MatMulCall, PackCall,
-    PackMatrixCall, Program, ScatterAddCall, Step, View,
+    Algorithm, Buffer, ColumnSums, ConvCall, Direction, Geometry, Home, Kernel, PackCall, Program, ScatterAddCall,
+    Step, View,
 };
 use crate::types::{Dim, product};
 
@@ -43,10 +44,13 @@ pub(super) struct Driver<'e, 'a, 'f> {
     pub(super) share: Option<Share>,
     /// To whom a scan's loop is tied, if to anybody.
     pub(super) tie: Option<Tie>,
+    /// Which of its products a scan's steps compute at once.
+    pub(super) joined: Option<Joined>,
 }
 
 /// A descriptor under construction on the stack.
-struct Descriptor {
+#[derive(Clone)]
+pub(super) struct Descriptor {
     slot: StackSlot,
 }
 
@@ -99,108 +103,6 @@ impl Driver<'_, '_, '_> {
         let roots: Vec<_> = kernel.stores.iter().map(|store| store.value).collect();
         let stores: Vec<_> = kernel.stores.iter().map(|store| &store.at).collect();
         if facts.vectors_along(axis, &roots, &stores).is_some() { LANES } else { 1 }
-    }
-
-    /// A product; or one of the rows of so many steps, of which each begins so far from the last.
-    pub(super) fn matmul(&mut self, call: &MatMulCall, steps: Option<[Value; 2]>) {
-        let size = size_of::<MatMul>();
-        let d = self.descriptor(size);
-        match steps {
-            Some([steps, stride]) => {
-                self.put(&d, offset_of!(MatMul, batch), steps);
-                self.put(&d, offset_of!(MatMul, a_bs), stride);
-            }
-            None => self.put_size(&d, offset_of!(MatMul, batch), &call.batch),
-        }
-        for (offset, dim) in [
-            (offset_of!(MatMul, m), &call.m),
-            (offset_of!(MatMul, n), &call.n),
-            (offset_of!(MatMul, k), &call.k),
-            (offset_of!(MatMul, groups), &Dim::fixed(call.groups)),
-        ] {
-            self.put_size(&d, offset, dim);
-        }
-        for (view, base, strides) in [
-            (
-                &call.a,
-                offset_of!(MatMul, a),
-                [offset_of!(MatMul, a_bs), offset_of!(MatMul, a_rs), offset_of!(MatMul, a_cs)],
-            ),
-            (
-                &call.b,
-                offset_of!(MatMul, b),
-                [offset_of!(MatMul, b_bs), offset_of!(MatMul, b_rs), offset_of!(MatMul, b_cs)],
-            ),
-            (&call.c, offset_of!(MatMul, c), [offset_of!(MatMul, c_bs), offset_of!(MatMul, c_rs), usize::MAX]),
-        ] {
-            self.put_view(&d, base, view);
-            // The leading stride is there in a batch only; the columns of `c` are contiguous.
-            let missing = strides.len() - view.strides.len();
-            for (&offset, stride) in
-                strides[missing..].iter().zip(&view.strides).filter(|(offset, _)| **offset != usize::MAX)
-            {
-                self.put_size(&d, offset, stride);
-            }
-        }
-        if !call.more.is_empty() {
-            let count = 1 + call.more.len();
-            let pieces = self.descriptor(count * size_of::<Piece>());
-            for (number, piece) in call.pieces().enumerate() {
-                let at = number * size_of::<Piece>();
-                self.put_view(&pieces, at + offset_of!(Piece, c), piece);
-                self.put_size(&pieces, at + offset_of!(Piece, c_rs), &piece.strides[0]);
-            }
-            let address = self.address_of(&pieces);
-            self.put(&d, offset_of!(MatMul, pieces), address);
-            self.put_size(&d, offset_of!(MatMul, piece_count), &Dim::fixed(count));
-        }
-        if let Some(packed) = call.packed {
-            let address = self.buffer(packed);
-            self.put(&d, offset_of!(MatMul, packed), address);
-            let accumulate = self.number(i64::from(call.accumulate));
-            self.put(&d, offset_of!(MatMul, accumulate), accumulate);
-            let rounded = self.number(i64::from(call.shortcuts.rounded));
-            self.put(&d, offset_of!(MatMul, rounded), rounded);
-            self.put_size(&d, offset_of!(MatMul, beside), &Dim::fixed(call.floats_beside()));
-            let has_sums = self.has_pairs(call);
-            self.put(&d, offset_of!(MatMul, has_sums), has_sums);
-            if let Some(step) = self.step {
-                let turned = self.builder.ins().band_imm_s(step, 1);
-                self.put(&d, offset_of!(MatMul, turned), turned);
-            }
-        }
-        let frame = self.put_epilogue(&d, offset_of!(MatMul, epilogue), call.epilogue.as_ref());
-        let address = self.address_of(&d);
-        self.call("netc_matmul", frame, &[address]);
-    }
-
-    fn pack_matrix(&mut self, call: &PackMatrixCall) {
-        let pieces = self.descriptor(call.pieces.len() * size_of::<RightPiece>());
-        for (number, piece) in call.pieces.iter().enumerate() {
-            let at = number * size_of::<RightPiece>();
-            self.put_view(&pieces, at + offset_of!(RightPiece, b), piece);
-            self.put_size(&pieces, at + offset_of!(RightPiece, b_rs), &piece.strides[0]);
-            self.put_size(&pieces, at + offset_of!(RightPiece, b_cs), &piece.strides[1]);
-        }
-        let d = self.descriptor(size_of::<PackMatrix>());
-        for (offset, size) in [
-            (offset_of!(PackMatrix, n), call.n),
-            (offset_of!(PackMatrix, k), call.k),
-            (offset_of!(PackMatrix, groups), call.groups),
-            (offset_of!(PackMatrix, piece_count), call.pieces.len()),
-            (offset_of!(PackMatrix, in_rows), usize::from(call.along == Along::Rows)),
-            (offset_of!(PackMatrix, rounds), usize::from(call.shortcuts.rounded)),
-            (offset_of!(PackMatrix, beside), call.floats_beside()),
-        ] {
-            self.put_size(&d, offset, &Dim::fixed(size));
-        }
-        self.put_size(&d, offset_of!(PackMatrix, m), call.rows.as_ref().unwrap_or(&Dim::fixed(0)));
-        let adds_up = self.adds_up(call);
-        self.put(&d, offset_of!(PackMatrix, adds_up), adds_up);
-        let pieces = self.address_of(&pieces);
-        self.put(&d, offset_of!(PackMatrix, pieces), pieces);
-        let [d, packed] = [self.address_of(&d), self.buffer(call.packed)];
-        self.call("netc_matmul_pack", self.frame, &[d, packed]);
     }
 
     fn conv(&mut self, call: &ConvCall) {
@@ -357,7 +259,7 @@ impl Driver<'_, '_, '_> {
     // Descriptors.
 
     /// A descriptor of words, all zero.
-    fn descriptor(&mut self, size: usize) -> Descriptor {
+    pub(super) fn descriptor(&mut self, size: usize) -> Descriptor {
         let bytes = u32::try_from(size).expect("descriptors are small");
         let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
         let d = Descriptor { slot: self.builder.create_sized_stack_slot(data) };
@@ -367,14 +269,14 @@ impl Driver<'_, '_, '_> {
         }
         d
     }
-    fn put(&mut self, d: &Descriptor, offset: usize, value: Value) {
+    pub(super) fn put(&mut self, d: &Descriptor, offset: usize, value: Value) {
         self.builder.ins().stack_store(types::I64, value, d.slot, offset as i32);
     }
-    fn put_size(&mut self, d: &Descriptor, offset: usize, dim: &Dim) {
+    pub(super) fn put_size(&mut self, d: &Descriptor, offset: usize, dim: &Dim) {
         let value = self.size(dim);
         self.put(d, offset, value);
     }
-    fn put_view(&mut self, d: &Descriptor, offset: usize, view: &View) {
+    pub(super) fn put_view(&mut self, d: &Descriptor, offset: usize, view: &View) {
         let mut address = self.buffer(view.buffer);
         if view.offset != Dim::fixed(0) {
             let elements = self.size(&view.offset);
@@ -384,7 +286,7 @@ impl Driver<'_, '_, '_> {
         self.put(d, offset, address);
     }
     /// Sets the epilogue's function; the frame to call with, which holds the epilogue's buffers.
-    fn put_epilogue(&mut self, d: &Descriptor, offset: usize, epilogue: Option<&Kernel>) -> Value {
+    pub(super) fn put_epilogue(&mut self, d: &Descriptor, offset: usize, epilogue: Option<&Kernel>) -> Value {
         let Some(kernel) = epilogue else { return self.frame };
         // What a step of a recurrence reads lies in short runs that are far apart: no CPU foresees them.
         let call = Call::Tile { fetches: self.step.is_some() };
@@ -410,7 +312,10 @@ impl Driver<'_, '_, '_> {
         }
         self.builder.ins().stack_addr(types::I64, slot, 0)
     }
-    fn address_of(&mut self, d: &Descriptor) -> Value {
+    pub(super) fn word_of(&mut self, d: &Descriptor) -> Value {
+        self.builder.ins().stack_load(types::I64, types::I64, d.slot, 0)
+    }
+    pub(super) fn address_of(&mut self, d: &Descriptor) -> Value {
         self.builder.ins().stack_addr(types::I64, d.slot, 0)
     }
 

@@ -155,6 +155,7 @@ impl Emitter<'_> {
             local_frame: None,
             share: None,
             tie: None,
+            joined: None,
         };
         fill(&mut driver, &words);
         let Driver { mut builder, .. } = driver;

@@ -5,6 +5,7 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use super::driver::Driver;
 use super::lanes::memory;
+use super::product::Joined;
 use crate::kernel::{Scan, Step, Turns};
 
 /// Elements that the products ahead of a recurrence's steps compute at once: they stay in the second cache until the steps
@@ -57,6 +58,8 @@ impl Driver<'_, '_, '_> {
         let length = self.size(&scan.length);
         let (before, by) = if scan.reverse { (length, -1) } else { (self.number(-1), 1) };
         let zero = self.number(0);
+        let joined = self.join(scan);
+        let outer_joined = std::mem::replace(&mut self.joined, joined);
         let in_round = self.steps_of_a_round(scan, length);
         let [head, body, done] = std::array::from_fn(|_| self.builder.create_block());
         let [step, old_base, old_end] = [(); 3].map(|()| self.builder.append_block_param(head, types::I64));
@@ -86,6 +89,7 @@ impl Driver<'_, '_, '_> {
         self.tell(next);
         self.builder.ins().jump(head, &[next.into(), base.into(), end.into()]);
         self.builder.switch_to_block(done);
+        self.joined = outer_joined;
     }
     /// How many steps the products ahead are computed for at once: as many as [`ROUND`] holds, about equally many in all
     /// rounds.
@@ -93,12 +97,25 @@ impl Driver<'_, '_, '_> {
         if scan.ahead.is_empty() {
             return None;
         }
+        let by_themselves = self.steps_of_a_round_ahead(scan, length);
+        // A step computes what is joined with its own product.
+        let one = self.number(1);
+        let in_round = match &self.joined {
+            Some(joined) => {
+                let are_joined = joined.are_joined;
+                self.builder.ins().select(are_joined, one, by_themselves)
+            }
+            None => by_themselves,
+        };
+        Some(self.tied_round(in_round))
+    }
+    fn steps_of_a_round_ahead(&mut self, scan: &Scan, length: Value) -> Value {
         let weights = scan.ahead.iter().map(|step| match step {
             Step::MatMul(call) => call.k.times(&call.n).as_fixed().unwrap_or(usize::MAX),
             _ => 0,
         });
         if weights.fold(0, usize::saturating_add) > WEIGHTS {
-            return Some(self.tied_round(length));
+            return length;
         }
         let one = self.number(1);
         // Of all products; where nothing is computed one divides by 1.
@@ -119,8 +136,7 @@ impl Driver<'_, '_, '_> {
         let most = self.builder.ins().umax(most, one);
         let rounds = ceil(self, length, most);
         let rounds = self.builder.ins().umax(rounds, one);
-        let in_round = ceil(self, length, rounds);
-        Some(self.tied_round(in_round))
+        ceil(self, length, rounds)
     }
     /// Computes the products ahead where a round begins; the first step of the present round, and the one behind its last.
     /// The last round begins so early that it is as long as all others.
@@ -134,6 +150,11 @@ impl Driver<'_, '_, '_> {
         let base = self.builder.ins().umin(step, latest);
         let end = self.builder.ins().iadd(step, in_round);
         self.wait_for(end, length);
+        if let Some(Joined { are_joined, .. }) = self.joined {
+            let ahead = self.builder.create_block();
+            self.builder.ins().brif(are_joined, go, &[base.into(), end.into()], ahead, &[]);
+            self.builder.switch_to_block(ahead);
+        }
         self.move_slices(scan, base, base);
         for call in &scan.ahead {
             let Step::MatMul(call) = call else { panic!("products alone are computed ahead: {call}") };

@@ -3,7 +3,13 @@
 //! The gates of a cell are functions of sums: what the input adds, computed ahead, and what the state does. Added by the
 //! product as it stores its tiles, the sum lies in one place, which the cache then holds in place of two.
 
-use crate::kernel::{Address, BinaryFn, Buffer, Expr, Home, Kernel, MatMulCall, Program, Scalar, Scan, Step, Turns};
+use netc_runtime::kernels::matmul::{are_panels, has_whole_panels};
+
+use crate::kernel::{
+    Address, Along, BinaryFn, Buffer, Expr, Home, Kernel, MatMulCall, PackMatrixCall, Program, Scalar, Scan, Step,
+    Turns,
+};
+use crate::types::Dim;
 
 /// Changes products of the recurrences' steps.
 pub(super) fn of_scans(program: &mut Program) {
@@ -14,6 +20,37 @@ pub(super) fn of_scans(program: &mut Program) {
         let Step::Scan(scan) = &mut program.steps[at] else { continue };
         let Step::MatMul(call) = &mut scan.body[place] else { continue };
         add_onto(call, onto);
+        let groups = call.groups;
+        regroup(program, at, groups);
+    }
+}
+
+/// Packs the operand of the only product ahead of a scan's steps in as many groups as that of the step's product that is added to
+/// it, so that both can be computed at once, where this takes no more room.
+fn regroup(program: &mut Program, at: usize, groups: usize) {
+    let Step::Scan(scan) = &program.steps[at] else { return };
+    let [Step::MatMul(ahead)] = scan.ahead.as_slice() else { return };
+    let (Some(packed), Some(n)) = (ahead.packed, ahead.n.as_fixed()) else { return };
+    let is_plain = ahead.groups == 1 && ahead.epilogue.is_none();
+    let fits = is_plain && ahead.shortcuts.sums && has_whole_panels(n, groups);
+    let users = |step: &&Step| step.touches(packed);
+    let are_two = program.prepare.iter().chain(&program.steps).filter(users).count()
+        + scan.start.iter().filter(users).count()
+        == 2;
+    if !fits || !are_two {
+        return;
+    }
+    let Step::Scan(scan) = &mut program.steps[at] else { return };
+    let packing = program.prepare.iter_mut().chain(&mut scan.start).find_map(|step| match step {
+        Step::PackMatrix(packing) if packing.packed == packed => Some(packing),
+        _ => None,
+    });
+    let [Step::MatMul(ahead)] = scan.ahead.as_mut_slice() else { return };
+    let Some(packing) = packing else { return };
+    let whole = PackMatrixCall { groups, ..packing.clone() };
+    if whole.along == Along::Rows || are_panels(n, whole.pieces.len(), groups) {
+        program.buffers[packed].len = Dim::fixed(whole.floats());
+        (*packing, ahead.groups) = (whole, groups);
     }
 }
 

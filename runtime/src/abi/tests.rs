@@ -123,6 +123,6 @@ fn two_go_side_by_side_or_else_one_after_the_other() {
 
 #[test]
 fn symbols_have_their_linked_names() {
-    assert_eq!(symbols().len(), 11);
+    assert_eq!(symbols().len(), 12);
     assert!(symbols().iter().all(|(name, address)| name.starts_with("netc_") && !address.is_null()));
 }

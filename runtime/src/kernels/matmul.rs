@@ -47,6 +47,11 @@ pub fn are_panels(n: usize, pieces: usize, groups: usize) -> bool {
         && (piece.is_multiple_of(run) || (run.is_multiple_of(piece) && piece.is_multiple_of(WIDEST)))
 }
 
+/// Whether each of so many runs of columns has whole panels, so that a packed matrix takes no more room for them.
+pub fn has_whole_panels(n: usize, groups: usize) -> bool {
+    n.is_multiple_of(groups.max(1) * WIDEST)
+}
+
 /// What a product takes at most on any CPU, for sizes up to these and any strides; `packed` if its `b` is packed.
 pub(crate) fn needs(batch: usize, [m, n, k]: [usize; 3], groups: usize, packed: bool) -> Needs {
     let one = if packed {
@@ -142,21 +147,60 @@ unsafe fn product(cpu: Cpu, p: packed::Packed<'_>, beside: usize) {
     cpu::run_on(cpu, p);
 }
 
-/// The product with the operand that the descriptor says is packed, of rows in runs.
+/// The product with the operand that the descriptor says is packed, of rows in runs; after the one that goes before it, or with it.
 unsafe fn packed_product(cpu: Cpu, g: Gemm<'_>, d: &MatMul, runs: packed::Runs) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let own = of_packed(cpu, g, d, runs);
+        if d.before.is_null() {
+            return product(cpu, own, beside(d));
+        }
+        let first = &*d.before;
+        let g = Gemm { c: g.c, c_rs: g.c_rs, turned: g.turned, epilogue: None, ..operands(g.team, g.frame, first) };
+        let before = of_packed(cpu, g, first, packed::Runs::one(g.a.rows));
+        if own.joins(&before) {
+            product(cpu, packed::Packed { before: Some(&before), ..own }, 0);
+        } else {
+            product(cpu, before, beside(first));
+            product(cpu, own, beside(d));
+        }
+    }
+}
+
+/// Whether a product is better computed together with one that goes before it than both by themselves.
+///
+/// # Safety
+/// As for [`matmul`].
+pub(crate) unsafe fn joins(team: Team<'_>, frame: Frame, d: &MatMul, before: &MatMul) -> bool {
+    let cpu = cpu::cpu();
+    let of = |d: &MatMul| {
+        let g = operands(team, frame, d);
+        // SAFETY: promised by the caller.
+        unsafe { of_packed(cpu, g, d, packed::Runs::one(g.a.rows)) }
+    };
+    let are_packed = [d, before].iter().all(|d| !d.packed.is_null() && d.batch == 1);
+    are_packed && of(d).joins(&of(before))
+}
+
+/// What a product reads of the operand that the descriptor says is packed.
+unsafe fn of_packed<'a>(cpu: Cpu, g: Gemm<'a>, d: &MatMul, runs: packed::Runs) -> packed::Packed<'a> {
     let (size @ [k, n], groups) = ([g.b.rows, g.b.cols], d.groups.max(1) as usize);
     let beside = d.packed.wrapping_add(packed::packed_len(k, n, groups));
     let behind = beside.wrapping_add(if d.rounded != 0 { rounded_len(k, n, groups) } else { 0 });
-    let p = packed::Packed { g, groups, packed: d.packed, rounded: None, sums: None, runs };
+    let p = packed::Packed { g, groups, packed: d.packed, rounded: None, sums: None, runs, before: None };
     // SAFETY: promised by the caller.
     unsafe {
-        let p = match class(g.a.rows) {
+        match class(g.a.rows) {
             0 if d.rounded != 0 => packed::Packed { rounded: fixed21::Rounded::of(cpu, size, groups, beside), ..p },
             2 if d.has_sums != 0 => packed::Packed { sums: strassen::Sums::of(cpu, size, groups, behind), ..p },
             _ => p,
-        };
-        product(cpu, p, d.beside.max(0) as usize);
+        }
     }
+}
+
+/// Floats beside what [`pack_for`] packed.
+fn beside(d: &MatMul) -> usize {
+    d.beside.max(0) as usize
 }
 
 /// # Safety
@@ -297,7 +341,8 @@ unsafe fn one(cpu: Cpu, team: Team<'_>, frame: Frame, d: &MatMul) {
         unsafe {
             pack_for(cpu, Some(m), whole, 0);
             let runs = packed::Runs::one(m);
-            product(cpu, packed::Packed { g, groups, packed: packed.as_ptr(), rounded: None, sums: None, runs }, 0);
+            let packed = packed.as_ptr();
+            product(cpu, packed::Packed { g, groups, packed, rounded: None, sums: None, runs, before: None }, 0);
         }
     } else if cpu == Cpu::Amx && amx::splits([m, n, k], is_adjacent) {
         // SAFETY: promised by the caller.
@@ -332,6 +377,7 @@ unsafe fn split(cpu: Cpu, g: Gemm<'_>, is_adjacent: bool) {
                 rounded: None,
                 sums: None,
                 runs,
+                before: None,
             });
         }
     }

@@ -63,6 +63,11 @@ impl Layout {
         let [kc, blocks] = blocks(k);
         Layout { k, kc, blocks, run, groups, panels: run.div_ceil(S::NR), width: run.next_multiple_of(S::LANES) }
     }
+    /// That of an operand with other steps and the same columns.
+    pub(super) fn of_steps(&self, k: usize) -> Layout {
+        let [kc, blocks] = blocks(k);
+        Layout { k, kc, blocks, ..*self }
+    }
     /// The steps of a block.
     pub(super) fn steps(&self, block: usize) -> [usize; 2] {
         [block * self.kc, self.k.min((block + 1) * self.kc)]
@@ -100,9 +105,17 @@ pub(crate) struct Packed<'a> {
     /// Sums of its halves, if the product has many.
     pub(crate) sums: Option<Sums>,
     pub(crate) runs: Runs,
+    /// A product that this one is added to, and which is computed with it: it [`joins`](Packed::joins) this one.
+    pub(crate) before: Option<&'a Packed<'a>>,
 }
 
 impl Packed<'_> {
+    /// Whether another product, of as many rows and columns and with the same result, can be computed at once with this one: as if
+    /// the K loop had the steps of both, so that tiles begin and end half as often.
+    pub(crate) fn joins(&self, other: &Packed<'_>) -> bool {
+        let is_fit = |p: &Packed<'_>| p.sums.is_some() && p.g.a.col_stride == 1;
+        is_fit(self) && is_fit(other) && self.g.b.rows + other.g.b.rows <= KC
+    }
     /// The address of an element of the left operand.
     pub(super) fn left(&self, row: usize, col: usize) -> *const f32 {
         let Runs { len, stride } = self.runs;
@@ -214,6 +227,7 @@ impl Parts {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Chunk<'a> {
     all: &'a Packed<'a>,
     scratch: &'a Scratch,
@@ -237,12 +251,11 @@ impl Task for Chunk<'_> {
             unsafe { few::product::<S>(all, layout, [first_row, rows], panels) };
             return;
         }
-        let mut lines = Lines { left: [std::ptr::null(); MC + 16], results: [std::ptr::null_mut(); MC + 16], rows };
-        for (i, result) in lines.results[..rows].iter_mut().enumerate() {
-            *result = g.c.wrapping_offset((first_row + i) as isize * g.c_rs);
-        }
+        let before = all.before.filter(|_| sums.is_some());
+        let before = before.map(|all| Chunk { all, layout: layout.of_steps(all.g.b.rows), ..self });
+        let steps = layout.kc + before.as_ref().map_or(0, |before| before.layout.kc);
         let room = if copy { pack::left_len::<S>(rows, layout.kc) } else { 0 };
-        let room = if sums.is_some() { strassen::left_len(rows, layout.kc) } else { room };
+        let room = if sums.is_some() { strassen::left_len(rows, steps) } else { room };
         let mut scratch = scratch.lend(Purpose::Left, room);
 
         let mut wide = (EPILOGUE_COLS[usize::from(layout.groups > 1)] / S::NR).max(1);
@@ -256,29 +269,35 @@ impl Task for Chunk<'_> {
             let rows_of_chunk = [first_row, last_row];
             parts.begin(g, rows_of_chunk);
             for index in 0..layout.blocks {
-                let mut left_step = g.a.col_stride;
-                for (i, entry) in lines.left[..rows].iter_mut().enumerate() {
-                    *entry = all.left(first_row + i, layout.steps(index)[0]);
-                }
+                let rows = || first_row..last_row;
+                let (mut lines, mut left_step) = (self.lines(rows(), index), g.a.col_stride);
                 if copy {
                     left_step = self.copy::<S>(&mut lines.left, layout.steps(index), scratch.as_mut_ptr());
                 }
-                let mut paired = sums.map(|sums| Left::new(all, sums, layout, index));
-                if let Some((left, others)) = &mut paired {
-                    left.add_up::<S>(rows_of_chunk, scratch.as_mut_ptr(), others);
+                let lines =
+                    Both { own: lines, before: before.as_ref().map(|before| (before, before.lines(rows(), 0))) };
+                let (mut paired, mut others) = (sums.map(|sums| Left::new(all, sums, layout, index)), Rows::default());
+                if let Some(left) = &mut paired {
+                    left.add_up::<S>(rows_of_chunk, scratch.as_mut_ptr(), |row| others.push(row));
                 }
+                let others = Both {
+                    own: self.lines(others.iter(), index),
+                    before: before.as_ref().map(|before| (before, before.lines(others.iter(), 0))),
+                };
                 for at in 0..parts.count() {
                     let ([mut panel, until], next) = (parts.panels(at), parts.next(at));
-                    if let Some((left, others)) = &paired {
-                        let last = left.multiply::<S>([panel, until], next);
-                        if others.rows > 0 {
-                            let panels = [panel, last];
-                            S::vectorize(Lined { chunk: &self, index, lines: others, left_step, panels, next });
+                    let multiply = |lines: &Both<'_>, panels: [usize; 2]| {
+                        if let Some((chunk, lines)) = &lines.before {
+                            S::vectorize(Lined { chunk, index: 0, lines, left_step, panels, next });
                         }
+                        S::vectorize(Lined { chunk: &self, index, lines: &lines.own, left_step, panels, next });
+                    };
+                    if let Some(left) = &paired {
+                        let last = left.multiply::<S>([panel, until], next);
+                        multiply(&others, [panel, last]);
                         panel = last;
                     }
-                    let panels = [panel, until];
-                    S::vectorize(Lined { chunk: &self, index, lines: &lines, left_step, panels, next });
+                    multiply(&lines, [panel, until]);
                     if index + 1 == layout.blocks {
                         parts.finish(g, rows_of_chunk, at);
                     }
@@ -288,17 +307,58 @@ impl Task for Chunk<'_> {
     }
 }
 
+/// So many rows of a chunk at most.
+pub(super) const LINES: usize = MC + 16;
+
+/// Some rows of a chunk.
+struct Rows {
+    all: [usize; LINES],
+    count: usize,
+}
+
+impl Default for Rows {
+    fn default() -> Rows {
+        Rows { all: [0; LINES], count: 0 }
+    }
+}
+
+impl Rows {
+    fn push(&mut self, row: usize) {
+        self.all[self.count] = row;
+        self.count += 1;
+    }
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        self.all[..self.count].iter().copied()
+    }
+}
+
 /// Where rows of a chunk begin: of the left operand's block, and of the result.
-pub(super) struct Lines {
-    pub(super) left: [*const f32; MC + 16],
-    pub(super) results: [*mut f32; MC + 16],
-    pub(super) rows: usize,
+struct Lines {
+    left: [*const f32; LINES],
+    results: [*mut f32; LINES],
+    rows: usize,
+}
+
+/// Those of a product, and of one that is computed with it.
+struct Both<'a> {
+    own: Lines,
+    before: Option<(&'a Chunk<'a>, Lines)>,
 }
 
 impl Chunk<'_> {
+    fn lines(&self, rows: impl Iterator<Item = usize>, block: usize) -> Lines {
+        let Chunk { all, layout, .. } = self;
+        let mut lines = Lines { left: [std::ptr::null(); LINES], results: [std::ptr::null_mut(); LINES], rows: 0 };
+        for row in rows {
+            lines.left[lines.rows] = all.left(row, layout.steps(block)[0]);
+            lines.results[lines.rows] = all.g.c.wrapping_offset(row as isize * all.g.c_rs);
+            lines.rows += 1;
+        }
+        lines
+    }
     /// Copies the rows of a block of the left operand to where a tile's elements of a step are adjacent; returns the distance of steps.
     #[inline(always)]
-    unsafe fn copy<S: Simd>(&self, left: &mut [*const f32; MC + 16], [step, end]: [usize; 2], to: *mut f32) -> isize {
+    unsafe fn copy<S: Simd>(&self, left: &mut [*const f32; LINES], [step, end]: [usize; 2], to: *mut f32) -> isize {
         let Chunk { all: Packed { g, runs, .. }, rows: [first_row, last_row], .. } = *self;
         let rows = last_row - first_row;
         // SAFETY: the scratch memory has room for the block.
@@ -329,7 +389,7 @@ impl Task for Lined<'_> {
     unsafe fn run<S: Simd>(self) {
         let Lined { chunk, index, lines, left_step, panels: [panel, until], next } = self;
         let Chunk { all: Packed { g, packed, .. }, layout, .. } = chunk;
-        if panel == until {
+        if panel == until || lines.rows == 0 {
             return;
         }
         let [step, end] = layout.steps(index);

@@ -190,6 +190,7 @@ unsafe fn forward(frame: *mut u64, is_masked: bool) {
             beside: 0,
             pieces: std::ptr::null(),
             piece_count: 0,
+            before: std::ptr::null(),
             epilogue: None,
         };
         abi::netc_matmul(frame, &raw const d);

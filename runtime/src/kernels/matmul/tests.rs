@@ -7,6 +7,7 @@ use super::super::testing::{MARK, Marked, assert_near, assert_within, cpus, rand
 use super::*;
 use crate::threads::Pool;
 
+mod joined;
 mod pieces;
 mod prepared;
 mod rounded;
@@ -43,6 +44,7 @@ fn descriptor(sizes: [usize; 3], strides: [usize; 5], a: &[f32], b: &[f32], c: &
         beside: 0,
         pieces: std::ptr::null(),
         piece_count: 0,
+        before: std::ptr::null(),
         epilogue,
     }
 }

@@ -8,6 +8,8 @@ use super::left::Left;
 /// Products of halves, and how many later is what one fetches: those of a chain follow at once.
 pub(super) const PRODUCTS: usize = 7;
 pub(super) const LATER: usize = 3;
+/// Products that are computed at once, of which the first may be missing.
+pub(super) const SIDES: usize = 2;
 
 /// A quarter of the result: the half of its rows, and of its columns.
 type Quarter = [usize; 2];
@@ -40,10 +42,10 @@ pub(super) const CHAINS: [&[Link]; 4] = [
 /// The products of all pairs of rows with a pair of panels.
 pub(super) struct Products<'a> {
     pub(super) left: &'a Left<'a>,
-    /// Right operands, and behind them those of what is computed next.
-    pub(super) right: [*const f32; PRODUCTS + LATER],
+    /// Right operands of both sides, and behind them those of what is computed next.
+    pub(super) right: [[*const f32; PRODUCTS + LATER]; SIDES],
     /// Steps of each.
-    pub(super) len: usize,
+    pub(super) len: [usize; SIDES],
     pub(super) columns: [usize; 2],
     /// Whether to add to the result instead of setting it.
     pub(super) adds: bool,
@@ -107,21 +109,23 @@ impl Products<'_> {
                         }
                     }
                 }
-                let first = self.left.products[product].as_ptr().wrapping_add(row);
-                let left: [*const f32; R] = std::array::from_fn(|i| S::settled(*first.wrapping_add(i)));
-                let (mut right, mut offset) = (self.right[product], 0);
-                if 2 * R > S::MR {
-                    let ahead = Ahead::share::<S>(0, self.len, [index, tiles]);
-                    let mut next = ahead.from(self.right[product + LATER]);
-                    for _ in 0..self.len / STEPS {
-                        next = ahead.fetch::<S>(next);
-                        offset = S::add_steps::<R, W, 1>(&mut sums, &left, offset, 4, right);
-                        right = right.wrapping_add(STEPS * S::NR);
-                    }
-                } else {
-                    for at in 0..self.len {
-                        add_step::<S, R, W>(&mut sums, |i| *left[i].add(at), right);
-                        right = right.wrapping_add(S::NR);
+                for side in self.left.first_side..SIDES {
+                    let left = self.left.factors::<R>(side, product, row).map(|row| S::settled(row));
+                    let (right, len) = (&self.right[side], self.len[side]);
+                    let (mut from, mut offset) = (right[product], 0);
+                    if 2 * R > S::MR {
+                        let ahead = Ahead::share::<S>(0, len, [index, tiles]);
+                        let mut next = ahead.from(right[product + LATER]);
+                        for _ in 0..len / STEPS {
+                            next = ahead.fetch::<S>(next);
+                            offset = S::add_steps::<R, W, 1>(&mut sums, &left, offset, 4, from);
+                            from = from.wrapping_add(STEPS * S::NR);
+                        }
+                    } else {
+                        for at in 0..len {
+                            add_step::<S, R, W>(&mut sums, |i| *left[i].add(at), from);
+                            from = from.wrapping_add(S::NR);
+                        }
                     }
                 }
                 for &quarter in quarters {

@@ -1,10 +1,9 @@
 //! Sums of the halves of a left operand's rows.
 #![expect(unsafe_code, reason = "raw matrices")]
 
-use super::super::gemm::MC;
-use super::super::packed::{Layout, Lines, Packed};
+use super::super::packed::{LINES, Layout, Packed};
 use super::super::simd::{LONGEST, Simd};
-use super::chains::{CHAINS, Chain, LATER, PRODUCTS, Products};
+use super::chains::{CHAINS, Chain, LATER, PRODUCTS, Products, SIDES};
 use super::right::Sums;
 use super::{COLS, Pairs, SUMS, halves};
 
@@ -14,39 +13,78 @@ const SQUARES: [f32; 2] = [1e-30, 1e30];
 /// Floats between sums of rows, beside their own: lines of the first cache of which they would else share a few.
 const APART: usize = LONGEST;
 
-/// Pointers to rows, or to pairs of rows, of a chunk.
-type Table<T> = [T; MC + 16];
+/// The most pairs of a chunk's rows.
+const PAIRS: usize = LINES / 2;
+/// A pointer for each pair.
+type Table<T> = [T; PAIRS];
 
 /// The pairs of a chunk's rows, with a block of the K loop.
 pub(in super::super) struct Left<'a> {
-    all: &'a Packed<'a>,
-    sums: Sums,
-    layout: Layout,
+    /// The product that goes before, and the product itself.
+    sides: [Side<'a>; SIDES],
+    pub(super) first_side: usize,
     pairs: Pairs,
-    block: usize,
-    /// What the products multiply, in the order of [`CHAINS`].
-    pub(super) products: [Table<*const f32>; PRODUCTS],
+    /// From a pair's sums to the next's.
+    stride: usize,
     /// The even and the odd rows of the result.
     pub(super) results: [Table<*mut f32>; 2],
     /// Pairs of rows.
     pub(super) rows: usize,
 }
 
-/// How many floats [`Left`] takes for so many rows and steps.
+/// A product of the two that may be computed at once.
+struct Side<'a> {
+    all: &'a Packed<'a>,
+    sums: Sums,
+    layout: Layout,
+    block: usize,
+    /// The even and the odd rows.
+    rows: [Table<*const f32>; 2],
+    /// The sums of the first pair.
+    scratch: *const f32,
+}
+
+/// What a product of halves multiplies.
+enum Factor {
+    /// A half of the even row or of the odd one, as it is: `A` of these numbers, less one.
+    Half([usize; 2]),
+    /// The sum of this number, less one.
+    Sum(usize),
+}
+
+/// Of each product, in the order of [`CHAINS`].
+const FACTORS: [Factor; PRODUCTS] = {
+    use Factor::{Half, Sum};
+    [Half([0, 0]), Sum(1), Sum(0), Half([0, 1]), Sum(3), Sum(2), Half([1, 1])]
+};
+
+/// How many floats [`Left`] takes for so many rows and steps, of both products if there are two.
 pub(in super::super) fn left_len(rows: usize, steps: usize) -> usize {
-    rows / 2 * SUMS * (steps / 2 + APART)
+    rows / 2 * SUMS * (steps / 2 + SIDES * APART)
 }
 
 impl<'a> Left<'a> {
-    /// No rows, neither in pairs nor without.
-    pub(in super::super) fn new(all: &'a Packed<'a>, sums: Sums, layout: Layout, block: usize) -> (Left<'a>, Lines) {
+    /// No pairs of rows.
+    #[inline(always)]
+    pub(in super::super) fn new(all: &'a Packed<'a>, sums: Sums, layout: Layout, block: usize) -> Left<'a> {
+        let side = |all: &'a Packed<'a>, sums: Sums, layout: Layout| Side {
+            all,
+            sums,
+            layout,
+            block,
+            rows: [[std::ptr::null(); PAIRS]; 2],
+            scratch: std::ptr::null(),
+        };
+        let own = side(all, sums, layout);
+        let before = all.before.and_then(|before| Some(side(before, before.sums?, layout.of_steps(before.g.b.rows))));
+        let first_side = usize::from(before.is_none());
+        let sides = [before.unwrap_or_else(|| side(all, sums, layout)), own];
         let pairs = Pairs::new(layout.run, layout.groups);
-        let (products, results) = ([[std::ptr::null(); MC + 16]; PRODUCTS], [[std::ptr::null_mut(); MC + 16]; 2]);
-        let left = Left { all, sums, layout, pairs, block, products, results, rows: 0 };
-        (left, Lines { left: products[0], results: results[0], rows: 0 })
+        let stride = sides[first_side..].iter().map(Side::len).sum();
+        Left { sides, first_side, pairs, stride, results: [[std::ptr::null_mut(); PAIRS]; 2], rows: 0 }
     }
 
-    /// Adds up the halves of rows where nothing is lost by it; the others have no pair.
+    /// Adds up the halves of rows where nothing is lost by it; the others, which have no pair, are said one by one.
     ///
     /// # Safety
     /// The product's pointers are valid for its sizes, elements of rows of the left operand are adjacent, and `scratch` has room for
@@ -55,34 +93,30 @@ impl<'a> Left<'a> {
     pub(in super::super) unsafe fn add_up<S: Simd>(
         &mut self,
         [first_row, last_row]: [usize; 2],
-        mut scratch: *mut f32,
-        others: &mut Lines,
+        scratch: *mut f32,
+        mut other: impl FnMut(usize),
     ) {
-        let Left { all, layout, block, .. } = *self;
-        let (half, step) = (halves(&layout, block), layout.steps(block)[0]);
-        let result = |row: usize| all.g.c.wrapping_offset(row as isize * all.g.c_rs);
+        let mut to = scratch;
+        for side in &mut self.sides[self.first_side..] {
+            side.scratch = to;
+            to = to.wrapping_add(side.len());
+        }
         for row in (first_row..last_row).step_by(2) {
-            let last = last_row.min(row + 2);
-            let rows = [row, row + 1].map(|row| all.left(row.min(last - 1), step));
-            // SAFETY: promised by the caller.
-            if last == row + 2 && unsafe { add_rows::<S>(rows, half, scratch) } {
-                let sum = |number: usize| scratch.wrapping_add(number * (half + APART)).cast_const();
-                let [a11, a12, a22] = [rows[0], rows[0].wrapping_add(half), rows[1].wrapping_add(half)];
-                let factors = [a11, sum(1), sum(0), a12, sum(3), sum(2), a22];
-                for (table, factor) in self.products.iter_mut().zip(factors) {
-                    table[self.rows] = factor;
-                }
-                for (half, table) in self.results.iter_mut().enumerate() {
-                    table[self.rows] = result(row + half);
-                }
-                self.rows += 1;
-                scratch = scratch.wrapping_add(SUMS * (half + APART));
+            let (pair, stride) = (self.rows, self.stride);
+            let are_paired = row + 2 <= last_row
+                && self.sides[self.first_side..].iter_mut().all(|side| {
+                    // SAFETY: promised by the caller.
+                    unsafe { side.add_rows::<S>(row, pair, stride) }
+                });
+            if !are_paired {
+                (row..last_row.min(row + 2)).for_each(&mut other);
                 continue;
             }
-            for (row, from) in (row..last).zip(rows) {
-                (others.left[others.rows], others.results[others.rows]) = (from, result(row));
-                others.rows += 1;
+            let g = &self.sides[SIDES - 1].all.g;
+            for (half, table) in self.results.iter_mut().enumerate() {
+                table[pair] = g.c.wrapping_offset((row + half) as isize * g.c_rs);
             }
+            self.rows += 1;
         }
     }
 
@@ -108,23 +142,66 @@ impl<'a> Left<'a> {
 
     /// The products of a pair of panels, after which those of `next` are computed.
     fn products<S: Simd>(&self, pair: usize, next: usize) -> Products<'_> {
-        let mut right = [std::ptr::null(); PRODUCTS + LATER];
-        right[..PRODUCTS].copy_from_slice(&self.right::<S>(pair));
-        right[PRODUCTS..].copy_from_slice(&self.right::<S>(next)[..LATER]);
-        let columns = self.pairs.panels(pair).map(|[group, panel]| group * self.layout.run + panel * COLS);
-        let adds = self.all.g.accumulate || self.block > 0;
-        Products { left: self, right, len: halves(&self.layout, self.block), columns, adds }
+        let own = &self.sides[SIDES - 1];
+        let columns = self.pairs.panels(pair).map(|[group, panel]| group * own.layout.run + panel * COLS);
+        let adds = self.sides[self.first_side].all.g.accumulate || own.block > 0;
+        let mut right = [[std::ptr::null(); PRODUCTS + LATER]; SIDES];
+        for (right, side) in right.iter_mut().zip(&self.sides) {
+            right[..PRODUCTS].copy_from_slice(&side.right::<S>(&self.pairs, pair));
+            right[PRODUCTS..].copy_from_slice(&side.right::<S>(&self.pairs, next)[..LATER]);
+        }
+        Products { left: self, right, len: self.sides.each_ref().map(Side::half), columns, adds }
     }
+    /// The factors of a product of halves, of `R` pairs from `pair` on.
+    #[inline(always)]
+    pub(super) unsafe fn factors<const R: usize>(&self, side: usize, product: usize, pair: usize) -> [*const f32; R] {
+        let side = &self.sides[side];
+        match FACTORS[product] {
+            Factor::Half([row, half]) => {
+                let (rows, half) = (side.rows[row].as_ptr().wrapping_add(pair), half * side.half());
+                // SAFETY: promised by the caller: there are so many pairs.
+                std::array::from_fn(|i| unsafe { (*rows.add(i)).wrapping_add(half) })
+            }
+            Factor::Sum(number) => {
+                let first = side.sum(number).wrapping_add(pair * self.stride);
+                std::array::from_fn(|i| first.wrapping_add(i * self.stride))
+            }
+        }
+    }
+}
 
+impl Side<'_> {
+    /// Steps of half a block.
+    fn half(&self) -> usize {
+        halves(&self.layout, self.block)
+    }
     /// The right operands of a pair's products, in the order of [`CHAINS`].
-    fn right<S: Simd>(&self, pair: usize) -> [*const f32; PRODUCTS] {
-        let half = halves(&self.layout, self.block) * COLS;
-        let [b11, b12] = self
-            .pairs
+    fn right<S: Simd>(&self, pairs: &Pairs, pair: usize) -> [*const f32; PRODUCTS] {
+        let half = self.half() * COLS;
+        let [b11, b12] = pairs
             .panels(pair)
             .map(|[group, panel]| self.all.packed.wrapping_add(self.layout.at::<S>(self.block, group, panel)));
-        let [t2, t1, t3, t4] = self.sums.of_pair(&self.layout, &self.pairs, self.block, pair);
+        let [t2, t1, t3, t4] = self.sums.of_pair(&self.layout, pairs, self.block, pair);
         [b11, t2, t1, b11.wrapping_add(half), b12.wrapping_add(half), t3, t4]
+    }
+    /// Floats that the sums of a pair take.
+    fn len(&self) -> usize {
+        SUMS * (self.half() + APART)
+    }
+    /// A sum of the first pair.
+    fn sum(&self, number: usize) -> *const f32 {
+        self.scratch.wrapping_add(number * (self.half() + APART))
+    }
+    /// Adds up the halves of a row and the next, which are this pair; whether nothing is lost by it.
+    #[inline(always)]
+    unsafe fn add_rows<S: Simd>(&mut self, row: usize, pair: usize, stride: usize) -> bool {
+        let (half, step) = (self.half(), self.layout.steps(self.block)[0]);
+        let rows = [row, row + 1].map(|row| self.all.left(row, step));
+        for (table, row) in self.rows.iter_mut().zip(rows) {
+            table[pair] = row;
+        }
+        // SAFETY: promised by the caller.
+        unsafe { add_rows::<S>(rows, half, self.scratch.wrapping_add(pair * stride).cast_mut()) }
     }
 }
 
