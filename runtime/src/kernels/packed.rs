@@ -30,8 +30,9 @@ pub(crate) fn packed_len(k: usize, n: usize, groups: usize) -> usize {
 
 /// What [`Packed`] takes at most, for `m` and `k` up to these.
 pub(crate) fn needs(m: usize, k: usize) -> Needs {
-    let (rows, steps) = (m.min(MC + TALLEST), k.next_multiple_of(8).clamp(8, KC));
-    let left = if m > 1 { pack::most_left(rows, steps).max(strassen::left_len(rows, steps)) } else { 0 };
+    let (rows, steps) = (m.min(MC + TALLEST), k.next_multiple_of(8).clamp(8, 2 * KC));
+    // Two products that are computed at once have a block each.
+    let left = if m > 1 { pack::most_left(rows, steps.min(KC)).max(strassen::left_len(rows, steps)) } else { 0 };
     Needs::default().chunk(Purpose::Left, left)
 }
 
@@ -111,10 +112,10 @@ pub(crate) struct Packed<'a> {
 
 impl Packed<'_> {
     /// Whether another product, of as many rows and columns and with the same result, can be computed at once with this one: as if
-    /// the K loop had the steps of both, so that tiles begin and end half as often.
+    /// the K loop had the steps of both, of which each is one block, so that tiles begin and end half as often.
     pub(crate) fn joins(&self, other: &Packed<'_>) -> bool {
-        let is_fit = |p: &Packed<'_>| p.sums.is_some() && p.g.a.col_stride == 1;
-        is_fit(self) && is_fit(other) && self.g.b.rows + other.g.b.rows <= KC
+        let is_fit = |p: &Packed<'_>| p.sums.is_some() && p.g.a.col_stride == 1 && p.g.b.rows <= KC;
+        [self, other].into_iter().all(is_fit)
     }
     /// The address of an element of the left operand.
     pub(super) fn left(&self, row: usize, col: usize) -> *const f32 {

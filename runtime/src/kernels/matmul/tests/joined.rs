@@ -95,7 +95,7 @@ fn error(found: &[f32], [m, n]: [usize; 2], operands: &[Operands; 2]) -> f64 {
 #[test]
 fn products_together_lose_little() {
     for (groups, n, [k, more]) in
-        [(4, 1024, [128, 256]), (1, 256, [256, 128]), (3, 600, [136, 144]), (2, 200, [256, 256])]
+        [(4, 1024, [128, 256]), (1, 256, [256, 128]), (3, 600, [136, 144]), (2, 200, [512, 512])]
     {
         for m in [12, 13, 16, 26, 32, 125] {
             let operands = [Operands::random([m, n, k], 0), Operands::random([m, n, more], 2)];
@@ -104,7 +104,8 @@ fn products_together_lose_little() {
                 let [together, one_by_one] =
                     [TOGETHER, ONE_BY_ONE].map(|how| both(cpu, [m, n], &operands, How { groups, ..how }));
                 let [found, own] = [&together, &in_one([m, n], &operands)].map(|c| error(c, [m, n], &operands));
-                assert!(found <= 2.5 * own, "{what}: {found}, not {own}");
+                // Chains of sums of halves go on through both.
+                assert!(found <= 3.0 * own, "{what}: {found}, not {own}");
                 assert_eq!(together != one_by_one, cpu == Cpu::Avx512, "{what}");
                 for threads in [2, 3] {
                     let same = both(cpu, [m, n], &operands, How { groups, threads, ..TOGETHER });
@@ -126,7 +127,7 @@ fn others_go_one_by_one() {
     let [mut without, mut uneven, mut long, mut short] = [(); 4].map(|()| plain.clone());
     without[1].adds_up = false;
     uneven[0].b[77] = f32::INFINITY;
-    long[0] = Operands::random([m, n, 264], 1);
+    long[0] = Operands::random([m, n, 520], 1);
     short[0] = Operands::random([m, n, 64], 1);
     for (what, operands) in [("without sums", without), ("uneven", uneven), ("long", long), ("short", short)] {
         for cpu in cpus() {
