@@ -205,27 +205,52 @@ impl Side<'_> {
     }
 }
 
-/// Adds up the halves of two rows; whether they are of about one size. The sums of others mean nothing.
+/// Adds up the halves of two rows; whether they are of about one size. The sums of others mean nothing. What lies behind the rows
+/// is fetched: often it is the next step's.
 #[inline(always)]
-unsafe fn add_rows<S: Simd>([even, odd]: [*const f32; 2], half: usize, to: *mut f32) -> bool {
+unsafe fn add_rows<S: Simd>(rows: [*const f32; 2], half: usize, to: *mut f32) -> bool {
+    let whole = half - half % S::LANES;
     // SAFETY: promised by the caller.
     unsafe {
         let mut squares = [S::splat(0.0); 2];
-        for at in (0..half).step_by(S::LANES) {
-            let count = S::LANES.min(half - at);
-            let [a11, a12] = [S::load_first(even.add(at), count), S::load_first(even.add(half + at), count)];
-            let [a21, a22] = [S::load_first(odd.add(at), count), S::load_first(odd.add(half + at), count)];
-            let s1 = S::add(a21, a22);
-            let s2 = S::sub(s1, a11);
-            let sums = [s1, s2, S::sub(a11, a21), S::sub(a12, s2)];
-            for (number, sum) in sums.into_iter().enumerate() {
-                S::store_first(to.add(number * (half + APART) + at), sum, count);
+        for at in (0..whole).step_by(S::LANES) {
+            for row in rows {
+                S::prefetch_panel(row.wrapping_add(2 * half + at));
+                S::prefetch_panel(row.wrapping_add(3 * half + at));
             }
-            squares[0] = S::mul_add(a11, a11, S::mul_add(a12, a12, squares[0]));
-            squares[1] = S::mul_add(a21, a21, S::mul_add(a22, a22, squares[1]));
+            add_vectors::<S>(rows, half, [at, S::LANES], to, &mut squares);
+        }
+        if whole < half {
+            add_vectors::<S>(rows, half, [whole, half - whole], to, &mut squares);
         }
         let [even, odd] = [S::sum(squares[0]), S::sum(squares[1])];
         let are_near = even <= RATIO * odd && odd <= RATIO * even;
         are_near && [even, odd].iter().all(|&row| row > SQUARES[0] && row < SQUARES[1])
+    }
+}
+
+/// Adds up so many numbers of each half, no more than a vector has; `squares` get those of both rows.
+#[inline(always)]
+unsafe fn add_vectors<S: Simd>(
+    [even, odd]: [*const f32; 2],
+    half: usize,
+    [at, count]: [usize; 2],
+    to: *mut f32,
+    squares: &mut [S::V; 2],
+) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let load = |from: *const f32| if count == S::LANES { S::load(from) } else { S::load_first(from, count) };
+        let [a11, a12] = [load(even.add(at)), load(even.add(half + at))];
+        let [a21, a22] = [load(odd.add(at)), load(odd.add(half + at))];
+        let s1 = S::add(a21, a22);
+        let s2 = S::sub(s1, a11);
+        let sums = [s1, s2, S::sub(a11, a21), S::sub(a12, s2)];
+        for (number, sum) in sums.into_iter().enumerate() {
+            let to = to.add(number * (half + APART) + at);
+            if count == S::LANES { S::store(to, sum) } else { S::store_first(to, sum, count) }
+        }
+        squares[0] = S::mul_add(a11, a11, S::mul_add(a12, a12, squares[0]));
+        squares[1] = S::mul_add(a21, a21, S::mul_add(a22, a22, squares[1]));
     }
 }
