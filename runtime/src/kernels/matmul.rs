@@ -151,7 +151,7 @@ unsafe fn product(cpu: Cpu, p: packed::Packed<'_>, beside: usize) {
 unsafe fn packed_product(cpu: Cpu, g: Gemm<'_>, d: &MatMul, runs: packed::Runs) {
     // SAFETY: promised by the caller.
     unsafe {
-        let own = of_packed(cpu, g, d, runs);
+        let own = of_packed(cpu, g, d, runs).without_zeros();
         if d.before.is_null() {
             return product(cpu, own, beside(d));
         }

@@ -117,6 +117,20 @@ impl Packed<'_> {
         let is_fit = |p: &Packed<'_>| p.sums.is_some() && p.g.a.col_stride == 1 && p.g.b.rows <= KC;
         [self, other].into_iter().all(is_fit)
     }
+    /// The same product as far as it is known without multiplying: of no steps, if the left operand is zero and the right one is finite,
+    /// as at a recurrence's first step.
+    pub(crate) fn without_zeros(self) -> Self {
+        let is_finite = self.rounded.is_some() || self.sums.is_some();
+        let rows = 0..self.g.a.rows;
+        // Numbers are rarely zero: one is enough.
+        // SAFETY: promised by the maker: the pointers are valid for the sizes.
+        let is_zero = |row: usize| (0..self.g.a.cols).all(|col| unsafe { *self.left(row, col) } == 0.0);
+        if !is_finite || !rows.map(is_zero).all(|is_zero| is_zero) {
+            return self;
+        }
+        let (a, b) = (Matrix { cols: 0, ..self.g.a }, Matrix { rows: 0, ..self.g.b });
+        Packed { g: Gemm { a, b, ..self.g }, rounded: None, sums: None, ..self }
+    }
     /// The address of an element of the left operand.
     pub(super) fn left(&self, row: usize, col: usize) -> *const f32 {
         let Runs { len, stride } = self.runs;

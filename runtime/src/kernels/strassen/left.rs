@@ -146,7 +146,7 @@ impl<'a> Left<'a> {
         let columns = self.pairs.panels(pair).map(|[group, panel]| group * own.layout.run + panel * COLS);
         let adds = self.sides[self.first_side].all.g.accumulate || own.block > 0;
         let mut right = [[std::ptr::null(); PRODUCTS + LATER]; SIDES];
-        for (right, side) in right.iter_mut().zip(&self.sides) {
+        for (right, side) in right.iter_mut().zip(&self.sides).skip(self.first_side) {
             right[..PRODUCTS].copy_from_slice(&side.right::<S>(&self.pairs, pair));
             right[PRODUCTS..].copy_from_slice(&side.right::<S>(&self.pairs, next)[..LATER]);
         }
@@ -201,7 +201,10 @@ impl Side<'_> {
             table[pair] = row;
         }
         // SAFETY: promised by the caller.
-        unsafe { add_rows::<S>(rows, half, self.scratch.wrapping_add(pair * stride).cast_mut()) }
+        unsafe {
+            let are_near = add_rows::<S>(rows, half, self.scratch.wrapping_add(pair * stride).cast_mut());
+            are_near || rows.into_iter().all(|row| (0..2 * half).all(|at| *row.add(at) == 0.0))
+        }
     }
 }
 

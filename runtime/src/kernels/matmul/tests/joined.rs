@@ -165,3 +165,36 @@ fn uneven_rows_go_by_themselves() {
         }
     }
 }
+
+/// As at a recurrence's first step: what is added up is the same, whoever computes which rows.
+#[test]
+fn zeros_add_nothing() {
+    let [m, n] = [32, 256];
+    let plain = [128, 256].map(|k| Operands::random([m, n, k], k as u32));
+    let zero = |rows: usize| {
+        let mut operands = plain.clone();
+        let a_rs = operands[1].a_rs;
+        operands[1].a[..rows * a_rs].fill(0.0);
+        operands
+    };
+    let half =
+        |operands: &[Operands; 2]| operands.clone().map(|of| Operands { a: of.a[..m / 2 * of.a_rs].to_vec(), ..of });
+    for cpu in cpus() {
+        let [all, some] = [zero(m), zero(m / 2)].map(|operands| {
+            assert!(
+                both(cpu, [m / 2, n], &half(&operands), TOGETHER)
+                    == both(cpu, [m, n], &operands, TOGETHER)[..m / 2 * n]
+            );
+            both(cpu, [m, n], &operands, TOGETHER)
+        });
+        assert!(all[..m / 2 * n] == some[..m / 2 * n], "{cpu:?}");
+        assert!(all[m / 2 * n..] != some[m / 2 * n..], "{cpu:?}");
+        let alone = &plain[0];
+        let truth = (0..m).flat_map(|row| (0..n).map(move |col| alone.sum(n, row, col) * 2.0 + 1.0));
+        assert_near(&all, &truth.collect::<Vec<_>>(), 128, "zeros");
+        let mut infinite = zero(m);
+        infinite[1].b[9] = f32::INFINITY;
+        let result = both(cpu, [m, n], &infinite, TOGETHER);
+        assert!((0..m).all(|row| result[row * n + 9].is_nan() && result[row * n + 8].is_finite()), "{cpu:?}");
+    }
+}

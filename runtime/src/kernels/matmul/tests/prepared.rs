@@ -59,3 +59,25 @@ pub(super) fn product(cpu: Cpu, [m, n, k]: [usize; 3], a: &[f32], b: &[f32], how
 pub(super) fn transpose([k, n]: [usize; 2], b: &[f32]) -> Vec<f32> {
     (0..n).flat_map(|j| (0..k).map(move |i| b[i * n + j])).collect()
 }
+
+#[test]
+fn zeros_times_numbers_are_zeros() {
+    let how = How { rounds: true, adds_up: true, groups: 2, ..AS_IT_IS };
+    for m in [1, 2, 16, 31] {
+        let sizes @ [m, n, k] = [m, 256, 256];
+        let (zeros, b) = (vec![0.0; m * k], random(k * n, 1));
+        let mut infinite = b.clone();
+        infinite[9] = f32::INFINITY;
+        for cpu in cpus() {
+            assert!(product(cpu, sizes, &zeros, &b, how).iter().all(|&x| x == 0.0), "{sizes:?} on {cpu:?}");
+            let added = product(cpu, sizes, &zeros, &b, How { accumulates: true, ..how });
+            assert!(added.iter().all(|&x| x == 0.5), "{sizes:?} on {cpu:?}");
+            let result = product(cpu, sizes, &zeros, &infinite, how);
+            assert!(result.iter().enumerate().all(|(at, x)| x.is_nan() == (at % n == 9)), "{sizes:?} on {cpu:?}");
+            let mut last = zeros.clone();
+            last[m * k - 1] = f32::NAN;
+            let result = product(cpu, sizes, &last, &b, how);
+            assert!(result[(m - 1) * n..].iter().all(|x| x.is_nan()), "{sizes:?} on {cpu:?}");
+        }
+    }
+}
