@@ -20,6 +20,7 @@ mod copy;
 mod divide;
 mod emit;
 mod fusion;
+mod in_place;
 mod lowering;
 mod merge;
 mod onto;

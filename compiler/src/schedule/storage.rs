@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use super::fusion::Fusion;
 use super::order::Order;
 use super::recurrence::{self, Placed};
-use super::roots::{Roots, is_view};
-use super::view;
-use super::{Slot, SlotKind};
+use super::roots::{Roots, is_leaf, is_view};
+use super::{Slot, SlotKind, in_place, view};
 use crate::graph::{Graph, Node, OutputRole, Value};
 use crate::index::IndexVec;
 use crate::kernel::{Buffer, BufferInfo, Home, Program, View};
@@ -114,17 +113,29 @@ pub(super) fn assign(
         views[value] = Some(view);
     }
     let mut cx = Cx { graph, roots, orders, fusion, program, views, recurrences: BTreeMap::new() };
-    let mut copies = Vec::new();
     let mut homes: IndexVec<Value, Option<View>> = IndexVec::filled(None, graph.len());
-    for (index, (output, target)) in graph.outputs.iter().zip(interface.outputs).enumerate() {
-        let value = output.value;
-        let fits = target.order == orders[value] && !matches!(graph.node(value).op, Op::Scan(_));
-        if fits && cx.roots.is_root[value] && homes[value].is_none() {
+    let fits = |roots: &Roots, index: usize, target: &Target| {
+        let value = graph.outputs[index].value;
+        let is_first = graph.outputs[..index].iter().all(|other| other.value != value);
+        let is_alike = target.order == orders[value] && !matches!(graph.node(value).op, Op::Scan(_));
+        is_alike && is_first && roots.is_root[value]
+    };
+    let is_placed = |index: usize| fits(cx.roots, index, &interface.outputs[index]);
+    let apart = in_place::too_early(graph, cx.roots, fusion, is_placed);
+    // Copies of what is stored come last: others may read what they write.
+    let (mut copies, mut last) = (Vec::new(), Vec::new());
+    for (index, target) in interface.outputs.into_iter().enumerate() {
+        let value = graph.outputs[index].value;
+        if apart[index] && !is_leaf(&graph.node(value).op) {
+            cx.roots.is_root[value] = true;
+            last.push((index, target));
+        } else if fits(cx.roots, index, &target) {
             homes[value] = Some(target.view);
         } else {
             copies.push((index, target));
         }
     }
+    copies.append(&mut last);
     let operands = operands(graph, &cx.roots.live);
     // Joined values first: their parts may be written in place. Then from the arguments to the users.
     for (value, node) in graph.nodes().rev() {
