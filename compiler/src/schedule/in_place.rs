@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::fusion::Fusion;
-use super::roots::{Roots, is_leaf};
+use super::roots::Roots;
 use crate::graph::{Graph, OutputRole, Value};
 use crate::index::{Id, IndexVec};
 use crate::ops::Op;
@@ -17,61 +17,72 @@ type Time = (bool, usize);
 
 /// For each output whether it is to be stored by itself. `is_placed` says which are computed where they belong, if that is allowed.
 pub(super) fn too_early(graph: &Graph, roots: &Roots, fusion: &Fusion, is_placed: impl Fn(usize) -> bool) -> Vec<bool> {
-    let mut users: IndexVec<Value, Vec<Value>> = IndexVec::filled(Vec::new(), graph.len());
-    for (value, node) in graph.nodes().filter(|(value, _)| roots.live[*value]) {
-        node.args.iter().for_each(|&arg| users[arg].push(value));
+    if graph.outputs.iter().all(|output| output.role != OutputRole::Update) {
+        return vec![false; graph.outputs.len()];
     }
-    let sources: BTreeMap<&str, Value> = graph
-        .nodes()
-        .filter(|(value, _)| roots.live[*value])
+    let live = || graph.nodes().filter(|(value, _)| roots.live[*value]);
+    let mut users: IndexVec<Value, Vec<Value>> = IndexVec::filled(Vec::new(), graph.len());
+    live().for_each(|(value, node)| node.args.iter().for_each(|&arg| users[arg].push(value)));
+    let sources: BTreeMap<&str, Value> = live()
         .filter_map(|(value, node)| match &node.op {
             Op::Source(source) => Some((source.name.as_str(), value)),
             _ => None,
         })
         .collect();
-    let of_root = |value: Value| (false, fusion.root_of(value).unwrap_or(value).index());
-    let of_output = |at: usize| match is_placed(at) {
-        true => of_root(graph.outputs[at].value),
-        false => (true, at),
+    let readers = Readers { graph, roots, fusion, users };
+    let is_early = |at: usize| {
+        let output = &graph.outputs[at];
+        let written = if is_placed(at) { readers.time(output.value) } else { (true, at) };
+        let source = sources.get(output.name.as_str()).filter(|_| output.role == OutputRole::Update);
+        source.is_some_and(|&source| readers.are_late(source, at, written))
     };
-    let outputs = graph.outputs.iter().enumerate();
-    outputs
-        .map(|(at, output)| {
-            let source = sources.get(output.name.as_str()).filter(|_| output.role == OutputRole::Update);
-            let written: Time = of_output(at);
-            source.is_some_and(|&source| {
-                // What reads the old value, each element where its own lies or elsewhere, too.
-                let (mut reads, mut seen) = (vec![(source, true)], vec![[false; 2]; graph.len()]);
-                while let Some((value, is_own)) = reads.pop() {
-                    let index = value.index();
-                    if std::mem::replace(&mut seen[index][usize::from(is_own)], true) {
-                        continue;
-                    }
-                    let is_inlined = value == source || !roots.is_root[value];
-                    let is_same = value == output.value;
-                    if !is_inlined {
-                        let is_late = if is_same { !is_own } else { of_root(value) >= written };
-                        if is_late {
-                            return true;
-                        }
-                        continue;
-                    }
-                    let mut copies = graph.outputs.iter().enumerate().filter(|(_, output)| output.value == value);
-                    if copies.any(|(copy, _)| if copy == at { !is_own } else { (true, copy) >= written }) {
-                        return true;
-                    }
-                    reads.extend(users[value].iter().map(|&user| (user, is_own && is_elementwise(graph, user))));
+    (0..graph.outputs.len()).map(is_early).collect()
+}
+
+struct Readers<'a> {
+    graph: &'a Graph,
+    roots: &'a Roots,
+    fusion: &'a Fusion,
+    users: IndexVec<Value, Vec<Value>>,
+}
+
+impl Readers<'_> {
+    /// When a root is computed: a contraction with the root whose epilogue it carries.
+    fn time(&self, root: Value) -> Time {
+        (false, self.fusion.root_of(root).unwrap_or(root).index())
+    }
+    /// Whether a source is read when it is written, or later: by anything but the new value itself, which may read at each element's
+    /// place what is written there, and nowhere else.
+    fn are_late(&self, source: Value, output: usize, written: Time) -> bool {
+        let own = self.graph.outputs[output].value;
+        let (mut reads, mut seen) = (vec![(source, true)], vec![[false; 2]; self.graph.len()]);
+        while let Some((value, in_place)) = reads.pop() {
+            if std::mem::replace(&mut seen[value.index()][usize::from(in_place)], true) {
+                continue;
+            }
+            if value != source && self.roots.is_root[value] {
+                let is_late = if value == own { !in_place } else { self.time(value) >= written };
+                if is_late {
+                    return true;
                 }
-                false
-            })
-        })
-        .collect()
+                continue;
+            }
+            // What is inlined is read by whatever reads it.
+            let is_late = |copy: usize| if copy == output { !in_place } else { (true, copy) >= written };
+            let mut copies = self.graph.outputs.iter().enumerate().filter(|(_, output)| output.value == value);
+            if copies.any(|(copy, _)| is_late(copy)) {
+                return true;
+            }
+            reads.extend(self.users[value].iter().map(|&user| (user, in_place && is_elementwise(self.graph, user))));
+        }
+        false
+    }
 }
 
 /// Whether each element is made of those at its own place.
 fn is_elementwise(graph: &Graph, value: Value) -> bool {
     match &graph.node(value).op {
         Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select(_) | Op::Convert(_) | Op::StopGradient(_) => true,
-        op => is_leaf(op),
+        _ => false,
     }
 }

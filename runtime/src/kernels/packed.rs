@@ -121,11 +121,11 @@ impl Packed<'_> {
     /// as at a recurrence's first step.
     pub(crate) fn without_zeros(self) -> Self {
         let is_finite = self.rounded.is_some() || self.sums.is_some();
-        let rows = 0..self.g.a.rows;
+        let mut rows = 0..self.g.a.rows;
         // Numbers are rarely zero: one is enough.
         // SAFETY: promised by the maker: the pointers are valid for the sizes.
         let is_zero = |row: usize| (0..self.g.a.cols).all(|col| unsafe { *self.left(row, col) } == 0.0);
-        if !is_finite || !rows.map(is_zero).all(|is_zero| is_zero) {
+        if !is_finite || !rows.all(is_zero) {
             return self;
         }
         let (a, b) = (Matrix { cols: 0, ..self.g.a }, Matrix { rows: 0, ..self.g.b });
