@@ -134,6 +134,37 @@ fn windows_go_on() {
     session.set_carry(false).unwrap();
 }
 
+/// States that are others' states of the step before.
+const DELAYS: &str = "
+cell line(n) {
+  input x[d]
+  state a[n]
+  state b[n] = 0.5
+  state c[n]
+  state p[n] = 0.25
+  state q[n] = 0.75
+  a' = b
+  b' = c
+  c' = tanh([x, a] -> dense(n))
+  p' = q
+  q' = p
+  output a' + 2 * b' + 4 * c' + p' * x[0]
+}
+net m {
+  input text[T]: token(9)
+  text -> embed(3) -> line(3)
+  scores = dense(9)
+  output scores
+}";
+
+#[test]
+fn states_are_passed_on() {
+    let mut session = session(DELAYS);
+    for steps in [1, 6] {
+        check_steps(&mut session, &tokens(3, steps), &[]);
+    }
+}
+
 /// Steps through a batch; what [`Session::forward`] gives is what they should.
 fn check_steps<'a>(session: &mut Session, text: &'a Array2<i32>, others: &[(&'a str, TensorView<'a>)]) {
     let inputs: Vec<(&str, TensorView<'a>)> = others.iter().cloned().chain([("text", text.view().into())]).collect();

@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use cranelift_codegen::ir::{InstBuilder, Value, types};
+use cranelift_codegen::ir::{InstBuilder, Value};
 use netc_runtime::abi::{MatMul, PackMatrix, Piece, RightPiece};
 
 use super::driver::{Descriptor, Driver};

@@ -28,6 +28,13 @@ pub(super) fn steps(
     let Manner { algorithms, collapses } = manner;
     let cx = Cx { collapses, algorithms, graph, roots, orders, fusion, storage };
     let mut all = Vec::new();
+    for (&index, view) in &storage.kept {
+        let output = &graph.outputs[index];
+        let (shape, order) = (&graph.ty(output.value).shape, &orders[output.value]);
+        let name = format!("{} (kept)", output.name);
+        let kernel = cx.loops(&name, shape, order, view, |cx, index| cx.element(output.value, index));
+        all.push(Step::Loop(kernel));
+    }
     for (value, _) in graph.nodes() {
         // A contraction that carries a root's expression is emitted at the root, when all it reads is there.
         if !roots.live[value] || !roots.is_root[value] || fusion.root_of(value).is_some() {
@@ -42,7 +49,10 @@ pub(super) fn steps(
         let shape = &graph.ty(output.value).shape;
         let name = format!("{} (copy)", output.name);
         let Target { view, order } = target;
-        let kernel = cx.loops(&name, shape, order, view, |cx, index| cx.element(output.value, index));
+        let kernel = cx.loops(&name, shape, order, view, |cx, at| match storage.kept.get(index) {
+            Some(kept) => cx.element_of(kept, at),
+            None => cx.element(output.value, at),
+        });
         all.push(Step::Loop(kernel));
     }
     all

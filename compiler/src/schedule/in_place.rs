@@ -81,8 +81,7 @@ impl Readers<'_> {
 
 /// Whether each element is made of those at its own place.
 fn is_elementwise(graph: &Graph, value: Value) -> bool {
-    match &graph.node(value).op {
-        Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select(_) | Op::Convert(_) | Op::StopGradient(_) => true,
-        _ => false,
-    }
+    use Op::{Binary, Compare, Convert, Select, StopGradient, Unary};
+    let op = &graph.node(value).op;
+    matches!(op, Unary(_) | Binary(_) | Compare(_) | Select(_) | Convert(_) | StopGradient(_))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::storage::Storage;
 use crate::graph::{Graph, Value};
 use crate::kernel::{
-    Address, Axis, BinaryFn, Combine, CompareFn, Condition, Expr, Int, IntExpr, Kernel, Scalar, UnaryFn,
+    Address, Axis, BinaryFn, Combine, CompareFn, Condition, Expr, Int, IntExpr, Kernel, Scalar, UnaryFn, View,
 };
 use crate::types::Dim;
 
@@ -32,11 +32,7 @@ impl<'g> Lowering<'g> {
             return expr;
         }
         let expr = match self.storage.view(value) {
-            Some(view) => {
-                let (buffer, offset) = (view.buffer, view.offset.clone());
-                let terms = index.iter().copied().zip(view.strides.iter().cloned()).collect();
-                self.load(buffer, offset, terms)
-            }
+            Some(view) => self.element_of(view, index),
             None => {
                 let node = self.graph.node(value);
                 let expr = node.op.element(self, &node.args, index);
@@ -183,6 +179,11 @@ impl<'g> Lowering<'g> {
     }
     pub fn random(&mut self, key: [Expr; 2], stream: u32, index: Int) -> Expr {
         self.push(Scalar::Random { key, stream, index })
+    }
+    /// The element of what lies in memory.
+    pub(super) fn element_of(&mut self, view: &View, index: &[Int]) -> Expr {
+        let terms = index.iter().copied().zip(view.strides.iter().cloned()).collect();
+        self.load(view.buffer, view.offset.clone(), terms)
     }
     pub(super) fn load(&mut self, buffer: crate::kernel::Buffer, offset: Dim, terms: Vec<(Int, Dim)>) -> Expr {
         let terms = terms

@@ -43,6 +43,8 @@ pub(super) struct Storage {
     recurrences: BTreeMap<Value, Placed>,
     /// Outputs, by their index, that are not written where they belong and must be copied there.
     pub(super) copies: Vec<(usize, Target)>,
+    /// Those of them that are sources as they were, of which copies are made before anything is written.
+    pub(super) kept: BTreeMap<usize, View>,
 }
 
 impl Storage {
@@ -123,11 +125,14 @@ pub(super) fn assign(
     let is_placed = |index: usize| fits(cx.roots, index, &interface.outputs[index]);
     let apart = in_place::too_early(graph, cx.roots, fusion, is_placed);
     // Copies of what is stored come last: others may read what they write.
-    let (mut copies, mut last) = (Vec::new(), Vec::new());
+    let (mut copies, mut last, mut kept) = (Vec::new(), Vec::new(), BTreeMap::new());
     for (index, target) in interface.outputs.into_iter().enumerate() {
         let value = graph.outputs[index].value;
-        if apart[index] && !is_leaf(&graph.node(value).op) {
-            cx.roots.is_root[value] = true;
+        if apart[index] {
+            match &graph.node(value).op {
+                Op::Source(_) => _ = kept.insert(index, cx.memory(value, Home::Workspace)),
+                op => cx.roots.is_root[value] = !is_leaf(op),
+            }
             last.push((index, target));
         } else if fits(cx.roots, index, &target) {
             homes[value] = Some(target.view);
@@ -168,7 +173,7 @@ pub(super) fn assign(
             cx.place_root(value, homes[value].clone());
         }
     }
-    Storage { views: cx.views, recurrences: cx.recurrences, copies }
+    Storage { views: cx.views, recurrences: cx.recurrences, copies, kept }
 }
 
 struct Cx<'a> {
@@ -183,15 +188,14 @@ struct Cx<'a> {
 
 impl Cx<'_> {
     fn place_root(&mut self, value: Value, home: Option<View>) {
+        let own = if self.roots.prepared[value] { Home::Prepared } else { Home::Workspace };
+        self.views[value] = Some(home.unwrap_or_else(|| self.memory(value, own)));
+    }
+    fn memory(&mut self, value: Value, home: Home) -> View {
         let node = self.graph.node(value);
-        let view = home.unwrap_or_else(|| {
-            let name = node.origin.map_or(String::new(), |origin| self.graph.origin_path(origin).to_owned());
-            let home = if self.roots.prepared[value] { Home::Prepared } else { Home::Workspace };
-            let len = node.ty.n_elements();
-            let buffer = self.program.buffers.push(BufferInfo { name, element: node.ty.element, len, home });
-            Target::whole(buffer, &node.ty.shape, self.orders[value].clone()).view
-        });
-        self.views[value] = Some(view);
+        let name = node.origin.map_or(String::new(), |origin| self.graph.origin_path(origin).to_owned());
+        let info = BufferInfo { name, element: node.ty.element, len: node.ty.n_elements(), home };
+        Target::whole(self.program.buffers.push(info), &node.ty.shape, self.orders[value].clone()).view
     }
     /// Parts that are stored for this join alone are written straight into it.
     fn place_parts(&mut self, whole: Value, node: &Node, homes: &IndexVec<Value, Option<View>>) {
