@@ -2,8 +2,9 @@
 //!
 //! What stands between a convolution and the pool, an added bias and the larger one of a number and zero, grows with each
 //! element. So it is the same of the largest element as the largest of all: to the bit, since rounding never swaps two
-//! numbers. It comes after the pool then, and is computed for a quarter of the elements. Where no element is a number the result is
-//! none; without this it would be the least of all.
+//! numbers. It comes after the pool then, and is computed for a quarter of the elements. Where an element is no number the
+//! result may be none; without this it would be the largest of the others, or the least of all. Of equal ones that rounding makes
+//! of different elements, the largest element is the one that is kept.
 
 use super::algorithm::{Algorithms, algorithm};
 use super::call::{geometry, is_fixed_parameter};

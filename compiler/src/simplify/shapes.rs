@@ -57,7 +57,7 @@ fn reduction(cx: &mut Rewriter, reduce: &Reduce, x: Value) -> Option<Value> {
             squares_of_join(cx, axes, inner?)
         }
         Op::Compare(Compare(CompareFn::Eq)) if *combine == Combine::Sum => one_hot_sum(cx, axes, x),
-        // sum(spread(d, chosen)) over all pixels == sum(d) over all windows: each has chosen one
+        // sum(spread(d, chosen)) over all pixels == sum(d) over all windows: each of numbers has chosen one
         Op::WindowSpread(_) if *combine == Combine::Sum && node.args.len() == 2 && axes.ends_with(&[2, 3]) => {
             Some(cx.apply(reduce.clone(), [inner?]))
         }
