@@ -107,28 +107,17 @@ impl Driver<'_, '_, '_> {
 
     fn conv(&mut self, call: &ConvCall) {
         let d = self.conv_descriptor(&call.geometry, call.direction, call.algorithm);
-        // An image and its strides. The channels of `y` are contiguous: no word for theirs.
-        let x = [
-            offset_of!(abi::Conv, x),
-            offset_of!(abi::Conv, x_n),
-            offset_of!(abi::Conv, x_c),
-            offset_of!(abi::Conv, x_h),
-            offset_of!(abi::Conv, x_w),
-        ];
-        let y = [
-            offset_of!(abi::Conv, y),
-            offset_of!(abi::Conv, y_n),
-            usize::MAX,
-            offset_of!(abi::Conv, y_h),
-            offset_of!(abi::Conv, y_w),
-        ];
-        let positions = [
-            offset_of!(abi::Conv, positions),
-            offset_of!(abi::Conv, positions_n),
-            usize::MAX,
-            offset_of!(abi::Conv, positions_h),
-            offset_of!(abi::Conv, positions_w),
-        ];
+        // An image and its strides, in the order of a view's.
+        macro_rules! image {
+            ($first:ident: $n:ident $c:expr, $h:ident $w:ident) => {{
+                use abi::Conv;
+                [offset_of!(Conv, $first), offset_of!(Conv, $n), $c, offset_of!(Conv, $h), offset_of!(Conv, $w)]
+            }};
+        }
+        // Of these two the channels are contiguous: no word for theirs.
+        let y = image!(y: y_n usize::MAX, y_h y_w);
+        let positions = image!(positions: positions_n usize::MAX, positions_h positions_w);
+        let x = image!(x: x_n offset_of!(abi::Conv, x_c), x_h x_w);
         let views = [(&call.x, x), (&call.y, y)];
         for (view, offsets) in views.into_iter().chain(call.positions.iter().map(|view| (view, positions))) {
             self.put_view(&d, offsets[0], view);

@@ -91,25 +91,21 @@ impl Driver<'_, '_, '_> {
         self.builder.switch_to_block(done);
         self.joined = outer_joined;
     }
-    /// How many steps the products ahead are computed for at once: as many as [`ROUND`] holds, about equally many in all
-    /// rounds.
+    /// How many steps a round has, if there are rounds: one where each step computes what is ahead with its own product.
     fn steps_of_a_round(&mut self, scan: &Scan, length: Value) -> Option<Value> {
         if scan.ahead.is_empty() {
             return None;
         }
-        let by_themselves = self.steps_of_a_round_ahead(scan, length);
-        // A step computes what is joined with its own product.
-        let one = self.number(1);
-        let in_round = match &self.joined {
-            Some(joined) => {
-                let are_joined = joined.are_joined;
-                self.builder.ins().select(are_joined, one, by_themselves)
-            }
-            None => by_themselves,
-        };
+        let mut in_round = self.steps_at_once(scan, length);
+        if let Some(Joined { are_joined, .. }) = self.joined {
+            let one = self.number(1);
+            in_round = self.builder.ins().select(are_joined, one, in_round);
+        }
         Some(self.tied_round(in_round))
     }
-    fn steps_of_a_round_ahead(&mut self, scan: &Scan, length: Value) -> Value {
+    /// How many steps products ahead are computed for at once by themselves: as many as [`ROUND`] holds, about equally many in all
+    /// rounds.
+    fn steps_at_once(&mut self, scan: &Scan, length: Value) -> Value {
         let weights = scan.ahead.iter().map(|step| match step {
             Step::MatMul(call) => call.k.times(&call.n).as_fixed().unwrap_or(usize::MAX),
             _ => 0,

@@ -180,7 +180,7 @@ impl<'g> Lowering<'g> {
     pub fn random(&mut self, key: [Expr; 2], stream: u32, index: Int) -> Expr {
         self.push(Scalar::Random { key, stream, index })
     }
-    /// The element of what lies in memory.
+    /// The element at an index of what lies in memory as a view says.
     pub(super) fn element_of(&mut self, view: &View, index: &[Int]) -> Expr {
         let terms = index.iter().copied().zip(view.strides.iter().cloned()).collect();
         self.load(view.buffer, view.offset.clone(), terms)
