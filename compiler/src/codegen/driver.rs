@@ -110,8 +110,8 @@ impl Driver<'_, '_, '_> {
         // An image and its strides, in the order of a view's.
         macro_rules! image {
             ($first:ident: $n:ident $c:expr, $h:ident $w:ident) => {{
-                use abi::Conv;
-                [offset_of!(Conv, $first), offset_of!(Conv, $n), $c, offset_of!(Conv, $h), offset_of!(Conv, $w)]
+                let [first, n] = [offset_of!(abi::Conv, $first), offset_of!(abi::Conv, $n)];
+                [first, n, $c, offset_of!(abi::Conv, $h), offset_of!(abi::Conv, $w)]
             }};
         }
         // Of these two the channels are contiguous: no word for theirs.
