@@ -6,7 +6,7 @@ mod nets;
 mod random;
 mod support;
 
-use netc::kernel::{Kernel, Scalar, Step};
+use netc::kernel::{Kernel, Scalar, Step, UnaryFn};
 use netc::pipeline::{Entry, lower};
 use nets::{check_entry, network};
 
@@ -126,18 +126,23 @@ fn what_is_dear_is_stored() {
     let erfs = loops(Entry::Forward, text)
         .iter()
         .flat_map(|kernel| kernel.exprs.values())
-        .fold(0, |n, scalar| n + usize::from(matches!(scalar, Scalar::Unary(netc::kernel::UnaryFn::Erf, _))));
+        .fold(0, |n, scalar| n + usize::from(matches!(scalar, Scalar::Unary(UnaryFn::Erf, _))));
     assert_eq!(erfs, 1);
 }
 
-/// The total of what counts must be known before the gradient: there are two passes, and they agree.
+/// What a loss is divided by is known from the targets alone, before the loss is.
 #[test]
-fn losses_with_a_total_agree() {
-    for loss in ["cross_entropy(y, t, ignore = 0)", "cross_entropy(y, t, weight = [1, 2, 1, 3, 1, 1, 0.5, 1, 1])"] {
+fn a_loss_with_a_total_and_its_gradient_are_one_loop() {
+    let weights = "weight = [1, 2, 1, 3, 1, 1, 0.5, 1, 1]";
+    for options in ["ignore = 0", weights, &format!("{weights}, ignore = 2, label_smoothing = 0.1")] {
         let text = format!(
-            "net loss {{\n  input x[T, 3]\n  target t[T]: token(9)\n  y = dense(9)\n  output y\n  loss {loss}\n  metric accuracy(y, t)\n}}\n"
+            "net loss {{\n  input x[T, 3]\n  target t[T]: token(9)\n  y = dense(9)\n  output y\n  loss cross_entropy(y, t, {options})\n  metric accuracy(y, t)\n}}\n"
         );
-        loops(Entry::Gradients, &text);
+        let all = of_layer(&loops(Entry::Gradients, &text), "cross_entropy1");
+        let is_exp = |scalar: &Scalar| matches!(scalar, Scalar::Unary(UnaryFn::Exp, _));
+        let of_scores: Vec<&Kernel> = all.iter().filter(|kernel| kernel.exprs.values().any(is_exp)).collect();
+        let [kernel] = of_scores[..] else { panic!("one loop reads the scores, of {text}: {all:?}") };
+        assert!(kernel.depths().contains(&2), "it stores the gradient: {kernel}");
         loops(Entry::Evaluate, &text);
     }
 }

@@ -226,18 +226,26 @@ fn layers_side_by_side_change_no_bit() {
       loss   mse(y, t)
     }";
     let network = netc::check_source("stack.net", text).unwrap_or_else(|error| panic!("{error}"));
-    let (scheduled, _) = pipeline::lower(&network, Entry::Forward, &mut ());
     let is_beside = |step: &&Step| matches!(step, Step::Scan(scan) if scan.beside);
-    assert_eq!(scheduled.program.steps.iter().filter(is_beside).count(), 3, "{}", scheduled.program);
+    for (entry, expected) in [(Entry::Forward, 3), (Entry::Gradients, 6)] {
+        let (scheduled, _) = pipeline::lower(&network, entry, &mut ());
+        assert_eq!(scheduled.program.steps.iter().filter(is_beside).count(), expected, "{}", scheduled.program);
+    }
     for (batch, length) in [(1, 1), (1, 40), (5, 13), (23, 12), (30, 25), (2, 11)] {
         let run = |threads| {
             let mut session = Session::new(network.clone(), &SessionOptions { threads, seed: 3 });
             let all = Batch::new(&session, batch, length);
             let outputs = forward(&mut session, &all, 0, batch);
+            let mut gradients = |session: &mut Session| -> Vec<Vec<u32>> {
+                let outcome = session.gradients(&all.all()).unwrap();
+                outcome.gradients().map(|(_, values)| values.iter().map(|x| x.to_bits()).collect()).collect()
+            };
+            let first = gradients(&mut session);
             for _ in 0..20 {
                 assert!(forward(&mut session, &all, 0, batch) == outputs, "{batch}, {length}, by {threads} threads");
+                assert!(gradients(&mut session) == first, "gradients, {batch}, {length}, by {threads} threads");
             }
-            outputs
+            (outputs, first)
         };
         let one = run(1);
         for threads in [2, 3] {

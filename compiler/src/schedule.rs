@@ -3,7 +3,7 @@
 //! Only this pass decides those. In order: which sums are taken in two steps (`divide`), which
 //! convolutions keep the largest of neighbors alone (`pool`), what is stored (`roots`), memory layout (`order`), which
 //! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
-//! for each root (`emit`), and what sums a map over its pixels goes with the convolution that computes it (`sums`). One step of a recurrence is scheduled in the same way (`recurrence`). Products that it alone
+//! for each root (`emit`), of which those come first that need nothing but the caller's memory and leave a number (`counts`), and what sums a map over its pixels goes with the convolution that computes it (`sums`). One step of a recurrence is scheduled in the same way (`recurrence`). Products that it alone
 //! reads are computed ahead of its steps, some at a time (`ahead`), and its states are stored where the caller wants them
 //! (`results`); what is only added to a product ahead is added by the step's product (`onto`). Matrices that were put together to be packed are packed from their pieces
 //! (`pieces`). Where members of the batch have nothing to do with each other in it, threads share it by members (`apart`). Updates of
@@ -17,6 +17,7 @@ mod beside;
 mod call;
 mod collapse;
 mod copy;
+mod counts;
 mod divide;
 mod emit;
 mod fusion;
@@ -100,6 +101,7 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     let manner = Manner { algorithms, collapses: true };
     let steps = steps(&graph, &mut roots, &orders, interface, manner, &mut program);
     program.steps = steps;
+    counts::first(&mut program.steps);
     sums::of_convolutions(&mut program);
     for steps in [&mut program.prepare, &mut program.steps] {
         merge::siblings(steps);
@@ -117,9 +119,7 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     split::results(&mut program);
     apart::of_scans(&mut program);
     stream::of_scans(&mut program);
-    if !trains {
-        beside::of_scans(&mut program);
-    }
+    beside::of_scans(&mut program);
     rows::of_program(&mut program);
     for steps in [&mut program.prepare, &mut program.steps] {
         transpose::in_strips(steps);

@@ -64,11 +64,11 @@ impl Driver<'_, '_, '_> {
         let most = self.number(ROUND);
         self.builder.ins().umin(in_round, most)
     }
-    /// Waits, in a loop that follows, until the one before has done the steps before `end`, of `length`.
-    pub(super) fn wait_for(&mut self, end: Value, length: Value) {
+    /// Waits, in a loop that follows, until the one before has done so many of its `length` steps, or all.
+    pub(super) fn wait_for(&mut self, done: Value, length: Value) {
         if let Some(Tie { progress, leads: false }) = self.tie {
-            let end = self.builder.ins().smin(end, length);
-            self.call("netc_await", self.frame, &[progress, end]);
+            let done = self.builder.ins().smin(done, length);
+            self.call("netc_await", self.frame, &[progress, done]);
         }
     }
     /// Says, in a loop that leads, how many steps are done.

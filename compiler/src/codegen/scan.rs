@@ -64,7 +64,7 @@ impl Driver<'_, '_, '_> {
         let [head, body, done] = std::array::from_fn(|_| self.builder.create_block());
         let [step, old_base, old_end] = [(); 3].map(|()| self.builder.append_block_param(head, types::I64));
         let first = self.builder.ins().iadd_imm_s(before, by);
-        self.builder.ins().jump(head, &[first.into(), zero.into(), zero.into()]);
+        self.builder.ins().jump(head, &[first.into(), zero.into(), first.into()]);
         self.builder.switch_to_block(head);
         let more = if scan.reverse {
             self.builder.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, step, 0)
@@ -76,8 +76,8 @@ impl Driver<'_, '_, '_> {
         let [base, end] = match in_round {
             Some(in_round) => self.round(scan, [step, length, in_round], [old_base, old_end]),
             None => {
-                let end = self.builder.ins().iadd_imm_s(step, 1);
-                self.wait_for(end, length);
+                let n_done = self.n_done(scan, step, length);
+                self.wait_for(n_done, length);
                 [old_base, old_end]
             }
         };
@@ -86,10 +86,15 @@ impl Driver<'_, '_, '_> {
         self.steps(&scan.body);
         self.step = outer;
         let next = self.builder.ins().iadd_imm_s(step, by);
-        self.tell(next);
+        let n_done = self.n_done(scan, step, length);
+        self.tell(n_done);
         self.builder.ins().jump(head, &[next.into(), base.into(), end.into()]);
         self.builder.switch_to_block(done);
         self.joined = outer_joined;
+    }
+    /// How many steps are done when `step` is.
+    fn n_done(&mut self, scan: &Scan, step: Value, length: Value) -> Value {
+        if scan.reverse { self.builder.ins().isub(length, step) } else { self.builder.ins().iadd_imm_s(step, 1) }
     }
     /// How many steps a round has, if there are rounds: one where each step computes what is ahead with its own product.
     fn steps_of_a_round(&mut self, scan: &Scan, length: Value) -> Option<Value> {
@@ -134,18 +139,26 @@ impl Driver<'_, '_, '_> {
         let rounds = self.builder.ins().umax(rounds, one);
         ceil(self, length, rounds)
     }
-    /// Computes the products ahead where a round begins; the first step of the present round, and the one behind its last.
-    /// The last round begins so early that it is as long as all others.
+    /// Computes the products ahead where a round begins; the earliest of its steps, and the step with which the next begins.
+    /// The last round has steps of the one before, so that it is as long as all others.
     fn round(&mut self, scan: &Scan, [step, length, in_round]: [Value; 3], [base, end]: [Value; 2]) -> [Value; 2] {
         let [begin, go] = std::array::from_fn(|_| self.builder.create_block());
         let params = [(); 2].map(|()| self.builder.append_block_param(go, types::I64));
         let begins = self.builder.ins().icmp(IntCC::Equal, step, end);
         self.builder.ins().brif(begins, begin, &[], go, &[base.into(), end.into()]);
         self.builder.switch_to_block(begin);
-        let latest = self.builder.ins().isub(length, in_round);
-        let base = self.builder.ins().umin(step, latest);
-        let end = self.builder.ins().iadd(step, in_round);
-        self.wait_for(end, length);
+        let [base, end] = if scan.reverse {
+            let end = self.builder.ins().isub(step, in_round);
+            let base = self.builder.ins().iadd_imm_s(end, 1);
+            let earliest = self.number(0);
+            [self.builder.ins().smax(base, earliest), end]
+        } else {
+            let latest = self.builder.ins().isub(length, in_round);
+            [self.builder.ins().umin(step, latest), self.builder.ins().iadd(step, in_round)]
+        };
+        let last = if scan.reverse { base } else { self.builder.ins().iadd_imm_s(end, -1) };
+        let n_done = self.n_done(scan, last, length);
+        self.wait_for(n_done, length);
         if let Some(Joined { are_joined, .. }) = self.joined {
             let ahead = self.builder.create_block();
             self.builder.ins().brif(are_joined, go, &[base.into(), end.into()], ahead, &[]);

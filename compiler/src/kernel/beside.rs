@@ -11,8 +11,7 @@ impl Scan {
         let writes = |of: &[(Buffer, Mode)], buffer| of.contains(&(buffer, Mode::Write));
         let touched = |buffer| its.iter().any(|(other, _)| *other == buffer);
         let shared = own.iter().filter(|(buffer, _)| touched(*buffer));
-        !self.reverse
-            && !leader.reverse
+        self.reverse == leader.reverse
             && self.length == leader.length
             && shared.clone().all(|(_, mode)| *mode == Mode::Read)
             && shared.filter(|(buffer, _)| writes(&its, *buffer)).all(|(buffer, _)| self.is_behind(leader, *buffer))
@@ -38,7 +37,8 @@ impl Scan {
         let is_apart = !others.any(|step| step_touches(self, step, of))
             && !self.ahead.iter().chain(&self.body).any(|step| step.touches(of))
             && !leader.ahead.iter().chain(&leader.body).any(|step| step.touches(of));
-        is_even && is_apart && read.iter().all(|at| written.iter().all(|by| at <= by))
+        let is_written = |at: &i64, by: &i64| if self.reverse { by <= at } else { at <= by };
+        is_even && is_apart && read.iter().all(|at| written.iter().all(|by| is_written(at, by)))
     }
 }
 
@@ -121,6 +121,14 @@ mod tests {
         check(false, &|pair| pair[1].slices[at].offset = Dim::fixed(1));
         check(false, &|pair| pair[1].reverse = true);
         check(false, &|pair| pair[0].reverse = true);
+        // Backwards, what is there by then lies behind.
+        let turn = |pair: &mut [Scan; 2], shift: i64| {
+            pair.iter_mut().for_each(|scan| scan.reverse = true);
+            pair[1].slices[at].shift += shift;
+        };
+        check(true, &|pair| turn(pair, 0));
+        check(true, &|pair| turn(pair, 1));
+        check(false, &|pair| turn(pair, -1));
         check(false, &|pair| pair[0].length = Dim::fixed(7));
         // What the first has left when it ends, and what it reads.
         check(false, &|pair| {

@@ -110,7 +110,6 @@ impl Program {
                     let home = self.buffers[slice.buffer].home;
                     assert_eq!(home, Home::Slice { of: slice.of }, "{} is no slice of {}", slice.buffer, slice.of);
                 }
-                assert!(scan.ahead.is_empty() || !scan.reverse, "rounds go forward: {step}");
                 for call in &scan.ahead {
                     let Step::MatMul(call) = call else { panic!("products alone are computed ahead: {step}") };
                     let is_plain = call.groups == 1 || (call.packed.is_some() && call.epilogue.is_none());

@@ -95,7 +95,7 @@ fn find_scan(program: &Program, at: usize) -> Option<(usize, Dim)> {
     let Step::Scan(scan) = &program.steps[with] else { return None };
     let rows = rows_of_a_step(scan, call)?;
     let epilogue = call.epilogue.as_ref();
-    let is_moved = with > at && !scan.reverse && epilogue.is_none_or(|kernel| reads_own_row_alone(kernel, result));
+    let is_moved = with > at && epilogue.is_none_or(|kernel| reads_own_row_alone(kernel, result));
     // What the product reads is not written meanwhile.
     let mut reads = Vec::new();
     program.steps[at].for_each_access(&mut |access| {

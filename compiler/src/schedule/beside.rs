@@ -1,6 +1,7 @@
 //! Two layers of a stack of recurrences may go side by side, if two threads are there and each layer's weights stay in its
 //! core's own cache.
 
+use super::merge::commute;
 use crate::kernel::{Program, Scan, Step};
 
 /// Weights of a layer, with which a core's second cache of 2 MiB has room for all else that its steps touch.
@@ -14,29 +15,31 @@ pub(super) fn of_scans(program: &mut Program) {
     }
 }
 
-/// Finds a follower for the scan at `at`, and says where it is; what stands between the two, and has nothing to do with the
-/// first, moves before it.
+/// Finds a follower for the scan at `at`, and says where it is then. What stands between the two moves before the first, or behind
+/// the second, as what each reads and writes allows.
 fn pair(program: &mut Program, at: usize) -> Option<usize> {
-    let Step::Scan(leader) = &program.steps[at] else { return None };
-    let next = (at + 1..program.steps.len()).find(|&next| matches!(program.steps[next], Step::Scan(_)));
-    let next = next?;
-    let Step::Scan(follower) = &program.steps[next] else { return None };
-    let is_free = |step: &Step| {
-        let mut is_free = true;
-        step.for_each_access(&mut |access| {
-            is_free &= !program.steps[at].writes(access.buffer);
-            is_free &= !(step.writes(access.buffer) && program.steps[at].touches(access.buffer));
-        });
-        is_free
-    };
-    let are_free = program.steps[at + 1..next].iter().all(is_free);
-    if !are_free || !follower.follows(leader) || [leader, follower].into_iter().any(|scan| weights(scan) > WEIGHTS) {
+    let steps = &program.steps;
+    let Step::Scan(leader) = &steps[at] else { return None };
+    let next = (at + 1..steps.len()).find(|&next| matches!(steps[next], Step::Scan(_)))?;
+    let Step::Scan(follower) = &steps[next] else { return None };
+    if !follower.follows(leader) || [leader, follower].into_iter().any(|scan| weights(scan) > WEIGHTS) {
         return None;
     }
-    program.steps[at..next].rotate_left(1);
-    let Step::Scan(follower) = &mut program.steps[next] else { return None };
-    follower.beside = true;
-    Some(next)
+    let (mut before, mut behind): (Vec<Step>, Vec<Step>) = Default::default();
+    for step in &steps[at + 1..next] {
+        if commute(step, &steps[at]) && behind.iter().all(|other| commute(step, other)) {
+            before.push(step.clone());
+        } else if commute(step, &steps[next]) {
+            behind.push(step.clone());
+        } else {
+            return None;
+        }
+    }
+    let second = Scan { beside: true, ..follower.clone() };
+    let second_at = at + before.len() + 1;
+    let pair = [steps[at].clone(), Step::Scan(second)];
+    program.steps.splice(at..=next, before.into_iter().chain(pair).chain(behind));
+    Some(second_at)
 }
 
 /// Elements of the packed matrices that the steps read.

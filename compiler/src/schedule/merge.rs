@@ -1,6 +1,8 @@
 //! Merges neighboring loop nests over the same domain that share memory traffic, such as an optimizer's
 //! moments and the parameter that they update: one pass over memory instead of three.
 
+use std::collections::BTreeSet;
+
 use crate::kernel::import::{Along, Import, Source};
 use crate::kernel::{Access, Address, Buffer, IntExpr, Kernel, Mode, Scalar, Step, Store};
 
@@ -38,20 +40,19 @@ pub(super) fn all(steps: &mut Vec<Step>) {
     }
 }
 
-/// Takes out stores to buffers of `temporary` that nothing reads any more, and what only they needed.
+/// Takes out stores to buffers of `temporary` that no later step reads, and what only they needed. A kernel reads what it
+/// writes before it does.
 pub(super) fn drop_unread(steps: &mut [Step], temporary: impl Fn(Buffer) -> bool) {
-    let mut read: Vec<Buffer> = Vec::new();
-    for step in steps.iter() {
-        step.for_each_access(&mut |access| {
-            if access.mode == Mode::Read {
-                read.push(access.buffer);
-            }
-        });
-    }
-    for step in steps {
+    let mut read: BTreeSet<Buffer> = BTreeSet::new();
+    for step in steps.iter_mut().rev() {
         if let Step::Loop(kernel) = step {
             kernel.stores.retain(|store| !temporary(store.buffer) || read.contains(&store.buffer));
         }
+        step.for_each_access(&mut |access| {
+            if access.mode == Mode::Read {
+                read.insert(access.buffer);
+            }
+        });
     }
 }
 
@@ -108,7 +109,9 @@ fn merge(first: &Kernel, second: &Kernel, reason: Reason) -> Option<Kernel> {
     let extents = |kernel: &Kernel| kernel.domain.iter().map(|axis| kernel.axes[*axis].clone()).collect::<Vec<_>>();
     let same_domain = extents(first) == extents(second) && first.parallel == second.parallel;
     let small = first.exprs.len() + second.exprs.len() <= LARGE;
-    if !same_domain || !small || has_reduction(first) || has_reduction(second) {
+    // One number more to load is nothing, and each may be needed at another time.
+    let gains = reason == Reason::SavesCall || !first.domain.is_empty();
+    if !same_domain || !small || !gains || has_reduction(first) || has_reduction(second) {
         return None;
     }
     let mut merged = first.clone();

@@ -3,7 +3,7 @@
 //! A value is a *root* when a kernel or a library call of its own stores it; every other value is inlined
 //! into the roots that use it. A value whose users all end in one root is inlined there and computed once.
 
-use crate::graph::{Graph, Value};
+use crate::graph::{Graph, Node, Value};
 use crate::index::IndexVec;
 use crate::kernel::UnaryFn;
 use crate::ops::{Kept, Op, Role};
@@ -48,7 +48,7 @@ pub(super) fn choose(graph: &Graph) -> Roots {
     for (value, node) in graph.nodes().filter(|(value, _)| live[*value]) {
         let args = node.args.iter();
         let inlined = args.clone().map(|&arg| if is_root[arg] { 0 } else { cost[arg] });
-        let own = if known[value] { 0 } else { own_cost(&node.op) };
+        let own = if known[value] || is_read_as(graph, node) { 0 } else { own_cost(&node.op) };
         cost[value] = inlined.fold(own, u32::saturating_add);
         reads_contraction[value] = args.clone().any(|&arg| match is_root[arg] {
             true => is_contraction(&graph.node(arg).op) && n_users[arg] == 1,
@@ -107,6 +107,11 @@ fn known(graph: &Graph) -> IndexVec<Value, bool> {
         });
     }
     known
+}
+
+/// Whether a value is a source's elements in another type: one more instruction than loading them.
+fn is_read_as(graph: &Graph, node: &Node) -> bool {
+    matches!(node.op, Op::Convert(_)) && is_leaf(&graph.node(node.args[0]).op)
 }
 
 /// How many nodes read each value.

@@ -50,7 +50,7 @@ pub(crate) fn len(k: usize, n: usize, groups: usize) -> usize {
 
 /// Whether reading a rounded matrix takes less time than reading it as it is: where a vector's operations take half as long as
 /// the second cache takes to bring one.
-fn pays(cpu: Cpu) -> bool {
+pub(crate) fn pays(cpu: Cpu) -> bool {
     cpu::is_amd_with_avx512(cpu) && cpu::has_vbmi2()
 }
 
