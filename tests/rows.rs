@@ -7,7 +7,8 @@ mod random;
 mod support;
 
 use netc::kernel::{Kernel, Scalar, Step, UnaryFn};
-use netc::pipeline::{Entry, lower};
+use netc::pipeline::{Entry, Variant, lower};
+use netc::types::Dim;
 use nets::{check_entry, network};
 
 /// Rows of every kind: a few, as many as are computed side by side and more, in several chunks.
@@ -144,6 +145,28 @@ fn a_loss_with_a_total_and_its_gradient_are_one_loop() {
         let [kernel] = of_scores[..] else { panic!("one loop reads the scores, of {text}: {all:?}") };
         assert!(kernel.depths().contains(&2), "it stores the gradient: {kernel}");
         loops(Entry::Evaluate, &text);
+    }
+}
+
+/// So it is where lengths say which steps count.
+#[test]
+fn a_loss_of_steps_that_exist_and_its_gradient_are_one_loop() {
+    for (loss, target) in [
+        ("cross_entropy(y, t)", "t[T]: token(9)"),
+        ("cross_entropy(y, t, ignore = 0)", "t[T]: token(9)"),
+        ("mse(y, t)", "t[T, 9]"),
+    ] {
+        let text =
+            format!("net loss {{\n  input x[T, 3]\n  target {target}\n  y = dense(9)\n  output y\n  loss {loss}\n}}\n");
+        let variant = Variant { masked: true, ..Variant::from(Entry::Gradients) };
+        let steps = lower(&network(&text), variant, &mut ()).0.program.steps;
+        let of_scores = steps.iter().filter(|step| {
+            let Step::Loop(kernel) = step else { return false };
+            let is_of_loss = kernel.name.starts_with("cross_entropy1") || kernel.name.starts_with("mse1");
+            is_of_loss && kernel.axes.values().any(|n| *n == Dim::fixed(9))
+        });
+        let all: Vec<String> = steps.iter().map(Step::to_string).collect();
+        assert_eq!(of_scores.count(), 1, "{text}{all:#?}");
     }
 }
 

@@ -72,13 +72,20 @@ pub(super) fn merge_back(
 ) -> bool {
     let Step::Loop(second) = step else { return false };
     for at in (steps.len().saturating_sub(reach)..steps.len()).rev() {
-        let between = &steps[at + 1..];
         if let Step::Loop(first) = &steps[at]
             && let Some(both) = merge(first, second)
         {
-            if between.iter().all(|other| commute(other, step)) {
-                // The second moves up to the first.
-                steps[at] = Step::Loop(both);
+            let between = &steps[at + 1..];
+            let needed = needed(between, step);
+            if needed.iter().all(|&other| commute(&steps[at], &between[other])) {
+                // The second moves up to the first, and what it needs before the two.
+                let (mut before, mut behind) = (Vec::new(), Vec::new());
+                for (number, other) in steps.drain(at..).skip(1).enumerate() {
+                    if needed.contains(&number) { before.push(other) } else { behind.push(other) }
+                }
+                steps.extend(before);
+                steps.push(Step::Loop(both));
+                steps.extend(behind);
                 return true;
             }
             if between.iter().all(|other| commute(&steps[at], other)) {
@@ -90,6 +97,17 @@ pub(super) fn merge_back(
         }
     }
     false
+}
+
+/// Which of some steps must stay before one that follows them.
+fn needed(steps: &[Step], by: &Step) -> Vec<usize> {
+    let mut needed: Vec<usize> = Vec::new();
+    for (at, step) in steps.iter().enumerate().rev() {
+        if !commute(step, by) || needed.iter().any(|&later| !commute(step, &steps[later])) {
+            needed.push(at);
+        }
+    }
+    needed
 }
 
 /// Whether two steps may change places: neither writes what the other touches.
