@@ -1,7 +1,7 @@
 //! Graph -> Program: what is stored, what is inlined, which algorithm runs, how memory is laid out.
 //!
 //! Only this pass decides those. In order: which sums are taken in two steps (`divide`), which
-//! convolutions keep the largest of neighbors alone (`pool`), what is stored (`roots`), memory layout (`order`), which
+//! convolutions keep the largest of neighbors alone (`pool`), which inputs are turned to have their channels innermost (`turn`), what is stored (`roots`), memory layout (`order`), which
 //! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
 //! for each root (`emit`), of which those come first that need nothing but the caller's memory and leave a number (`counts`), and what sums a map over its pixels goes with the convolution that computes it (`sums`). One step of a recurrence is scheduled in the same way (`recurrence`). Products that it alone
 //! reads are computed ahead of its steps, some at a time (`ahead`), and its states are stored where the caller wants them
@@ -39,6 +39,7 @@ mod stream;
 mod sums;
 mod together;
 mod transpose;
+mod turn;
 mod update;
 mod view;
 
@@ -93,7 +94,7 @@ pub fn schedule(graph: &Graph) -> Scheduled {
 
 /// Schedules one entry, with algorithms that are asked for.
 pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
-    let graph = pool::into_convolutions(&divide::reductions(graph), algorithms);
+    let graph = turn::inputs(&pool::into_convolutions(&divide::reductions(graph), algorithms));
     let mut roots = roots::choose(&graph);
     let orders = order::choose(&graph, &roots.live);
     let mut program = Program::default();

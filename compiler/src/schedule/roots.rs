@@ -3,6 +3,7 @@
 //! A value is a *root* when a kernel or a library call of its own stores it; every other value is inlined
 //! into the roots that use it. A value whose users all end in one root is inlined there and computed once.
 
+use super::fusion::is_elementwise;
 use crate::graph::{Graph, Node, Value};
 use crate::index::IndexVec;
 use crate::kernel::UnaryFn;
@@ -74,6 +75,12 @@ pub(super) fn choose(graph: &Graph) -> Roots {
     for (value, node) in graph.nodes().rev().filter(|(value, _)| live[*value]) {
         if !is_root[value] && !is_leaf(&node.op) {
             match users[value] {
+                // The contraction that carries it writes its part of the join.
+                Users::One(root)
+                    if matches!(graph.node(root).op, Op::Concat(_)) && is_tail(graph, &reads_contraction, value) =>
+                {
+                    is_root[value] = true;
+                }
                 Users::One(root) => home[value] = Some(root),
                 // A view stays one: what it is a view of decides.
                 Users::Several if is_view(&node.op) => {}
@@ -130,6 +137,11 @@ fn read_by_another(graph: &Graph, live: &IndexVec<Value, bool>) -> IndexVec<Valu
         node.args.iter().for_each(|&arg| is_read[arg] = true);
     }
     is_read
+}
+
+/// Whether a value is elementwise in what a contraction has just computed.
+fn is_tail(graph: &Graph, reads_contraction: &IndexVec<Value, bool>, value: Value) -> bool {
+    reads_contraction[value] && is_elementwise(&graph.node(value).op)
 }
 
 /// In which kernels a value is used.
