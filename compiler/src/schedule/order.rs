@@ -1,17 +1,19 @@
 //! Memory layout: the order in which a value's axes lie in memory, outermost first.
 //!
-//! Maps are `[n, channels, height, width]` in the graph. In memory, those that a convolution touches, and
-//! whatever is computed from them element by element, keep their channels innermost: one choice for each
-//! connected region of maps. All else is row-major.
+//! Maps are `[n, channels, height, width]` in the graph, and sequences of them `[batch, steps, channels, height, width]`, or the
+//! steps first. In memory, those that a convolution touches, and whatever is computed from them element by element, keep
+//! their channels innermost: one choice for each connected region of maps. All else is row-major.
 
 use crate::graph::{Graph, Value};
 use crate::index::IndexVec;
 use crate::ops::{Direction, Op};
+use crate::types::Dim;
 
 /// The axes of a value from the outermost to the innermost in memory.
 pub(super) type Order = Vec<usize>;
 
-const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
+/// The axes of a map: channels, height and width.
+const MAP: usize = 3;
 
 /// Chooses every value's order.
 pub(super) fn choose(graph: &Graph, live: &IndexVec<Value, bool>) -> IndexVec<Value, Order> {
@@ -27,10 +29,21 @@ pub(super) fn choose(graph: &Graph, live: &IndexVec<Value, bool>) -> IndexVec<Va
                 Op::Convolution(convolution) => convolution.direction == Direction::WeightGrad,
                 _ => false,
             };
-            let channels_last = rank == 4 && !is_weight && !reshaped_only[value] && regions.has_convolution(value);
-            if channels_last { CHANNELS_LAST.to_vec() } else { (0..rank).collect() }
+            let is_map = matches!(rank, 4 | 5) && !is_weight && !reshaped_only[value];
+            if is_map && regions.has_convolution(value) { channels_last(rank) } else { (0..rank).collect() }
         })
         .collect()
+}
+
+fn channels_last(rank: usize) -> Order {
+    let channels = rank - MAP;
+    (0..rank).filter(|&axis| axis != channels).chain([channels]).collect()
+}
+
+/// Whether two shapes are of as many maps of one size: the axes before those of a map are in one or in two.
+fn are_maps(from: &[Dim], to: &[Dim]) -> bool {
+    let map = |shape: &[Dim]| (shape.len() > MAP).then(|| shape[shape.len() - MAP..].to_vec());
+    map(from).is_some() && map(from) == map(to)
 }
 
 /// Values that are read by nothing but reshapes: row-major, so that the reshape is free. What a convolution
@@ -42,13 +55,19 @@ pub(super) fn reshaped_only(graph: &Graph, live: &IndexVec<Value, bool>) -> Inde
     for (value, node) in graph.nodes().filter(|(value, _)| live[*value]) {
         for &arg in &node.args {
             used[arg] = true;
-            // A reshape that only adds or removes axes of length one works in any order.
-            if !matches!(node.op, Op::Reshape(_)) || graph.ty(value).rank() == 4 {
+            // A reshape that only adds or removes axes of length one works in any order, and so does one that leaves maps alone.
+            let is_map = graph.ty(value).rank() == 4 || are_maps(&graph.ty(arg).shape, &node.ty.shape);
+            if !matches!(node.op, Op::Reshape(_)) || is_map {
                 only[arg] = false;
             }
         }
     }
     graph.nodes().map(|(value, _)| used[value] && only[value]).collect()
+}
+
+/// Whether a transpose leaves the axes of maps where they are.
+fn leaves_maps(order: &[usize]) -> bool {
+    order.len() > MAP && order.iter().enumerate().skip(order.len() - MAP).all(|(to, from)| to == *from)
 }
 
 /// Maps that are connected by elementwise work, windows and convolutions: a union-find.
@@ -64,7 +83,8 @@ impl Regions {
         let mut regions = Regions { parent: (0..n).collect(), convolution: vec![false; n] };
         for (value, node) in graph.nodes().filter(|(value, _)| live[*value]) {
             // A single number lies in every order: constants that two regions share do not make them one.
-            let is_map = |value: Value| graph.ty(value).rank() == 4 && !graph.ty(value).n_elements().is_one();
+            let is_map =
+                |value: Value| matches!(graph.ty(value).rank(), 4 | 5) && !graph.ty(value).n_elements().is_one();
             let joined: Vec<Value> = match &node.op {
                 Op::Convolution(convolution) => {
                     // The weight keeps its own order; so does its gradient.
@@ -96,13 +116,24 @@ impl Regions {
                 | Op::Constant(_)
                 | Op::Iota(_)
                 | Op::SizeOf(_)
-                | Op::Reshape(_)
-                | Op::Transpose(_)
                 | Op::Gather(_)
                 | Op::ScatterAdd(_)
                 | Op::Random(_)
-                | Op::MatMul(_)
-                | Op::Scan(_) => Vec::new(),
+                | Op::MatMul(_) => Vec::new(),
+                Op::Reshape(_) if !are_maps(&graph.ty(node.args[0]).shape, &node.ty.shape) => Vec::new(),
+                Op::Transpose(transpose) if !leaves_maps(&transpose.order) => Vec::new(),
+                Op::Reshape(_) | Op::Transpose(_) => vec![node.args[0], value],
+                Op::Scan(scan) => {
+                    // Its steps' maps lie as convolutions among them want.
+                    if scan.body.nodes().any(|(_, node)| matches!(node.op, Op::Convolution(_))) {
+                        let steps = &node.args[..scan.states + scan.sequences];
+                        for &map in steps.iter().chain([&value]) {
+                            let root = regions.find(map.index());
+                            regions.convolution[root] = true;
+                        }
+                    }
+                    Vec::new()
+                }
             };
             for pair in joined.windows(2) {
                 if is_map(pair[0]) && is_map(pair[1]) {
