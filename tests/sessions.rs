@@ -1,18 +1,17 @@
 //! Laws over sessions: a batch is its members, threads and sessions change no bit, training learns, and weights come
 //! back as they were saved, or not at all.
 
+#[path = "support/batch.rs"]
+mod batch;
 #[path = "support/random.rs"]
 mod random;
 
 use std::path::Path;
 
-use ndarray::{ArrayD, Axis, IxDyn, Slice};
+use batch::{Batch, forward};
 use netc::data::Weights;
-use netc::kernel::Step;
-use netc::types::{ElementType, Extents, Symbol};
-use netc::{Entry, Session, SessionOptions, TensorView, pipeline};
+use netc::{Session, SessionOptions};
 use netc_runtime::kernels::cpu::{Cpu, cpu};
-use random::Random;
 
 /// Networks that are small enough to run often.
 const SMALL: [&str; 7] = [
@@ -33,69 +32,6 @@ fn session(name: &str, threads: usize, seed: u64) -> Session {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"));
     let network = netc::check_source(name, &text).unwrap_or_else(|error| panic!("{error}"));
     Session::new(network, &SessionOptions { threads, seed })
-}
-
-/// Values for every input and target.
-struct Batch(Vec<(String, Values, bool)>);
-
-enum Values {
-    Numbers(ArrayD<f32>),
-    Tokens(ArrayD<i32>),
-}
-
-impl Values {
-    fn rows(&self, rows: Slice) -> TensorView<'_> {
-        match self {
-            Values::Numbers(numbers) => TensorView::F32(numbers.slice_axis(Axis(0), rows)),
-            Values::Tokens(tokens) => TensorView::I32(tokens.slice_axis(Axis(0), rows)),
-        }
-    }
-}
-
-impl Batch {
-    fn new(session: &Session, batch: usize, length: usize) -> Batch {
-        let mut extents = Extents::with_batch(batch);
-        extents.set(Symbol::Axis("T".into()), length);
-        let mut random = Random(9);
-        let port = |port: &netc::network::Port| {
-            let shape = IxDyn(&port.ty.eval(&extents));
-            let values = match port.ty.element {
-                ElementType::F32 => Values::Numbers(ArrayD::from_shape_simple_fn(shape, || random.unit() as f32)),
-                ElementType::I32 => {
-                    let n = port.vocabulary.expect("tokens have a vocabulary") as u64;
-                    Values::Tokens(ArrayD::from_shape_simple_fn(shape, || (random.word() % n) as i32))
-                }
-            };
-            (port.name.clone(), values, port.is_target)
-        };
-        Batch(session.network().ports.iter().map(port).collect())
-    }
-    /// Some members of the batch, without the targets if they are not asked for.
-    fn part(&self, from: usize, to: usize, with_targets: bool) -> Vec<(&str, TensorView<'_>)> {
-        let rows = Slice::from(from..to);
-        let ports = self.0.iter().filter(|(_, _, is_target)| with_targets || !is_target);
-        ports.map(|(name, values, _)| (name.as_str(), values.rows(rows))).collect()
-    }
-    fn all(&self) -> Vec<(&str, TensorView<'_>)> {
-        let n = match &self.0[0].1 {
-            Values::Numbers(numbers) => numbers.shape()[0],
-            Values::Tokens(tokens) => tokens.shape()[0],
-        };
-        self.part(0, n, true)
-    }
-}
-
-/// The bits of all outputs, member by member.
-fn forward(session: &mut Session, batch: &Batch, from: usize, to: usize) -> Vec<Vec<u32>> {
-    let outputs = session.forward(&batch.part(from, to, false)).unwrap_or_else(|error| panic!("{error}"));
-    let mut members = vec![Vec::new(); to - from];
-    for (_, array) in outputs.outputs() {
-        assert_eq!(array.shape()[0], to - from);
-        for (member, row) in members.iter_mut().zip(array.outer_iter()) {
-            member.extend(row.iter().map(|x| x.to_bits()));
-        }
-    }
-    members
 }
 
 fn bits(session: &Session) -> Vec<(String, Vec<u32>)> {
@@ -208,85 +144,6 @@ fn members_of_threads_change_no_bit() {
         let one = run(1);
         for threads in [2, 3, 4] {
             assert!(one == run(threads), "{batch} members of length {length} by {threads} threads");
-        }
-    }
-}
-
-#[test]
-fn layers_side_by_side_change_no_bit() {
-    let text = "net stack {
-      input  x[T, 12]
-      target t[T, 17]
-      a = x -> gru(24)x2 -> relu
-      b = x -> lstm(20) -> gru(33, reset = before) -> rnn(16)
-      y = [a, b] -> lstm(17)x2 -> rnn(17)
-      output a
-      output b
-      output y
-      loss   mse(y, t)
-    }";
-    let network = netc::check_source("stack.net", text).unwrap_or_else(|error| panic!("{error}"));
-    let is_beside = |step: &&Step| matches!(step, Step::Scan(scan) if scan.beside);
-    for (entry, expected) in [(Entry::Forward, 3), (Entry::Gradients, 6)] {
-        let (scheduled, _) = pipeline::lower(&network, entry, &mut ());
-        assert_eq!(scheduled.program.steps.iter().filter(is_beside).count(), expected, "{}", scheduled.program);
-    }
-    for (batch, length) in [(1, 1), (1, 40), (5, 13), (23, 12), (30, 25), (2, 11)] {
-        let run = |threads| {
-            let mut session = Session::new(network.clone(), &SessionOptions { threads, seed: 3 });
-            let all = Batch::new(&session, batch, length);
-            let outputs = forward(&mut session, &all, 0, batch);
-            let gradients = |session: &mut Session| -> Vec<Vec<u32>> {
-                let outcome = session.gradients(&all.all()).unwrap();
-                outcome.gradients().map(|(_, values)| values.iter().map(|x| x.to_bits()).collect()).collect()
-            };
-            let first = gradients(&mut session);
-            for _ in 0..20 {
-                assert!(forward(&mut session, &all, 0, batch) == outputs, "{batch}, {length}, by {threads} threads");
-                assert!(gradients(&mut session) == first, "gradients, {batch}, {length}, by {threads} threads");
-            }
-            (outputs, first)
-        };
-        let one = run(1);
-        for threads in [2, 3] {
-            assert!(one == run(threads), "{batch} members of length {length} by {threads} threads");
-        }
-    }
-}
-
-/// What an input's gradient adds to a layer's below is computed ahead of its steps, backwards and in rounds: several of a large
-/// batch, one of a single member.
-#[test]
-fn gradients_of_a_batch_are_the_mean_of_its_members() {
-    let text = "net stack {
-      input  x[T, 12]
-      target t[T, 48]
-      a = x -> rnn(48)
-      y = a -> gru(48) -> rnn(48)
-      output y
-      loss   mse(y, t)
-    }";
-    let network = netc::check_source("stack.net", text).unwrap_or_else(|error| panic!("{error}"));
-    let (scheduled, _) = pipeline::lower(&network, Entry::Gradients, &mut ());
-    let goes_back = |step: &&Step| matches!(step, Step::Scan(scan) if scan.reverse && !scan.ahead.is_empty());
-    assert_eq!(scheduled.program.steps.iter().filter(goes_back).count(), 2, "{}", scheduled.program);
-    let (members, length) = (64, 90);
-    for threads in [1, 2] {
-        let mut session = Session::new(network.clone(), &SessionOptions { threads, seed: 3 });
-        let batch = Batch::new(&session, members, length);
-        let gradients = |session: &mut Session, from: usize, to: usize| -> Vec<f32> {
-            let outcome = session.gradients(&batch.part(from, to, true)).unwrap();
-            outcome.gradients().flat_map(|(_, values)| values.iter().copied().collect::<Vec<_>>()).collect()
-        };
-        let whole = gradients(&mut session, 0, members);
-        let mut mean = vec![0.0; whole.len()];
-        for member in 0..members {
-            let own = gradients(&mut session, member, member + 1);
-            mean.iter_mut().zip(own).for_each(|(mean, x)| *mean += f64::from(x) / members as f64);
-        }
-        let largest = mean.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
-        for (at, (x, mean)) in whole.iter().zip(&mean).enumerate() {
-            assert!((f64::from(*x) - mean).abs() <= 1e-5 * largest, "{at} by {threads} threads: {x} is not {mean}");
         }
     }
 }

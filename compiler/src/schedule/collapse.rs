@@ -85,7 +85,7 @@ pub(super) fn along(kernel: &Kernel, at: &Address, axis: Axis) -> Option<Dim> {
 }
 
 /// How far an integer moves along an axis; `None` when it is not linear in it.
-fn coefficient(kernel: &Kernel, int: Int, axis: Axis) -> Option<i64> {
+pub(super) fn coefficient(kernel: &Kernel, int: Int, axis: Axis) -> Option<i64> {
     match &kernel.ints[int] {
         IntExpr::Const(_) | IntExpr::Size(_) => Some(0),
         IntExpr::Axis(at) => Some(i64::from(*at == axis)),

@@ -5,7 +5,7 @@
 //! reads more lines than the cache holds at their distance. Then the outer loop is cut into strips of some elements, and a strip
 //! is the innermost loop: a line is read as a whole, into as many lines that are written side by side.
 
-use super::collapse::along;
+use super::collapse::{along, coefficient};
 use crate::index::Id;
 use crate::kernel::{Address, Axis, IntExpr, Kernel, Scalar, Step};
 use crate::types::Dim;
@@ -37,7 +37,10 @@ fn strip(kernel: &Kernel) -> Option<(Axis, usize)> {
     // Arithmetic runs in vectors along the inner loop, which a strip would end.
     let is_cheap = |scalar: &Scalar| matches!(scalar, Scalar::Load { .. } | Scalar::Const(_) | Scalar::Binary(..));
     let is_plain = kernel.exprs.values().all(is_cheap) && kernel.exprs.len() <= 4;
-    let is_linear = kernel.ints.values().all(|int| matches!(int, IntExpr::Axis(_) | IntExpr::Const(_)));
+    // The two loops are in addresses by themselves.
+    let is_linear = kernel.ints.iter().all(|(int, what)| {
+        matches!(what, IntExpr::Axis(_)) || [outer, inner].iter().all(|&axis| coefficient(kernel, int, axis) == Some(0))
+    });
     let moves = |at: &Address, axis: Axis| along(kernel, at, axis).and_then(|dim| dim.as_fixed());
     let [len, inner_len] = [kernel.axes[outer].as_fixed()?, kernel.axes[inner].as_fixed()?];
     let turns = |scalar: &Scalar| match scalar {

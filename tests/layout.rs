@@ -1,0 +1,110 @@
+//! How maps lie in memory: their channels side by side wherever convolutions have to do with them.
+
+#[path = "support/nets.rs"]
+mod nets;
+#[path = "support/random.rs"]
+mod random;
+mod support;
+
+use netc::kernel::{ConvCall, IntExpr, Kernel, Program, Scalar, Step};
+use netc::pipeline::{Entry, lower};
+use netc::types::Dim;
+use nets::{check_entry, network};
+
+/// The program of a network's entry, which agrees with the interpreter.
+#[track_caller]
+fn program(entry: Entry, text: &str, sizes: &[(usize, usize)]) -> Program {
+    let network = network(text);
+    check_entry(text, &network, entry, sizes);
+    lower(&network, entry, &mut ()).0.program
+}
+
+fn convolutions(program: &Program) -> Vec<&ConvCall> {
+    let all = program.steps.iter().filter_map(|step| match step {
+        Step::Conv(call) => Some(call),
+        _ => None,
+    });
+    all.collect()
+}
+
+/// Whether a kernel reads and writes neighbors along its innermost loop, and nothing farther apart.
+fn goes_along_neighbors(kernel: &Kernel) -> bool {
+    let Some(&inner) = kernel.domain.last() else { return true };
+    let loads = kernel.exprs.values().filter_map(|scalar| match scalar {
+        Scalar::Load { at, .. } => Some(at),
+        _ => None,
+    });
+    let mut addresses = loads.chain(kernel.stores.iter().map(|store| &store.at));
+    addresses.all(|at| {
+        let moves = |int| kernel.ints[int] == IntExpr::Axis(inner);
+        at.terms.iter().filter(|(int, _)| moves(*int)).all(|(_, stride)| *stride == Dim::ONE)
+    })
+}
+
+/// A cell over maps: what the input adds for all steps, the states, and the gradients of both.
+#[test]
+fn sequences_of_maps_have_their_channels_side_by_side() {
+    let text = "cell maps(channels) {
+      input x[cin, height, width]
+      state h[channels, height, width], c[channels, height, width]
+      f = sigmoid([x, h] -> conv3x3(channels))
+      c' = f * c + (1 - f) * tanh([x, h] -> conv3x3(channels))
+      h' = tanh(c')
+      output h'
+    }
+    net video {
+      input  x[T, 3, 6, 5]
+      target y[T, 8, 6, 5]
+      z = x -> maps(16) -> maps(8)
+      output z
+      loss   mse(z, y)
+    }";
+    for entry in [Entry::Forward, Entry::Gradients] {
+        let program = program(entry, text, &[(2, 3), (1, 1), (3, 0)]);
+        let scans = program.steps.iter().filter_map(|step| match step {
+            Step::Scan(scan) => Some(scan),
+            _ => None,
+        });
+        let kernels: Vec<&Kernel> = scans.flat_map(|scan| scan.body.iter().filter_map(Step::kernel)).collect();
+        assert!(kernels.len() >= 2, "{program}");
+        for kernel in kernels {
+            assert!(goes_along_neighbors(kernel), "{kernel}");
+        }
+        // A weight lies as the caller's does, and nothing turns it at each step.
+        let is_weight = |call: &&ConvCall| call.weight.strides.last() == Some(&Dim::ONE);
+        assert!(convolutions(&program).iter().all(is_weight), "{program}");
+    }
+}
+
+/// Inputs of many channels are turned where that pays.
+#[test]
+fn inputs_of_many_channels_are_turned_once() {
+    let reads = |channels: usize, layers: &str| -> Vec<bool> {
+        let text = format!(
+            "net maps {{\n  input x[{channels}, 7, 6]\n  target t[5]\n  {layers}\n  y = global_avgpool -> dense(5)\n  output y\n  loss mse(y, t)\n}}"
+        );
+        program(Entry::Gradients, &text, &[(2, 0), (1, 0)]);
+        let program = program(Entry::Forward, &text, &[(3, 0)]);
+        let is_turned = |call: &&ConvCall| call.x.strides[1] == Dim::ONE;
+        let of_input = |call: &&&ConvCall| call.geometry.c == channels;
+        convolutions(&program).iter().filter(of_input).map(is_turned).collect()
+    };
+    assert_eq!(reads(16, "conv3x3(4)"), [true]);
+    assert_eq!(reads(15, "conv3x3(4)"), [false], "of few channels pixels are gathered");
+    assert_eq!(reads(16, "conv1x1(4)"), [false], "each number is read once");
+    let branches =
+        "concat {\n    conv1x1(4)\n    conv1x1(3, relu)\n    maxpool3x3(stride = 1, pad = 1) -> conv1x1(2)\n  }";
+    assert_eq!(reads(17, branches), [true, true, true]);
+}
+
+/// What a convolution computes for a join it writes there, with its tail.
+#[test]
+fn parts_of_a_join_are_written_there() {
+    let text = "net join {\n  input x[3, 8, 8]\n  a = conv3x3(6, relu)\n  concat {\n    conv1x1(4, relu)\n    conv3x3(5, sigmoid)\n  }\n  y = conv3x3(2)\n  output y\n}";
+    let program = program(Entry::Forward, text, &[(2, 0), (1, 0)]);
+    let parts = convolutions(&program)[1..3].to_vec();
+    assert_eq!(parts[0].y.buffer, parts[1].y.buffer, "{program}");
+    assert!(parts.iter().all(|part| part.epilogue.is_some()), "{program}");
+    let loops = program.steps.iter().filter(|step| matches!(step, Step::Loop(_)));
+    assert_eq!(loops.count(), 1, "only the output is copied: {program}");
+}
