@@ -6,7 +6,7 @@ mod nets;
 mod random;
 mod support;
 
-use netc::kernel::{ConvCall, IntExpr, Kernel, Program, Scalar, Step};
+use netc::kernel::{ConvCall, Home, IntExpr, Kernel, Program, Scalar, Step};
 use netc::pipeline::{Entry, lower};
 use netc::types::Dim;
 use nets::{check_entry, network};
@@ -107,4 +107,30 @@ fn parts_of_a_join_are_written_there() {
     assert!(parts.iter().all(|part| part.epilogue.is_some()), "{program}");
     let loops = program.steps.iter().filter(|step| matches!(step, Step::Loop(_)));
     assert_eq!(loops.count(), 1, "only the output is copied: {program}");
+}
+
+/// Weights of any shape, and those that are computed from parameters, are packed before the first call.
+#[test]
+fn weights_that_stay_are_packed_once() {
+    for text in [
+        "net text {\n  input x[T, 5]\n  y = conv1d(7, k = 3, act = relu) -> max_over(T)\n  output y\n}",
+        "cell maps(channels) {\n  input x[cin, height, width]\n  state h[channels, height, width]\n  \
+         h' = sigmoid([x, h] -> conv3x3(channels)) * tanh([x, h] -> conv3x3(channels))\n  output h'\n}\n\
+         net video {\n  input x[T, 3, 6, 5]\n  y = maps(4)x2\n  output y\n}",
+    ] {
+        let program = program(Entry::Forward, text, &[(2, 5), (1, 3)]);
+        let steps = program.steps.iter().flat_map(|step| match step {
+            Step::Scan(scan) => scan.body.iter().collect(),
+            step => vec![step],
+        });
+        let packed: Vec<bool> = steps
+            .filter_map(|step| match step {
+                Step::Conv(call) => {
+                    Some(call.packed.is_some_and(|buffer| program.buffers[buffer].home == Home::Prepared))
+                }
+                _ => None,
+            })
+            .collect();
+        assert!(!packed.is_empty() && packed.iter().all(|is_packed| *is_packed), "{program}");
+    }
 }

@@ -5,6 +5,7 @@ use netc_runtime::kernels::conv;
 use netc_runtime::kernels::matmul::packed_len;
 
 use super::algorithm::{Algorithms, algorithm};
+use super::roots::through_views;
 use super::view;
 use crate::graph::{Graph, Value};
 use crate::kernel::{
@@ -119,8 +120,9 @@ pub(super) fn call(
             };
             let geometry = geometry(graph, convolution, x, y);
             let input = if direction == Direction::DataGrad { &y_view } else { &x_view };
-            // Parameters that stay are packed once; those of groups are so few that packing them costs nothing.
-            let stays = direction != Direction::WeightGrad && is_fixed_parameter(graph, b) && geometry.groups == 1;
+            // Weights that stay are packed once; those of groups are so few that packing them costs nothing.
+            let is_read = direction != Direction::WeightGrad && geometry.groups == 1;
+            let stays = is_read && stays(graph, program, b, weight.buffer);
             let asked = algorithms.asked(node.origin.map_or("", |origin| graph.origin_path(origin)));
             let algorithm = algorithm(&geometry, direction, &input.strides[1], stays, asked);
             let packed = stays.then(|| pack(program, direction, &geometry, algorithm, weight.clone()));
@@ -149,6 +151,15 @@ pub(super) fn call(
 pub(super) fn is_fixed_parameter(graph: &Graph, weight: Value) -> bool {
     use crate::ops::Role;
     matches!(&graph.node(weight).op, Op::Source(source) if source.role == Role::Param) && !super::roots::trains(graph)
+}
+
+/// Whether what lies in a buffer is a weight, perhaps in another shape, that this entry never changes.
+fn stays(graph: &Graph, program: &Program, weight: Value, buffer: Buffer) -> bool {
+    match program.buffers[buffer].home {
+        Home::Prepared => true,
+        Home::External(_) => is_fixed_parameter(graph, through_views(graph, weight)),
+        Home::Workspace | Home::Slice { .. } => false,
+    }
 }
 
 /// The most elements of a matrix that is packed for an entry: larger ones would cost memory, and their product of few
