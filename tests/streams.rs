@@ -165,6 +165,25 @@ fn states_are_passed_on() {
     }
 }
 
+/// Parts of a new state that are computed where they belong leave the old one to who still reads it.
+#[test]
+fn joined_states_are_read_before_they_are_written() {
+    for body in [
+        "a = tanh(x -> dense(4))\n  y = tanh((x -> dense(8)) + m)\n  b = sigmoid(x -> dense(4))\n  m' = [a, b]\n  output y",
+        "a = x -> dense(4)\n  b = x -> dense(4)\n  y = tanh((x -> dense(8)) + m)\n  m' = [a, b]\n  output y",
+        "a = 2 * m[0..4]\n  b = sigmoid(m[4..8]) * m[0..4]\n  m' = [a, b]\n  output [m', x] -> dense(3)",
+        "a = tanh([x, m] -> dense(4))\n  b = sigmoid([x, m * m] -> dense(4))\n  m' = [b, a]\n  output m' + m",
+    ] {
+        let mut session = session(&format!(
+            "cell joined(n) {{\n  input x[d]\n  state m[8] = 0.5\n  {body}\n}}\nnet m {{\n  input text[T]: token(9)\n  \
+             text -> embed(3) -> joined(1)\n  scores = dense(9)\n  output scores\n}}"
+        ));
+        for (members, steps) in [(1, 1), (3, 4)] {
+            check_steps(&mut session, &tokens(members, steps), &[]);
+        }
+    }
+}
+
 /// Steps through a batch; what [`Session::forward`] gives is what they should.
 fn check_steps<'a>(session: &mut Session, text: &'a Array2<i32>, others: &[(&'a str, TensorView<'a>)]) {
     let inputs: Vec<(&str, TensorView<'a>)> = others.iter().cloned().chain([("text", text.view().into())]).collect();

@@ -32,7 +32,7 @@ pub(super) fn too_early(graph: &Graph, roots: &Roots, fusion: &Fusion, is_placed
     let readers = Readers { graph, roots, fusion, users };
     let is_early = |at: usize| {
         let output = &graph.outputs[at];
-        let written = if is_placed(at) { readers.time(output.value) } else { (true, at) };
+        let written = if is_placed(at) { readers.first_written(output.value) } else { (true, at) };
         let source = sources.get(output.name.as_str()).filter(|_| output.role == OutputRole::Update);
         source.is_some_and(|&source| readers.are_late(source, at, written))
     };
@@ -50,6 +50,13 @@ impl Readers<'_> {
     /// When a root is computed: a contraction with the root whose epilogue it carries.
     fn time(&self, root: Value) -> Time {
         (false, self.fusion.root_of(root).unwrap_or(root).index())
+    }
+    /// When the first element of a root's memory is written: parts of a join are, when they are computed.
+    fn first_written(&self, root: Value) -> Time {
+        let node = self.graph.node(root);
+        let parts = if matches!(node.op, Op::Concat(_)) { node.args.as_slice() } else { &[] };
+        let stored = parts.iter().filter(|&&part| self.roots.is_root[part]);
+        stored.map(|&part| self.first_written(part)).fold(self.time(root), Time::min)
     }
     /// Whether a source is read when it is written, or later: by anything but the new value itself, which may read at each element's
     /// place what is written there, and nowhere else.
