@@ -87,3 +87,29 @@ fn gradients_of_a_batch_are_the_mean_of_its_members() {
         }
     }
 }
+
+/// A bias that a step adds to what was computed ahead is of a unit, whichever member's it is.
+#[test]
+fn a_bias_beside_a_state_is_of_its_unit() {
+    let text = "cell c(n) {
+      input x[d]
+      state m[8]
+      m' = 0.5 * m + (x -> dense(8))
+      output m'
+    }
+    net f {
+      input  x[T, 3]
+      target t[T, 8]
+      y = x -> c(1)
+      output y
+      loss mse(y, t)
+    }";
+    let network = netc::check_source("bias.net", text).unwrap_or_else(|error| panic!("{error}"));
+    let mut session = Session::new(network, &SessionOptions { threads: 1, seed: 3 });
+    let batch = Batch::new(&session, 5, 4);
+    for _ in 0..3 {
+        session.train_step(&batch.all()).unwrap();
+    }
+    let alone: Vec<Vec<u32>> = (0..5).flat_map(|i| forward(&mut session, &batch, i, i + 1)).collect();
+    assert!(forward(&mut session, &batch, 0, 5) == alone);
+}

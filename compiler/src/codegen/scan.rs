@@ -40,12 +40,6 @@ impl Driver<'_, '_, '_> {
     }
     /// What comes after the loop.
     pub(super) fn after_steps(&mut self, scan: &Scan) {
-        let mut stores = scan.body.iter().filter_map(Step::kernel).flat_map(|kernel| &kernel.stores);
-        if stores.any(|store| store.streamed.is_some()) {
-            // What went past the caches is there before anything that follows, whoever reads it. Those who helped have
-            // left the pool's gate, which does the same.
-            self.builder.ins().fence();
-        }
         if !scan.finish.is_empty() {
             let step = if scan.reverse { self.number(-1) } else { self.size(&scan.length) };
             let zero = self.number(0);
@@ -86,11 +80,22 @@ impl Driver<'_, '_, '_> {
         self.steps(&scan.body);
         self.step = outer;
         let next = self.builder.ins().iadd_imm_s(step, by);
+        if self.leads() {
+            self.finish_streams(scan);
+        }
         let n_done = self.n_done(scan, step, length);
         self.tell(n_done);
         self.builder.ins().jump(head, &[next.into(), base.into(), end.into()]);
         self.builder.switch_to_block(done);
+        self.finish_streams(scan);
         self.joined = outer_joined;
+    }
+    /// What went past the caches is there before anything that follows, whoever reads it and whichever thread wrote it.
+    fn finish_streams(&mut self, scan: &Scan) {
+        let mut stores = scan.body.iter().filter_map(Step::kernel).flat_map(|kernel| &kernel.stores);
+        if stores.any(|store| store.streamed.is_some()) {
+            self.builder.ins().fence();
+        }
     }
     /// How many steps are done when `step` is.
     fn n_done(&mut self, scan: &Scan, step: Value, length: Value) -> Value {

@@ -244,9 +244,18 @@ fn bias_of(call: &MatMulCall) -> Option<View> {
 fn reads_columns(scan: &Scan, result: Buffer, width: &Dim) -> bool {
     let readers: Vec<Buffer> =
         scan.slices.iter().filter(|slice| slice.of == result).map(|slice| slice.buffer).collect();
-    let in_row = |n: &Dim| n.as_fixed().zip(width.as_fixed()).is_some_and(|(n, width)| n < width);
-    let is_plain =
-        |at: &Address| in_row(&at.offset) && at.terms.iter().all(|(_, stride)| stride == width || in_row(stride));
+    // Whether all that an address reaches beside whole rows lies in one.
+    let is_plain = |kernel: &Kernel, at: &Address| {
+        let within = at.terms.iter().filter(|(_, stride)| stride != width).try_fold(
+            at.offset.as_fixed()?,
+            |last, (int, stride)| {
+                let IntExpr::Axis(axis) = kernel.ints[*int] else { return None };
+                let most = kernel.axes[axis].as_fixed()?.saturating_sub(1);
+                stride.as_fixed()?.checked_mul(most)?.checked_add(last)
+            },
+        );
+        within.zip(width.as_fixed()).map(|(last, width)| last < width)
+    };
     let reads = |step: &Step| {
         let mut n = 0;
         step.for_each_access(&mut |access| n += usize::from(readers.contains(&access.buffer)));
@@ -255,7 +264,7 @@ fn reads_columns(scan: &Scan, result: Buffer, width: &Dim) -> bool {
     let plain_loads = |step: &Step| {
         step.kernel().map_or(0, |kernel| {
             let is_read = |scalar: &&Scalar| {
-                matches!(scalar, Scalar::Load { buffer, at } if readers.contains(buffer) && is_plain(at))
+                matches!(scalar, Scalar::Load { buffer, at } if readers.contains(buffer) && is_plain(kernel, at) == Some(true))
             };
             kernel.exprs.values().filter(is_read).count()
         })
