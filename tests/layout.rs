@@ -76,6 +76,17 @@ fn sequences_of_maps_have_their_channels_side_by_side() {
     }
 }
 
+/// States of the call before, which are the caller's, are turned before a convolution reads them.
+#[test]
+fn states_of_many_channels_are_turned() {
+    let text = "cell maps(channels) {\n  input x[cin, height, width]\n  state h[channels, height, width]\n  \
+                h' = tanh((x -> conv3x3(channels)) + (h -> conv3x3(channels)))\n  output h'\n}\n\
+                net video {\n  input x[T, 3, 6, 5]\n  y = maps(16)\n  output y\n}";
+    let program = program(Entry::Step, text, &[(2, 0), (1, 0)]);
+    let of_state: Vec<_> = convolutions(&program).into_iter().filter(|call| call.geometry.c == 16).collect();
+    assert!(!of_state.is_empty() && of_state.iter().all(|call| call.x.strides[1] == Dim::ONE), "{program}");
+}
+
 /// Inputs of many channels are turned where that pays.
 #[test]
 fn inputs_of_many_channels_are_turned_once() {

@@ -6,7 +6,7 @@ mod batch;
 mod random;
 
 use batch::{Batch, forward};
-use netc::kernel::Step;
+use netc::kernel::{Scan, Step};
 use netc::{Entry, Session, SessionOptions, pipeline};
 
 #[test]
@@ -86,6 +86,38 @@ fn gradients_of_a_batch_are_the_mean_of_its_members() {
             assert!((f64::from(*x) - mean).abs() <= 1e-5 * largest, "{at} by {threads} threads: {x} is not {mean}");
         }
     }
+}
+
+/// What a layer keeps for later goes past the caches, but not what the layer beside it reads.
+#[test]
+fn what_is_read_beside_stays_in_the_caches() {
+    let text = "cell leaky(n) {
+      input x[d]
+      state h[n]
+      h' = tanh([x, h] -> dense(n))
+      output 2 * h' + 1
+    }
+    net f {
+      input x[T, 16]
+      a = x -> leaky(64) -> leaky(64)
+      output a
+    }";
+    let network = netc::check_source("leaky.net", text).unwrap_or_else(|error| panic!("{error}"));
+    let steps = pipeline::lower(&network, Entry::Forward, &mut ()).0.program.steps;
+    let scans: Vec<&Scan> = steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Scan(scan) => Some(scan),
+            _ => None,
+        })
+        .collect();
+    let [leader, follower] = scans[..] else { panic!("two layers: {steps:?}") };
+    assert!(follower.beside);
+    let streamed = |scan: &Scan| {
+        let kernels = scan.body.iter().filter_map(Step::kernel);
+        kernels.flat_map(|kernel| &kernel.stores).filter(|store| store.streamed.is_some()).count()
+    };
+    assert_eq!([streamed(leader), streamed(follower)], [0, 1], "the second layer's output alone is not read again");
 }
 
 /// A bias that a step adds to what was computed ahead is of a unit, whichever member's it is.

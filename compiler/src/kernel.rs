@@ -104,7 +104,7 @@ pub struct View {
 ///
 /// `ahead` are matrix products that no step of the body has a part in, carried out before it at each step. They may be
 /// carried out for several steps at once, a *round*: rows of all these steps lie behind one another, in what is read and in
-/// slices that take [`Turns::Round`].
+/// slices that take [`Turns::Round`]; or at once with the step's product that is added to them, as [`Scan::joined`] says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scan {
     pub length: Dim,

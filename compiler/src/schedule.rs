@@ -1,14 +1,17 @@
 //! Graph -> Program: what is stored, what is inlined, which algorithm runs, how memory is laid out.
 //!
-//! Only this pass decides those. In order: which sums are taken in two steps (`divide`), which
-//! convolutions keep the largest of neighbors alone (`pool`), which inputs are turned to have their channels innermost (`turn`), what is stored (`roots`), memory layout (`order`), which
-//! contraction carries which elementwise tail (`fusion`), where everything lies (`storage`), then one step
-//! for each root (`emit`), of which those come first that need nothing but the caller's memory and leave a number (`counts`), and what sums a map over its pixels goes with the convolution that computes it (`sums`). One step of a recurrence is scheduled in the same way (`recurrence`). Products that it alone
-//! reads are computed ahead of its steps, some at a time (`ahead`), and its states are stored where the caller wants them
-//! (`results`); what is only added to a product ahead is added by the step's product (`onto`). Matrices that were put together to be packed are packed from their pieces
-//! (`pieces`). Where members of the batch have nothing to do with each other in it, threads share it by members (`apart`). Updates of
-//! parameters move to where their gradients are known (`update`). At last loop nests over the same rows become one (`rows`), with as
-//! few loops within as they need (`together`), and those that turn memory round go in strips (`transpose`).
+//! Only this pass decides those. In order: which sums are taken in two steps (`divide`), which convolutions keep the largest of
+//! neighbors alone (`pool`), which maps of the caller's are turned to have their channels innermost (`turn`), what is stored
+//! (`roots`), memory layout (`order`), which contraction carries which elementwise tail (`fusion`), where everything lies
+//! (`storage`), then one step for each root (`emit`). Those come first that need nothing but the caller's memory and leave a
+//! number (`counts`), and what sums a map over its pixels goes with the convolution that computes it (`sums`). One step of a
+//! recurrence is scheduled in the same way (`recurrence`). Products that it alone reads are computed ahead of its steps, some at a
+//! time (`ahead`), and its states are stored where the caller wants them (`results`); what is only added to a product ahead is
+//! added by the step's product (`onto`). Matrices that were put together to be packed are packed from their pieces (`pieces`).
+//! Where members of the batch have nothing to do with each other in it, threads share it by members (`apart`), and two of a stack
+//! may go side by side (`beside`). Updates of parameters move to where their gradients are known (`update`). At last loop nests over
+//! the same rows become one (`rows`), with as few loops within as they need (`together`), and those that turn memory round go in
+//! strips (`transpose`).
 
 mod ahead;
 mod algorithm;
@@ -119,8 +122,8 @@ pub fn schedule_with(graph: &Graph, algorithms: &Algorithms) -> Scheduled {
     pieces::of_packing(&mut program);
     split::results(&mut program);
     apart::of_scans(&mut program);
-    stream::of_scans(&mut program);
     beside::of_scans(&mut program);
+    stream::of_scans(&mut program);
     rows::of_program(&mut program);
     for steps in [&mut program.prepare, &mut program.steps] {
         transpose::in_strips(steps);

@@ -93,7 +93,7 @@ pub struct MatMul {
     /// that is neither packed nor has groups or an epilogue.
     pub pieces: *const Piece,
     pub piece_count: i64,
-    /// Null, or a product that comes before this one, which is added to it: a single one of as many rows and columns in as many groups,
+    /// Null, or a product that comes before this one, which accumulates and is added to it: a single one of as many rows and columns in as many groups,
     /// of a packed `b` and without an epilogue. Its `c` is this one's.
     pub before: *const MatMul,
     pub epilogue: Option<EpilogueFn>,

@@ -71,10 +71,6 @@ impl Driver<'_, '_, '_> {
             self.call("netc_await", self.frame, &[progress, done]);
         }
     }
-    /// Whether another loop waits for the steps of this one.
-    pub(super) fn leads(&self) -> bool {
-        self.tie.is_some_and(|tie| tie.leads)
-    }
     /// Says, in a loop that leads, how many steps are done.
     pub(super) fn tell(&mut self, done: Value) {
         if let Some(Tie { progress, leads: true }) = self.tie {

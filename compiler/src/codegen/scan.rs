@@ -80,22 +80,17 @@ impl Driver<'_, '_, '_> {
         self.steps(&scan.body);
         self.step = outer;
         let next = self.builder.ins().iadd_imm_s(step, by);
-        if self.leads() {
-            self.finish_streams(scan);
-        }
         let n_done = self.n_done(scan, step, length);
         self.tell(n_done);
         self.builder.ins().jump(head, &[next.into(), base.into(), end.into()]);
         self.builder.switch_to_block(done);
-        self.finish_streams(scan);
-        self.joined = outer_joined;
-    }
-    /// What went past the caches is there before anything that follows, whoever reads it and whichever thread wrote it.
-    fn finish_streams(&mut self, scan: &Scan) {
         let mut stores = scan.body.iter().filter_map(Step::kernel).flat_map(|kernel| &kernel.stores);
         if stores.any(|store| store.streamed.is_some()) {
+            // What went past the caches is there before anything that follows, whoever reads it: each thread that has a part
+            // of the loop sees to its own.
             self.builder.ins().fence();
         }
+        self.joined = outer_joined;
     }
     /// How many steps are done when `step` is.
     fn n_done(&mut self, scan: &Scan, step: Value, length: Value) -> Value {

@@ -240,6 +240,14 @@ impl Kernel {
         };
         at.terms.iter().map(along).collect()
     }
+    /// The last element that an address reaches, if that is fixed: all loops that it moves along are, and it moves along no
+    /// others.
+    pub fn last(&self, at: &Address) -> Option<usize> {
+        self.moves(at)?.iter().try_fold(at.offset.as_fixed()?, |last, (axis, stride)| {
+            let steps = self.axes[*axis].as_fixed()?.saturating_sub(1);
+            stride.as_fixed()?.checked_mul(steps)?.checked_add(last)
+        })
+    }
 }
 
 impl Scalar {

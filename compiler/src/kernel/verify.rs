@@ -203,6 +203,7 @@ impl Kernel {
         for store in &self.stores {
             assert_eq!(elements[store.value], program.buffers[store.buffer].element, "{store:?} of:\n{self}");
         }
+        self.verify_bounds(program);
         for (store, depth) in self.stores.iter().zip(self.depths()) {
             assert!(depth >= self.parallel, "threads share the loops that {store:?} is outside of:\n{self}");
             let has_points = |axis: &Axis| self.axes[*axis].as_fixed().is_some_and(|n| n > 0);
@@ -213,6 +214,24 @@ impl Kernel {
         }
     }
 
+    /// Of a buffer of fixed length nothing behind its end is touched, where loops alone say what is; what is guarded has its guard.
+    fn verify_bounds(&self, program: &Program) {
+        let guarded = self.exprs.values().filter_map(|scalar| match scalar {
+            Scalar::Guard { body, .. } => Some(*body),
+            _ => None,
+        });
+        let guarded = self.reached(guarded);
+        let loads = self.exprs.iter().filter_map(|(expr, scalar)| match scalar {
+            Scalar::Load { buffer, at } if !guarded.contains(&expr) => Some((*buffer, at)),
+            _ => None,
+        });
+        for (buffer, at) in loads.chain(self.stores.iter().map(|store| (store.buffer, &store.at))) {
+            let Some(len) = program.buffers[buffer].len.as_fixed() else { continue };
+            let is_within = self.moves(at).is_none() || self.last(at).is_some_and(|last| last < len);
+            let is_empty = self.axes.values().any(|n| n.as_fixed() == Some(0));
+            assert!(is_within || is_empty, "{buffer} has {len} elements, and {at:?} reaches others:\n{self}");
+        }
+    }
     /// Ids refer to earlier entries, and to axes and buffers that exist.
     fn verify_ids(&self) {
         for (id, scalar) in self.exprs.iter() {
@@ -370,6 +389,18 @@ mod tests {
     #[should_panic(expected = "outside of its loop")]
     fn a_reduced_loop_ends() {
         check(|kernel| kernel.stores[0].value = Expr::new(0));
+    }
+
+    #[test]
+    #[should_panic(expected = "reaches others")]
+    fn reads_stay_within_buffers() {
+        check(|kernel| kernel.axes[Axis::new(1)] = Dim::fixed(4));
+    }
+
+    #[test]
+    #[should_panic(expected = "reaches others")]
+    fn stores_stay_within_buffers() {
+        check(|kernel| kernel.stores[0].at.terms[0].1 = Dim::fixed(2));
     }
 
     #[test]

@@ -244,18 +244,6 @@ fn bias_of(call: &MatMulCall) -> Option<View> {
 fn reads_columns(scan: &Scan, result: Buffer, width: &Dim) -> bool {
     let readers: Vec<Buffer> =
         scan.slices.iter().filter(|slice| slice.of == result).map(|slice| slice.buffer).collect();
-    // Whether all that an address reaches beside whole rows lies in one.
-    let is_plain = |kernel: &Kernel, at: &Address| {
-        let within = at.terms.iter().filter(|(_, stride)| stride != width).try_fold(
-            at.offset.as_fixed()?,
-            |last, (int, stride)| {
-                let IntExpr::Axis(axis) = kernel.ints[*int] else { return None };
-                let most = kernel.axes[axis].as_fixed()?.saturating_sub(1);
-                stride.as_fixed()?.checked_mul(most)?.checked_add(last)
-            },
-        );
-        within.zip(width.as_fixed()).map(|(last, width)| last < width)
-    };
     let reads = |step: &Step| {
         let mut n = 0;
         step.for_each_access(&mut |access| n += usize::from(readers.contains(&access.buffer)));
@@ -264,13 +252,20 @@ fn reads_columns(scan: &Scan, result: Buffer, width: &Dim) -> bool {
     let plain_loads = |step: &Step| {
         step.kernel().map_or(0, |kernel| {
             let is_read = |scalar: &&Scalar| {
-                matches!(scalar, Scalar::Load { buffer, at } if readers.contains(buffer) && is_plain(kernel, at) == Some(true))
+                matches!(scalar, Scalar::Load { buffer, at } if readers.contains(buffer) && tells_columns(kernel, at, width))
             };
             kernel.exprs.values().filter(is_read).count()
         })
     };
     let outside = scan.start.iter().chain(&scan.ahead).chain(&scan.finish).map(reads).sum::<usize>();
     outside == 0 && scan.body.iter().all(|step| reads(step) == plain_loads(step))
+}
+
+/// Whether what an address reaches beside whole rows of `width` elements lies in one row.
+fn tells_columns(kernel: &Kernel, at: &Address, width: &Dim) -> bool {
+    let terms = at.terms.iter().filter(|(_, stride)| stride != width).cloned().collect();
+    let column = kernel.last(&Address { offset: at.offset.clone(), terms });
+    column.zip(width.as_fixed()).is_some_and(|(last, width)| last < width)
 }
 
 /// Adds to whatever is read of rows of `width` elements what the bias has at its column.

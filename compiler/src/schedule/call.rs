@@ -121,8 +121,8 @@ pub(super) fn call(
             let geometry = geometry(graph, convolution, x, y);
             let input = if direction == Direction::DataGrad { &y_view } else { &x_view };
             // Weights that stay are packed once; those of groups are so few that packing them costs nothing.
-            let is_read = direction != Direction::WeightGrad && geometry.groups == 1;
-            let stays = is_read && stays(graph, program, b, weight.buffer);
+            let stays =
+                direction != Direction::WeightGrad && geometry.groups == 1 && stays(graph, program, b, weight.buffer);
             let asked = algorithms.asked(node.origin.map_or("", |origin| graph.origin_path(origin)));
             let algorithm = algorithm(&geometry, direction, &input.strides[1], stays, asked);
             let packed = stays.then(|| pack(program, direction, &geometry, algorithm, weight.clone()));

@@ -3,7 +3,7 @@
 //! The gates of a cell are functions of sums: what the input adds, computed ahead, and what the state does. Added by the
 //! product as it stores its tiles, the sum lies in one place, which the cache then holds in place of two.
 
-use netc_runtime::kernels::matmul::{are_panels, has_whole_panels};
+use netc_runtime::kernels::matmul::{are_panels, has_whole_panels, sums_len};
 
 use crate::kernel::{
     Address, Along, BinaryFn, Buffer, Expr, Home, Kernel, MatMulCall, PackMatrixCall, Program, Scalar, Scan, Step,
@@ -30,9 +30,10 @@ pub(super) fn of_scans(program: &mut Program) {
 fn regroup(program: &mut Program, at: usize, groups: usize) {
     let Step::Scan(scan) = &program.steps[at] else { return };
     let [Step::MatMul(ahead)] = scan.ahead.as_slice() else { return };
-    let (Some(packed), Some(n)) = (ahead.packed, ahead.n.as_fixed()) else { return };
+    let (Some(packed), Some(k), Some(n)) = (ahead.packed, ahead.k.as_fixed(), ahead.n.as_fixed()) else { return };
     let is_plain = ahead.groups == 1 && ahead.epilogue.is_none();
-    let fits = is_plain && ahead.shortcuts.sums && has_whole_panels(n, groups);
+    let has_sums = ahead.shortcuts.sums && sums_len(k, n, groups) > 0;
+    let fits = is_plain && has_sums && has_whole_panels(n, groups);
     let users = |step: &&Step| step.touches(packed);
     let are_two = program.prepare.iter().chain(&program.steps).filter(users).count()
         + scan.start.iter().filter(users).count()

@@ -29,10 +29,15 @@ pub(super) fn choose(graph: &Graph, live: &IndexVec<Value, bool>) -> IndexVec<Va
                 Op::Convolution(convolution) => convolution.direction == Direction::WeightGrad,
                 _ => false,
             };
-            let is_map = matches!(rank, 4 | 5) && !is_weight && !reshaped_only[value];
+            let is_map = may_be_maps(rank) && !is_weight && !reshaped_only[value];
             if is_map && regions.has_convolution(value) { channels_last(rank) } else { (0..rank).collect() }
         })
         .collect()
+}
+
+/// Whether a value of so many axes may be a map for each member, or a sequence of them.
+fn may_be_maps(rank: usize) -> bool {
+    matches!(rank.checked_sub(MAP), Some(1 | 2))
 }
 
 fn channels_last(rank: usize) -> Order {
@@ -83,8 +88,7 @@ impl Regions {
         let mut regions = Regions { parent: (0..n).collect(), convolution: vec![false; n] };
         for (value, node) in graph.nodes().filter(|(value, _)| live[*value]) {
             // A single number lies in every order: constants that two regions share do not make them one.
-            let is_map =
-                |value: Value| matches!(graph.ty(value).rank(), 4 | 5) && !graph.ty(value).n_elements().is_one();
+            let is_map = |value: Value| may_be_maps(graph.ty(value).rank()) && !graph.ty(value).n_elements().is_one();
             let joined: Vec<Value> = match &node.op {
                 Op::Convolution(convolution) => {
                     // The weight keeps its own order; so does its gradient.
