@@ -119,7 +119,10 @@ impl<'p> Names<'p, '_> {
                     self.define(name);
                 }
             }
-            StmtKind::Flow(expr) => self.expr(expr, Place::Layer),
+            StmtKind::Flow(expr) => match &expr.kind {
+                ExprKind::Chain(stages) => self.flow(stages),
+                _ => self.expr(expr, Place::Layer),
+            },
             StmtKind::Output(expr) | StmtKind::Loss(expr) | StmtKind::Metric(expr) => self.expr(expr, Place::Value),
             StmtKind::For { var, iterable, body } => {
                 self.expr(iterable, Place::Value);
@@ -137,6 +140,22 @@ impl<'p> Names<'p, '_> {
                     self.braces(body);
                 }
             }
+        }
+    }
+    /// A chain by itself. A last stage that nothing is called, nor nearly so, is meant for the name of its value: what uses it is
+    /// not wrong as well.
+    fn flow(&mut self, stages: &'p [Expr]) {
+        let before = self.errors.len();
+        stages.iter().for_each(|stage| self.expr(stage, Place::Layer));
+        if let (Some(ExprKind::Name(name)), [.., error]) = (stages.last().map(|last| &last.kind), &mut self.errors[before..])
+            && error.span == name.span
+            && error.message.code == Code::UnknownLayer
+            && error.message.help.is_empty()
+            && split_window(&name.text).1.is_none()
+        {
+            let help = format!("a value is named before it is made: `{} = … -> …`", name.text);
+            error.message.help.push(help);
+            self.define(name);
         }
     }
     fn decl(&mut self, decl: &'p Decl) {

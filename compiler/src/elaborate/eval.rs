@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::cx::{Cx, MAX_DEPTH, MAX_LIST};
 use super::value::{Direction, Function, Tensor, Value};
-use crate::diag::{Code, Message, Span};
+use crate::diag::{Code, Diagnostic, Message, Span};
 use crate::graph::Var;
 use crate::layers::initial::Init;
 use crate::layers::{self, lead, user_shape};
@@ -111,8 +111,12 @@ impl<'a, 'b> Cx<'a, 'b> {
     }
     /// For names that the check before elaboration let pass, because it cannot see their order.
     fn unknown(&mut self, name: &Ident) -> Value<'a, 'b> {
-        let said = self.errors.iter().any(|error| error.span == name.span);
-        if said {
+        let quoted = format!("`{}`", name.text);
+        let is_said = |error: &Diagnostic| {
+            let Message { code, text, .. } = &*error.message;
+            error.span == name.span || (*code == Code::UnknownLayer && text.ends_with(&quoted))
+        };
+        if self.errors.iter().any(is_said) {
             Value::Poison
         } else {
             self.fail(Code::UnknownName, format!("nothing is called `{}`", name.text), name.span)
