@@ -153,6 +153,30 @@ fn depthwise() {
 }
 
 #[test]
+fn groups_of_few_channels() {
+    for few in [2, 4, 8] {
+        for groups in [2, 3, 9] {
+            let case = Case { c: few * groups, oc: few * groups, groups, ..CASE };
+            for (stride, pad, kernel) in [([1, 1], [1, 1], [3, 3]), ([2, 3], [1, 0], [3, 3]), ([1, 2], [0, 2], [2, 5])] {
+                check(Case { stride, pad, kernel, ..case });
+            }
+            check(Case { n: 1, size: [6, 29], dilation: [2, 2], pad: [2, 2], ..case });
+            check(Case { stride: [2, 2], channels_first: true, ..case });
+        }
+    }
+}
+
+/// More taps than are looked at together, of which some read no pixel at all.
+#[test]
+fn groups_of_large_kernels() {
+    for few in [1, 2, 4] {
+        let case = Case { c: few * 5, oc: few * 5, groups: 5, ..CASE };
+        check(Case { kernel: [9, 11], pad: [4, 5], ..case });
+        check(Case { kernel: [13, 9], pad: [8, 7], stride: [2, 1], size: [3, 17], ..case });
+    }
+}
+
+#[test]
 fn blocks_and_their_ends() {
     check(Case { n: 1, size: [23, 31], c: 20, oc: 18, ..CASE });
     check(Case { n: 1, size: [5, 5], c: 400, oc: 40, ..CASE });
