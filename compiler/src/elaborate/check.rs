@@ -147,7 +147,8 @@ impl<'p> Names<'p, '_> {
     fn flow(&mut self, stages: &'p [Expr]) {
         let before = self.errors.len();
         stages.iter().for_each(|stage| self.expr(stage, Place::Layer));
-        if let (Some(ExprKind::Name(name)), [.., error]) = (stages.last().map(|last| &last.kind), &mut self.errors[before..])
+        if let (Some(ExprKind::Name(name)), [.., error]) =
+            (stages.last().map(|last| &last.kind), &mut self.errors[before..])
             && error.span == name.span
             && error.message.code == Code::UnknownLayer
             && error.message.help.is_empty()

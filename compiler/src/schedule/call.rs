@@ -120,9 +120,9 @@ pub(super) fn call(
             };
             let geometry = geometry(graph, convolution, x, y);
             let input = if direction == Direction::DataGrad { &y_view } else { &x_view };
-            // Weights that stay are packed once; those of groups are so few that packing them costs nothing.
-            let stays =
-                direction != Direction::WeightGrad && geometry.groups == 1 && stays(graph, program, b, weight.buffer);
+            // Weights that stay are packed once; how those of groups lie depends on how maps do.
+            let is_known = geometry.groups == 1 || x_view.strides[1].is_one();
+            let stays = direction != Direction::WeightGrad && is_known && stays(graph, program, b, weight.buffer);
             let asked = algorithms.asked(node.origin.map_or("", |origin| graph.origin_path(origin)));
             let algorithm = algorithm(&geometry, direction, &input.strides[1], stays, asked);
             let packed = stays.then(|| pack(program, direction, &geometry, algorithm, weight.clone()));

@@ -178,18 +178,36 @@ impl<'a> Correlation<'a> {
     #[inline(always)]
     pub(crate) fn reads(&self, phase: &Phase<'_>, pixel: [usize; 2], tap: &Tap) -> [isize; 2] {
         let along = |axis: usize| {
-            let u = (pixel[axis] - phase.first[axis]) / self.step[axis];
+            let distance = pixel[axis] - phase.first[axis];
+            // Divisions take long, and are rare so.
+            let u = if self.step[axis] == 1 { distance } else { distance / self.step[axis] };
             (u * self.scale[axis]) as isize + tap.offset[axis]
         };
         [along(0), along(1)]
     }
 
-    /// Where the channels of a group begin at a pixel of `from`, unless that is outside.
+    /// The pixels, of so many on the grid of a phase, for which what is read from this column on is within the image.
     #[inline(always)]
-    pub(crate) fn group_at(&self, [image, group]: [usize; 2], [row, col]: [isize; 2]) -> Option<*const f32> {
+    pub(crate) fn inside(&self, column: isize, count: usize) -> [usize; 2] {
+        let steps = |pixels: isize| {
+            let pixels = pixels.max(0).unsigned_abs();
+            if self.scale[1] == 1 { pixels } else { pixels.div_ceil(self.scale[1]) }
+        };
+        let end = steps(self.from.width as isize - column).min(count);
+        [steps(-column).min(end), end]
+    }
+
+    /// Where the channels of a group begin at a pixel of `from`, or would, were it inside.
+    #[inline(always)]
+    pub(crate) fn channels_at(&self, [image, group]: [usize; 2], [row, col]: [isize; 2]) -> *const f32 {
         let first_channel = (group * self.from.channels) as isize * self.from.channel;
-        let at = || self.from.at(image, row, col).wrapping_offset(first_channel).cast_const();
-        self.from.contains(row, col).then(at)
+        self.from.at(image, row, col).wrapping_offset(first_channel)
+    }
+
+    /// Where they begin, unless the pixel is outside.
+    #[inline(always)]
+    pub(crate) fn group_at(&self, which: [usize; 2], pixel @ [row, col]: [isize; 2]) -> Option<*const f32> {
+        self.from.contains(row, col).then(|| self.channels_at(which, pixel))
     }
 
     /// The length of the sums that make an element of `to`, all phases taken together.

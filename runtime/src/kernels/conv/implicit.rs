@@ -8,7 +8,7 @@ use crate::threads::Team;
 use super::super::micro::{self, Block};
 use super::super::simd::{Simd, TALLEST, Task};
 use super::finish::{Blocks, Finish};
-use super::geometry::{Correlation, Phase};
+use super::geometry::{Correlation, Phase, Tap};
 
 /// Most steps of a block of the K loop.
 const KC: usize = 384;
@@ -125,23 +125,23 @@ impl Task for Chunk<'_> {
         let g = self.all.g;
         let single = g.phases.len() == 1;
         for phase in g.phases {
-            let mut list = [Pixel::default(); MC];
-            let mut count = 0;
+            let mut list = [Run::default(); MC];
+            let (mut count, mut rows) = (0, 0);
             let mut next = self.pixels[0];
             let mut pixel = pixel_at(g, next);
             while next < self.pixels[1] {
                 let run_end = self.pixels[1].min(next + g.to.width - pixel.col);
                 if pixel.row % g.step[0] == phase.first[0] {
                     let skip = (phase.first[1] + g.step[1] - pixel.col % g.step[1]) % g.step[1];
-                    let mut col = pixel.col + skip;
-                    while col < pixel.col + run_end - next {
-                        list[count] = Pixel { col, ..pixel };
-                        count += 1;
-                        col += g.step[1];
-                        if count == MC {
+                    let (mut col, end) = (pixel.col + skip, pixel.col + run_end - next);
+                    while col < end {
+                        let len = (end - col).div_ceil(g.step[1]).min(MC - rows);
+                        list[count] = Run { first: Pixel { col, ..pixel }, len };
+                        (count, rows, col) = (count + 1, rows + len, col + len * g.step[1]);
+                        if rows == MC {
                             // SAFETY: promised by the maker of the chunk.
-                            unsafe { self.block::<S>(phase, &list, single) };
-                            count = 0;
+                            unsafe { self.block::<S>(phase, &list[..count], single) };
+                            (count, rows) = (0, 0);
                         }
                     }
                 }
@@ -162,6 +162,13 @@ impl Task for Chunk<'_> {
     }
 }
 
+/// Pixels of a phase that follow each other in a row of `to`.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    first: Pixel,
+    len: usize,
+}
+
 pub(crate) fn pixel_at(g: &Correlation<'_>, index: usize) -> Pixel {
     let (row, col) = (index / g.to.width, index % g.to.width);
     Pixel { image: row / g.to.height, row: row % g.to.height, col }
@@ -170,13 +177,18 @@ pub(crate) fn pixel_at(g: &Correlation<'_>, index: usize) -> Pixel {
 impl Chunk<'_> {
     /// Computes the pixels of one phase; `finish` if the epilogue follows.
     #[inline(always)]
-    unsafe fn block<S: Simd>(&self, phase: &Phase<'_>, pixels: &[Pixel], finish: bool) {
+    unsafe fn block<S: Simd>(&self, phase: &Phase<'_>, runs: &[Run], finish: bool) {
         let g = self.all.g;
-        let rows = pixels.len();
         let mut results = [std::ptr::null_mut(); MC];
-        for (result, pixel) in results.iter_mut().zip(pixels) {
-            let at = g.to.at(pixel.image, pixel.row as isize, pixel.col as isize);
-            *result = at.wrapping_add(self.group * g.to.channels);
+        let (mut rows, step) = (0, g.step[1] as isize * g.to.col);
+        for Run { first, len } in runs {
+            let mut at = g.to.at(first.image, first.row as isize, first.col as isize);
+            at = at.wrapping_add(self.group * g.to.channels);
+            for result in &mut results[rows..rows + len] {
+                *result = at;
+                at = at.wrapping_offset(step);
+            }
+            rows += len;
         }
         let depth = phase.taps.len() * g.from.channels;
         let panel_len = g.depth() * S::NR;
@@ -202,7 +214,7 @@ impl Chunk<'_> {
             cols: g.to.channels,
             accumulate: false,
         };
-        let place = Place { chunk: self, pixels, finish };
+        let place = Place { chunk: self, runs, rows, finish };
         if depth == 0 {
             // SAFETY: without segments, only the results are touched.
             unsafe { place.panels::<S>(&block, self.panels, true) };
@@ -218,7 +230,9 @@ impl Chunk<'_> {
 
 struct Place<'a> {
     chunk: &'a Chunk<'a>,
-    pixels: &'a [Pixel],
+    runs: &'a [Run],
+    /// Pixels of all runs.
+    rows: usize,
     finish: bool,
 }
 
@@ -249,17 +263,25 @@ impl Place<'_> {
     unsafe fn in_place<S: Simd>(&self, phase: &Phase<'_>, block: Block) {
         let g = self.chunk.all.g;
         let channels = g.from.channels;
-        let rows = self.pixels.len();
+        let rows = self.rows;
         let len = floats_of::<*const f32>(phase.taps.len() * rows);
         let mut table = self.chunk.scratch.lend(Purpose::Table, len);
 
         let table = table.as_mut_ptr().cast::<*const f32>();
+        let zeros = self.chunk.zeros.as_ptr();
         for (index, tap) in phase.taps.iter().enumerate() {
-            for (row, pixel) in self.pixels.iter().enumerate() {
-                let place = g.reads(phase, [pixel.row, pixel.col], tap);
-                let source = g.group_at([pixel.image, self.chunk.group], place).unwrap_or(self.chunk.zeros.as_ptr());
+            let mut row = index * rows;
+            for run in self.runs {
+                let Reads { mut from, step, inside: [begin, end] } = self.reads(phase, run, tap);
                 // SAFETY: within the table.
-                unsafe { *table.add(index * rows + row) = source };
+                let sources = unsafe { std::slice::from_raw_parts_mut(table.add(row), run.len) };
+                sources[..begin].fill(zeros);
+                sources[end..].fill(zeros);
+                for source in &mut sources[begin..end] {
+                    *source = from;
+                    from = from.wrapping_offset(step);
+                }
+                row += run.len;
             }
         }
         // Blocks of whole taps, or parts of one.
@@ -303,7 +325,7 @@ impl Place<'_> {
     /// Copies a block of patches at a time.
     #[inline(always)]
     unsafe fn copied<S: Simd>(&self, phase: &Phase<'_>, block: Block, depth: usize) {
-        let rows = self.pixels.len();
+        let rows = self.rows;
         let blocks = depth.div_ceil(KC);
         let kc = depth.div_ceil(blocks);
         let mut patches = self.chunk.scratch.lend(Purpose::Left, kc * rows);
@@ -329,64 +351,72 @@ impl Place<'_> {
         }
     }
 
+    /// Where a tap reads for the pixels of a run, from the first on for which that is inside of the image.
+    #[inline(always)]
+    fn reads(&self, phase: &Phase<'_>, run: &Run, tap: &Tap) -> Reads {
+        let g = self.chunk.all.g;
+        let Pixel { image, row, col } = run.first;
+        let [row, col] = g.reads(phase, [row, col], tap);
+        let inside = if g.from.contains(row, 0) { g.inside(col, run.len) } else { [0; 2] };
+        let step = g.scale[1] as isize * g.from.col;
+        let from = g.channels_at([image, self.chunk.group], [row, col]).wrapping_offset(inside[0] as isize * step);
+        Reads { from, step, inside }
+    }
+
     /// Copies columns `first..first + len` of the patches, each column of all pixels together.
     #[inline(always)]
     unsafe fn copy_patches(&self, phase: &Phase<'_>, first: usize, len: usize, to: *mut f32) {
-        let g = self.chunk.all.g;
-        let (channels, rows) = (g.from.channels, self.pixels.len());
-        let stride = g.scale[1] as isize * g.from.col;
-        let first_channel = (self.chunk.group * channels) as isize * g.from.channel;
-        // Runs of pixels in one row are a constant distance apart in both images.
+        let (channels, rows) = (self.chunk.all.g.from.channels, self.rows);
         let mut start = 0;
-        while start < rows {
-            let pixel = self.pixels[start];
-            let same_row = |other: &&Pixel| other.row == pixel.row && other.image == pixel.image;
-            let count = self.pixels[start..].iter().take_while(same_row).count();
-            let u = ((pixel.row - phase.first[0]) / g.step[0] * g.scale[0]) as isize;
-            let v = ((pixel.col - phase.first[1]) / g.step[1] * g.scale[1]) as isize;
+        for run in self.runs {
             for column in first..first + len {
                 let (tap, channel) = (&phase.taps[column / channels], column % channels);
-                let (row, col) = (u + tap.offset[0], v + tap.offset[1]);
-                let scale = g.scale[1] as isize;
-                // The pixels of the run that lie inside: 0 <= col + i·scale < width.
-                let inside = row >= 0 && row < g.from.height as isize;
-                let begin =
-                    if inside { (-col).max(0).unsigned_abs().div_ceil(scale.unsigned_abs()).min(count) } else { count };
-                let room = (g.from.width as isize - col).max(0).unsigned_abs();
-                let end = room.div_ceil(scale.unsigned_abs()).min(count).max(begin);
-                let from = g
-                    .from
-                    .at(pixel.image, row, col)
-                    .wrapping_offset(first_channel + channel as isize * g.from.channel)
-                    .cast_const();
+                let Reads { from, step, inside: [begin, end] } = self.reads(phase, run, tap);
+                let from = from.wrapping_offset(channel as isize * self.chunk.all.g.from.channel);
                 // SAFETY: a column of the patches; pixels `begin..end` are inside of the image.
                 unsafe {
-                    let to = std::slice::from_raw_parts_mut(to.add((column - first) * rows + start), count);
+                    let to = std::slice::from_raw_parts_mut(to.add((column - first) * rows + start), run.len);
                     to[..begin].fill(0.0);
                     to[end..].fill(0.0);
-                    if begin == end {
-                        continue;
-                    }
-                    let from = from.wrapping_offset(begin as isize * stride);
-                    let to = &mut to[begin..end];
-                    match stride {
-                        1 => to.copy_from_slice(std::slice::from_raw_parts(from, to.len())),
-                        // Vectors of neighbors, every other one of which is kept; behind the last there may be nothing.
-                        2 => {
-                            let (last, to) = to.split_last_mut().expect("a run is not empty");
-                            let (pairs, _) = std::slice::from_raw_parts(from, 2 * to.len()).as_chunks::<2>();
-                            to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
-                            *last = *from.add(2 * to.len());
-                        }
-                        _ => {
-                            for (i, to) in to.iter_mut().enumerate() {
-                                *to = *from.offset(i as isize * stride);
-                            }
-                        }
+                    if begin < end {
+                        copy(from, step, &mut to[begin..end]);
                     }
                 }
             }
-            start += count;
+            start += run.len;
+        }
+    }
+}
+
+/// What a tap reads for the pixels of a run.
+struct Reads {
+    /// For the first that is inside.
+    from: *const f32,
+    /// From a pixel to the next.
+    step: isize,
+    /// Those that are inside.
+    inside: [usize; 2],
+}
+
+/// Copies floats that are a constant distance apart, at least one.
+#[inline(always)]
+unsafe fn copy(from: *const f32, step: isize, to: &mut [f32]) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match step {
+            1 => to.copy_from_slice(std::slice::from_raw_parts(from, to.len())),
+            // Vectors of neighbors, every other one of which is kept; behind the last there may be nothing.
+            2 => {
+                let (last, to) = to.split_last_mut().expect("a run is not empty");
+                let (pairs, _) = std::slice::from_raw_parts(from, 2 * to.len()).as_chunks::<2>();
+                to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
+                *last = *from.add(2 * to.len());
+            }
+            _ => {
+                for (i, to) in to.iter_mut().enumerate() {
+                    *to = *from.offset(i as isize * step);
+                }
+            }
         }
     }
 }

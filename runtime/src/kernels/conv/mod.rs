@@ -57,6 +57,9 @@ pub fn packed_len(d: &Conv, direction: i64) -> usize {
     let [c, oc, kh, kw, groups] = [d.c, d.oc, d.kh, d.kw, d.groups].map(|x| x.max(1) as usize);
     let channels = if direction == FORWARD { [c, oc] } else { [oc, c] }.map(|channels| channels / groups);
     let [inner, outer] = channels;
+    if groups > 1 && d.x_c == 1 && grouped::are_few(Cpu::Portable, channels) {
+        return groups * kh * kw * inner * outer;
+    }
     let taps = match d.algorithm {
         WINOGRAD => (kh * kw).max(36),
         WINOGRAD_2X2 => (kh * kw).max(16),

@@ -157,7 +157,8 @@ fn groups_of_few_channels() {
     for few in [2, 4, 8] {
         for groups in [2, 3, 9] {
             let case = Case { c: few * groups, oc: few * groups, groups, ..CASE };
-            for (stride, pad, kernel) in [([1, 1], [1, 1], [3, 3]), ([2, 3], [1, 0], [3, 3]), ([1, 2], [0, 2], [2, 5])] {
+            for (stride, pad, kernel) in [([1, 1], [1, 1], [3, 3]), ([2, 3], [1, 0], [3, 3]), ([1, 2], [0, 2], [2, 5])]
+            {
                 check(Case { stride, pad, kernel, ..case });
             }
             check(Case { n: 1, size: [6, 29], dilation: [2, 2], pad: [2, 2], ..case });

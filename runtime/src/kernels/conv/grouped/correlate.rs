@@ -61,41 +61,33 @@ struct Row<'a, const K: usize> {
     row: usize,
 }
 
-/// Some taps that read rows of the image, and where, from the pixel of `from` for the first pixel of the phase.
+/// A tap that reads a row of the image.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Where it reads, from the pixel of `from` for the first pixel of the phase.
+    offset: isize,
+    /// The pixels of the phase's grid for which that is inside of the image.
+    inside: [usize; 2],
+    /// Where its weights begin.
+    weights: usize,
+}
+
+/// Some of them.
 struct Places {
+    all: [Place; TAPS],
     count: usize,
-    offsets: [isize; TAPS],
-    columns: [isize; TAPS],
-    /// Where their weights begin.
-    weights: [usize; TAPS],
 }
 
 impl Places {
-    const NONE: Places = Places { count: 0, offsets: [0; TAPS], columns: [0; TAPS], weights: [0; TAPS] };
+    const NONE: Places = Places { all: [Place { offset: 0, inside: [0; 2], weights: 0 }; TAPS], count: 0 };
 
-    fn push(&mut self, offset: isize, column: isize, weights: usize) {
-        (self.offsets[self.count], self.columns[self.count]) = (offset, column);
-        self.weights[self.count] = weights;
+    fn push(&mut self, place: Place) {
+        self.all[self.count] = place;
         self.count += 1;
     }
-    fn iter(&self) -> impl Iterator<Item = (isize, isize, usize)> {
-        (0..self.count).map(|index| (self.offsets[index], self.columns[index], self.weights[index]))
+    fn all(&self) -> &[Place] {
+        &self.all[..self.count]
     }
-    /// The pixels, of so many, for which none of them leaves the image sideways.
-    fn inside(&self, width: usize, scale: usize, count: usize) -> [usize; 2] {
-        let [first, last] = self.iter().fold([0, count], |[first, last], (_, column, _)| {
-            let [begin, end] = columns(column, width, scale, count);
-            [first.max(begin), last.min(end)]
-        });
-        [first.min(last), last]
-    }
-}
-
-/// The pixels, of so many, for which a tap that reads from this column on reads within the image.
-pub(super) fn columns(column: isize, width: usize, scale: usize, count: usize) -> [usize; 2] {
-    let begin = (-column).max(0).unsigned_abs().div_ceil(scale);
-    let end = (width as isize - column).max(0).unsigned_abs().div_ceil(scale).min(count);
-    [begin.min(end), end]
 }
 
 /// Pixels whose sums are held at once.
@@ -110,6 +102,11 @@ impl<'a, const K: usize> Row<'a, K> {
         Row { g, packed, image: row / g.to.height, row: row % g.to.height }
     }
 
+    /// Pixels of the row on a phase's grid.
+    fn count(&self, phase: &Phase<'_>) -> usize {
+        (self.g.to.width - phase.first[1]).div_ceil(self.g.step[1])
+    }
+
     /// Those of some taps of a phase that read rows of the image.
     fn places(&self, phase: &Phase<'_>, taps: &[Tap]) -> Places {
         let g = self.g;
@@ -118,7 +115,8 @@ impl<'a, const K: usize> Row<'a, K> {
             let row = g.reads(phase, [self.row, phase.first[1]], tap)[0];
             if g.from.contains(row, 0) {
                 let offset = row * g.from.row + tap.offset[1] * g.from.col;
-                places.push(offset, tap.offset[1], tap.index * K * all_channels(g));
+                let inside = g.inside(tap.offset[1], self.count(phase));
+                places.push(Place { offset, inside, weights: tap.index * K * all_channels(g) });
             }
         }
         places
@@ -126,7 +124,7 @@ impl<'a, const K: usize> Row<'a, K> {
 
     /// All channels of `P` pixels of the phase's grid from `pixel` on, for which no tap leaves the image.
     #[inline(always)]
-    unsafe fn pixels<S: Simd, const P: usize>(&self, phase: &Phase<'_>, places: &Places, pixel: usize, adds: bool) {
+    unsafe fn pixels<S: Simd, const P: usize>(&self, phase: &Phase<'_>, places: &[Place], pixel: usize, adds: bool) {
         if P > most::<S, K>() {
             return;
         }
@@ -152,26 +150,24 @@ impl<'a, const K: usize> Row<'a, K> {
     /// A row of a phase: the sums of these taps, after those of others if it `adds`.
     #[inline(always)]
     unsafe fn sums<S: Simd>(&self, phase: &Phase<'_>, places: &Places, adds: bool) {
-        let g = self.g;
-        let count = (g.to.width - phase.first[1]).div_ceil(g.step[1]);
-        let [first, last] = places.inside(g.from.width, g.scale[1], count);
+        let (all, count) = (places.all(), self.count(phase));
+        let first = all.iter().fold(0, |first, place| first.max(place.inside[0]));
+        let last = all.iter().fold(count, |last, place| last.min(place.inside[1]));
+        let first = first.min(last);
         for pixel in (0..first).chain(last..count) {
             let mut inside = Places::NONE;
-            for (offset, column, weights) in places.iter() {
-                let [begin, end] = columns(column, g.from.width, g.scale[1], count);
-                if (begin..end).contains(&pixel) {
-                    inside.push(offset, column, weights);
-                }
+            for place in all.iter().filter(|place| (place.inside[0]..place.inside[1]).contains(&pixel)) {
+                inside.push(*place);
             }
             // SAFETY: promised by the caller.
-            unsafe { self.pixels::<S, 1>(phase, &inside, pixel, adds) };
+            unsafe { self.pixels::<S, 1>(phase, inside.all(), pixel, adds) };
         }
         let mut pixel = first;
         while pixel < last {
             macro_rules! pixels {
                 ($count:literal) => {{
                     // SAFETY: promised by the caller.
-                    unsafe { self.pixels::<S, $count>(phase, places, pixel, adds) };
+                    unsafe { self.pixels::<S, $count>(phase, all, pixel, adds) };
                     $count
                 }};
             }
@@ -207,7 +203,7 @@ impl<const K: usize> Task for Row<'_, K> {
 
 /// A vector of channels of some pixels.
 struct Vectors<'a> {
-    places: &'a Places,
+    places: &'a [Place],
     from: *const f32,
     weights: *const f32,
     to: *mut f32,
@@ -226,9 +222,9 @@ impl Vectors<'_> {
         // SAFETY: promised by the caller.
         unsafe {
             let mut sums = [[S::splat(0.0); P]; K];
-            for index in 0..self.places.count {
-                let from = self.from.wrapping_offset(self.places.offsets[index]);
-                let weights = self.weights.wrapping_add(self.places.weights[index]);
+            for place in self.places {
+                let from = self.from.wrapping_offset(place.offset);
+                let weights = self.weights.wrapping_add(place.weights);
                 let x: [S::V; P] =
                     std::array::from_fn(|i| load::<S, WHOLE>(from.wrapping_offset(i as isize * from_step), lanes));
                 for (turn, sums) in sums.iter_mut().enumerate() {

@@ -17,12 +17,15 @@ use super::geometry::Correlation;
 /// As many chunks keep several threads evenly busy.
 const CHUNKS: usize = 12;
 
-/// Whether groups have so few channels, as many of both images, that a vector has whole ones.
-pub(crate) fn suits(cpu: Cpu, g: &Correlation<'_>) -> bool {
-    let channels = g.from.channels;
+/// Whether groups have so few channels, as many of both images, that a vector has whole ones: on any CPU if in portable code.
+pub(crate) fn are_few(cpu: Cpu, [from, to]: [usize; 2]) -> bool {
     let most = if matches!(cpu, Cpu::Portable | Cpu::Neon) { 4 } else { 8 };
-    let are_few = channels == g.to.channels && channels.is_power_of_two() && channels <= most;
-    are_few && g.groups > 1 && g.from.channel == 1 && g.to.channel == 1
+    from == to && from.is_power_of_two() && from <= most
+}
+
+pub(crate) fn suits(cpu: Cpu, g: &Correlation<'_>) -> bool {
+    let are_neighbors = g.from.channel == 1 && g.to.channel == 1;
+    g.groups > 1 && are_neighbors && are_few(cpu, [g.from.channels, g.to.channels])
 }
 
 /// Channels of all groups.

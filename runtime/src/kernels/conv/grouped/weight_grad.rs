@@ -8,7 +8,6 @@ use crate::threads::Team;
 use super::super::super::gemm::Output;
 use super::super::super::simd::{LONGEST, Simd, Task};
 use super::super::geometry::{Correlation, Tap};
-use super::correlate::columns;
 use super::{CHUNKS, all_channels, load, turned, weight_at};
 
 /// Channels of a chunk.
@@ -170,7 +169,7 @@ impl<const K: usize> Sums<'_, K> {
                 let mut own = [[0; 2]; T];
                 for (own, tap) in own.iter_mut().zip(taps) {
                     if g.from.contains((row * scale_down) as isize + tap.offset[0], 0) {
-                        *own = columns(tap.offset[1], g.from.width, scale, g.to.width);
+                        *own = g.inside(tap.offset[1], g.to.width);
                     }
                 }
                 let first = own.iter().fold(0, |first, own| first.max(own[0]));
