@@ -145,3 +145,28 @@ fn weights_that_stay_are_packed_once() {
         assert!(!packed.is_empty() && packed.iter().all(|is_packed| *is_packed), "{program}");
     }
 }
+
+/// Rows and columns that are repeated, and those that are added up on the way back: channels stay side by side.
+#[test]
+fn maps_that_grow_have_their_channels_side_by_side() {
+    let text = "net grows {
+      input  x[3, 4, 5]
+      target y[2, 16, 15]
+      conv3x3(8, relu) -> upsample(2) -> conv3x3(16, relu) -> upsample([2, 1]) -> conv(2, k = [3, 1])
+      p = adaptive_avgpool([16, 5]) -> upsample([1, 3])
+      output p
+      loss   mse(p, y)
+    }";
+    for entry in [Entry::Forward, Entry::Gradients] {
+        let program = program(entry, text, &[(2, 0), (1, 0)]);
+        for call in convolutions(&program) {
+            let is_input = matches!(program.buffers[call.x.buffer].home, Home::External(_));
+            assert!(is_input || call.x.strides[1] == Dim::ONE, "{call:?}\n{program}");
+            assert_eq!(call.y.strides[1], Dim::ONE, "{call:?}\n{program}");
+        }
+        let grows = program.steps.iter().filter_map(Step::kernel).filter(|kernel| kernel.name.starts_with("upsample"));
+        for kernel in grows {
+            assert!(kernel.name == "upsample3" || goes_along_neighbors(kernel), "{kernel}");
+        }
+    }
+}

@@ -7,13 +7,15 @@
 use crate::graph::{Graph, Value};
 use crate::index::IndexVec;
 use crate::ops::{Direction, Op};
-use crate::types::Dim;
+use crate::types::{Dim, product};
 
 /// The axes of a value from the outermost to the innermost in memory.
 pub(super) type Order = Vec<usize>;
 
 /// The axes of a map: channels, height and width.
 const MAP: usize = 3;
+/// The axes of maps whose rows and columns are divided.
+const DIVIDED: usize = 6;
 
 /// Chooses every value's order.
 pub(super) fn choose(graph: &Graph, live: &IndexVec<Value, bool>) -> IndexVec<Value, Order> {
@@ -29,7 +31,7 @@ pub(super) fn choose(graph: &Graph, live: &IndexVec<Value, bool>) -> IndexVec<Va
                 Op::Convolution(convolution) => convolution.direction == Direction::WeightGrad,
                 _ => false,
             };
-            let is_map = may_be_maps(rank) && !is_weight && !reshaped_only[value];
+            let is_map = (may_be_maps(rank) || rank == DIVIDED) && !is_weight && !reshaped_only[value];
             if is_map && regions.has_convolution(value) { channels_last(rank) } else { (0..rank).collect() }
         })
         .collect()
@@ -41,7 +43,7 @@ fn may_be_maps(rank: usize) -> bool {
 }
 
 fn channels_last(rank: usize) -> Order {
-    let channels = rank - MAP;
+    let channels = if rank == DIVIDED { 1 } else { rank - MAP };
     (0..rank).filter(|&axis| axis != channels).chain([channels]).collect()
 }
 
@@ -49,6 +51,18 @@ fn channels_last(rank: usize) -> Order {
 fn are_maps(from: &[Dim], to: &[Dim]) -> bool {
     let map = |shape: &[Dim]| (shape.len() > MAP).then(|| shape[shape.len() - MAP..].to_vec());
     map(from).is_some() && map(from) == map(to)
+}
+
+/// Whether a reshape leaves the channels of maps alone: it regroups members and steps, or divides rows and columns.
+fn leaves_channels(from: &[Dim], to: &[Dim]) -> bool {
+    are_maps(from, to) || is_divided(from, to) || is_divided(to, from)
+}
+
+/// Whether the rows and the columns of maps are each divided into two axes, `[n, c, h, a, w, b]` of `[n, c, h*a, w*b]`.
+fn is_divided(map: &[Dim], parts: &[Dim]) -> bool {
+    let ([n, c, height, width], [members, channels, rows, a, columns, b]) = (map, parts) else { return false };
+    let is = |whole: &Dim, parts: [&Dim; 2]| *whole == product(&parts.map(Dim::clone));
+    [n, c] == [members, channels] && is(height, [rows, a]) && is(width, [columns, b])
 }
 
 /// Values that are read by nothing but reshapes: row-major, so that the reshape is free. What a convolution
@@ -61,7 +75,7 @@ pub(super) fn reshaped_only(graph: &Graph, live: &IndexVec<Value, bool>) -> Inde
         for &arg in &node.args {
             used[arg] = true;
             // A reshape that only adds or removes axes of length one works in any order, and so does one that leaves maps alone.
-            let is_map = graph.ty(value).rank() == 4 || are_maps(&graph.ty(arg).shape, &node.ty.shape);
+            let is_map = graph.ty(value).rank() == 4 || leaves_channels(&graph.ty(arg).shape, &node.ty.shape);
             if !matches!(node.op, Op::Reshape(_)) || is_map {
                 only[arg] = false;
             }
@@ -88,7 +102,8 @@ impl Regions {
         let mut regions = Regions { parent: (0..n).collect(), convolution: vec![false; n] };
         for (value, node) in graph.nodes().filter(|(value, _)| live[*value]) {
             // A single number lies in every order: constants that two regions share do not make them one.
-            let is_map = |value: Value| may_be_maps(graph.ty(value).rank()) && !graph.ty(value).n_elements().is_one();
+            let may_be = |rank: usize| may_be_maps(rank) || rank == DIVIDED;
+            let is_map = |value: Value| may_be(graph.ty(value).rank()) && !graph.ty(value).n_elements().is_one();
             let joined: Vec<Value> = match &node.op {
                 Op::Convolution(convolution) => {
                     // The weight keeps its own order; so does its gradient.
@@ -124,7 +139,7 @@ impl Regions {
                 | Op::ScatterAdd(_)
                 | Op::Random(_)
                 | Op::MatMul(_) => Vec::new(),
-                Op::Reshape(_) if !are_maps(&graph.ty(node.args[0]).shape, &node.ty.shape) => Vec::new(),
+                Op::Reshape(_) if !leaves_channels(&graph.ty(node.args[0]).shape, &node.ty.shape) => Vec::new(),
                 Op::Transpose(transpose) if !leaves_maps(&transpose.order) => Vec::new(),
                 Op::Reshape(_) | Op::Transpose(_) => vec![node.args[0], value],
                 Op::Scan(scan) => {

@@ -167,6 +167,21 @@ fn groups_of_few_channels() {
     }
 }
 
+#[test]
+fn few_channels_of_many() {
+    for (c, oc) in [(16, 1), (33, 2), (20, 3), (50, 4)] {
+        for (kernel, stride, pad) in
+            [([3, 3], [1, 1], [1, 1]), ([5, 4], [2, 3], [2, 0]), ([1, 7], [1, 2], [1, 5]), ([9, 9], [1, 1], [4, 4])]
+        {
+            let case = Case { kernel, stride, pad, size: [9, 12], ..CASE };
+            check(Case { c, oc, ..case });
+            // The data gradient.
+            check(Case { c: oc, oc: c, ..case });
+            check(Case { c, oc, channels_first: true, ..case });
+        }
+    }
+}
+
 /// More taps than are looked at together, of which some read no pixel at all.
 #[test]
 fn groups_of_large_kernels() {

@@ -7,7 +7,7 @@
 mod correlate;
 mod weight_grad;
 
-pub(crate) use correlate::Correlate;
+pub(crate) use correlate::correlate;
 pub(crate) use weight_grad::{WeightGrad, needs};
 
 use super::super::cpu::Cpu;

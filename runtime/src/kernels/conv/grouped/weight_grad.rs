@@ -212,6 +212,10 @@ impl<const K: usize> Sums<'_, K> {
 /// A vector of `y`, and it turned within its groups.
 #[inline(always)]
 unsafe fn turn_all<S: Simd, const K: usize>(y: S::V, turns: &[[u32; LONGEST]; K]) -> [S::V; K] {
-    // SAFETY: promised by the caller.
-    std::array::from_fn(|turn| if turn == 0 { y } else { unsafe { S::permute(y, &turns[turn]) } })
+    let mut all = [y; K];
+    for (y, lanes) in all.iter_mut().zip(turns).skip(1) {
+        // SAFETY: promised by the caller.
+        *y = unsafe { S::permute(*y, lanes) };
+    }
+    all
 }
