@@ -170,3 +170,32 @@ fn maps_that_grow_have_their_channels_side_by_side() {
         }
     }
 }
+
+/// How weights of groups are packed depends on how maps lie, as it does of those that make few channels of many: also where these are
+/// the caller's, with their channels apart, and where they are not.
+#[test]
+fn weights_fit_how_maps_lie() {
+    let layers = [
+        (8, "conv3x3(8, groups = 8)"),
+        (8, "conv3x3(8, groups = 2, stride = 2)"),
+        (40, "conv1x1(1)"),
+        (20, "conv3x3(2)"),
+    ];
+    for (channels, layer) in layers {
+        for before in [String::new(), format!("conv1x1({channels}, relu) -> ")] {
+            let text = format!(
+                "net m {{
+                  input  x[{channels}, 7, 9]
+                  target t[1]
+                  {before}{layer} -> flatten
+                  y = dense(1)
+                  output y
+                  loss   mse(y, t)
+                }}"
+            );
+            for entry in [Entry::Forward, Entry::Gradients] {
+                program(entry, &text, &[(2, 0), (1, 0)]);
+            }
+        }
+    }
+}
