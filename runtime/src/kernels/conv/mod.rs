@@ -8,7 +8,6 @@
 
 #[cfg(test)]
 mod cases;
-mod few;
 pub(super) mod finish;
 pub(super) mod geometry;
 mod grouped;
@@ -79,11 +78,6 @@ pub fn packed_len(d: &Conv, direction: i64) -> usize {
     }
 }
 
-/// Whether the way in which the weights of so many channels are packed depends on whether those of `x` are neighbors.
-pub fn packs_by_layout([c, oc]: [usize; 2], groups: usize, taps: usize) -> bool {
-    groups > 1 || few::are_few([c, oc], taps)
-}
-
 /// The direction of [`crate::abi::netc_conv2d_weight_grad`].
 pub const WEIGHT_GRAD: i64 = 2;
 
@@ -123,7 +117,7 @@ pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool, sums: usiz
     }
     needs = needs.max(finish::needs(&g, method.most_parts(&g), sums));
     needs.max(match method {
-        Method::Grouped | Method::Few => Needs::default(),
+        Method::Grouped => Needs::default(),
         Method::Winograd => winograd::needs(&g, winograd::Four, packed),
         Method::Winograd2x2 => winograd::needs(&g, winograd::Two, packed),
         Method::Tiles => amx::correlate::needs(&g),
@@ -154,8 +148,6 @@ pub(crate) unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &Conv, direction: i64,
 enum Method {
     /// Groups of few channels.
     Grouped,
-    /// Many channels into a few.
-    Few,
     Winograd,
     Winograd2x2,
     /// An implicit product in the matrix unit.
@@ -178,9 +170,6 @@ impl Method {
             WINOGRAD | WINOGRAD_2X2 if winograd::applies(g) => return Method::Winograd2x2,
             _ => {}
         }
-        if few::suits(g) {
-            return Method::Few;
-        }
         if cpu == Cpu::Amx && d.many != 0 && amx::correlates(g.taps, g.phases.len(), [g.from.channels, g.to.channels]) {
             return Method::Tiles;
         }
@@ -190,7 +179,7 @@ impl Method {
     /// Parts of the result that have sums of their own, at most, for these images and smaller ones.
     fn most_parts(&self, g: &Correlation<'_>) -> usize {
         match self {
-            Method::Grouped | Method::Few => g.images.saturating_mul(g.to.height),
+            Method::Grouped => g.images.saturating_mul(g.to.height),
             Method::Winograd => winograd::most_parts(g, winograd::Four),
             Method::Winograd2x2 => winograd::most_parts(g, winograd::Two),
             Method::Tiles => amx::correlate::most_parts(g),
@@ -219,8 +208,6 @@ unsafe fn pack_weights(cpu: Cpu, team: Team<'_>, method: &Method, g: &Correlatio
     match method {
         // SAFETY: promised by the caller.
         Method::Grouped => unsafe { grouped::pack(g, packed) },
-        // SAFETY: as above.
-        Method::Few => unsafe { few::pack(g, packed) },
         Method::Winograd => cpu::run_on(cpu, winograd::Pack { team, g, packed, points: winograd::Four }),
         Method::Winograd2x2 => cpu::run_on(cpu, winograd::Pack { team, g, packed, points: winograd::Two }),
         // SAFETY: as above; the unit is there.
@@ -270,8 +257,7 @@ unsafe fn correlate(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv, direction:
     let is_winograd = matches!(method, Method::Winograd | Method::Winograd2x2);
     assert!(!g.pooled || is_winograd, "Winograd's algorithms alone take the largest of neighbors");
     match method {
-        Method::Grouped => grouped::correlate(cpu, Rows { team, g, packed, finish, sums: () }),
-        Method::Few => few::correlate(cpu, Rows { team, g, packed, finish, sums: () }),
+        Method::Grouped => cpu::run_on(cpu, Rows { team, g, packed, finish }),
         Method::Winograd => {
             cpu::run_on(cpu, winograd::Winograd { team, g, packed, finish, points: winograd::Four });
         }

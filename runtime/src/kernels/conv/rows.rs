@@ -7,6 +7,7 @@ use crate::threads::Team;
 use super::super::simd::{Simd, Task};
 use super::finish::{Blocks, Finish};
 use super::geometry::{Correlation, Phase, Tap};
+use super::grouped::Turned;
 
 /// Floats of a chunk's result: they are in the first cache when they are finished.
 const FLOATS: usize = 4 << 10;
@@ -17,7 +18,7 @@ const TAPS: usize = 64;
 
 /// What is summed up for some pixels.
 pub(super) trait Sums: Copy + Send + Sync {
-    /// Pixels whose sums are held at once: 8, 4, 2 or 1.
+    /// Pixels whose sums are held at once: 8, 4 or 1.
     fn most<S: Simd>() -> usize;
     /// Packed weights of a tap.
     fn weights(g: &Correlation<'_>) -> usize;
@@ -39,6 +40,15 @@ pub(super) struct Pixels<'a> {
     pub(super) to: *mut f32,
     /// Whether sums are added to the result instead of setting it.
     pub(super) adds: bool,
+}
+
+impl Pixels<'_> {
+    /// The pixels from one on.
+    pub(super) fn from(self, g: &Correlation<'_>, pixel: usize) -> Self {
+        let [from, to] = [g.scale[1] as isize * g.from.col, g.step[1] as isize * g.to.col];
+        let (from, to) = (from * pixel as isize, to * pixel as isize);
+        Pixels { from: self.from.wrapping_offset(from), to: self.to.wrapping_offset(to), ..self }
+    }
 }
 
 /// A tap that reads a row of the image.
@@ -71,18 +81,17 @@ impl Places {
 }
 
 /// A correlation by such sums.
-pub(super) struct Rows<'a, K> {
+pub(super) struct Rows<'a> {
     pub(super) team: Team<'a>,
     pub(super) g: &'a Correlation<'a>,
     pub(super) packed: *const f32,
     pub(super) finish: Finish<'a>,
-    pub(super) sums: K,
 }
 
 // SAFETY: chunks read shared operands and write to disjoint rows of the result.
-unsafe impl<K> Sync for Rows<'_, K> {}
+unsafe impl Sync for Rows<'_> {}
 
-impl<K: Sums> Task for Rows<'_, K> {
+impl Task for Rows<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let g = self.g;
@@ -94,7 +103,7 @@ impl<K: Sums> Task for Rows<'_, K> {
                 let [first, last] = [part * per_chunk, rows.min((part + 1) * per_chunk)];
                 // SAFETY: chunks write to disjoint rows, which are complete then.
                 unsafe {
-                    (first..last).for_each(|row| S::vectorize(self.row(row)));
+                    (first..last).for_each(|row| self.row::<S>(row));
                     blocks.finish::<S>(part, [first * width, last * width], [0, channels]);
                 }
             };
@@ -105,10 +114,22 @@ impl<K: Sums> Task for Rows<'_, K> {
     }
 }
 
-impl<K: Sums> Rows<'_, K> {
-    fn row(&self, index: usize) -> Row<'_, K> {
-        let Rows { g, packed, sums, .. } = *self;
-        Row { g, packed, image: index / g.to.height, row: index % g.to.height, sums }
+impl Rows<'_> {
+    /// Computes a row by the sums that suit it.
+    #[inline(always)]
+    unsafe fn row<S: Simd>(&self, index: usize) {
+        let Rows { g, packed, .. } = *self;
+        let (image, row) = (index / g.to.height, index % g.to.height);
+        macro_rules! row {
+            ($sums:expr) => {
+                // SAFETY: promised by the caller.
+                unsafe { S::vectorize(Row { g, packed, image, row, sums: $sums }) }
+            };
+        }
+        match g.from.channels {
+            4 if S::MANY_REGISTERS => row!(Turned::<4>),
+            _ => row!(Turned::<1>),
+        }
     }
 }
 
@@ -162,28 +183,29 @@ impl<K: Sums> Row<'_, K> {
         let (all, count) = (places.all(), self.count(phase));
         let first = all.iter().fold(0, |first, place| first.max(place.inside[0]));
         let last = all.iter().fold(count, |last, place| last.min(place.inside[1]));
-        let first = first.min(last);
-        for pixel in (0..first).chain(last..count) {
-            let mut inside = Places::NONE;
-            for place in all.iter().filter(|place| (place.inside[0]..place.inside[1]).contains(&pixel)) {
-                inside.push(*place);
-            }
-            // SAFETY: promised by the caller.
-            unsafe { self.pixels::<S, 1>(phase, inside.all(), pixel, adds) };
-        }
-        let mut pixel = first;
-        while pixel < last {
+        let mut inside = Places::NONE;
+        let mut pixel = 0;
+        while pixel < count {
+            let (places, left) = if (first..last).contains(&pixel) {
+                (all, last - pixel)
+            } else {
+                inside.count = 0;
+                for place in all.iter().filter(|place| (place.inside[0]..place.inside[1]).contains(&pixel)) {
+                    inside.push(*place);
+                }
+                (inside.all(), 1)
+            };
             macro_rules! pixels {
                 ($count:literal) => {{
                     // SAFETY: promised by the caller.
-                    unsafe { self.pixels::<S, $count>(phase, all, pixel, adds) };
+                    unsafe { self.pixels::<S, $count>(phase, places, pixel, adds) };
                     $count
                 }};
             }
-            pixel += match (last - pixel).min(K::most::<S>()) {
+            // One place for each number of pixels: the library is small.
+            pixel += match left.min(K::most::<S>()) {
                 8.. => pixels!(8),
                 4.. => pixels!(4),
-                2.. => pixels!(2),
                 _ => pixels!(1),
             };
         }
@@ -198,13 +220,15 @@ impl<K: Sums> Task for Row<'_, K> {
             if self.row % g.step[0] != phase.first[0] || phase.first[1] >= g.to.width {
                 continue;
             }
-            let (first, rest) = phase.taps.split_at(phase.taps.len().min(TAPS));
-            // SAFETY: promised by the maker.
-            unsafe {
-                self.sums::<S>(phase, &self.places(phase, first), false);
-                for taps in rest.chunks(TAPS) {
-                    self.sums::<S>(phase, &self.places(phase, taps), true);
+            let (mut taps, mut adds) = (phase.taps, false);
+            loop {
+                let (these, rest) = taps.split_at(taps.len().min(TAPS));
+                // SAFETY: promised by the maker.
+                unsafe { self.sums::<S>(phase, &self.places(phase, these), adds) };
+                if rest.is_empty() {
+                    break;
                 }
+                (taps, adds) = (rest, true);
             }
         }
     }

@@ -1,37 +1,27 @@
 //! Forward and data gradient.
 #![expect(unsafe_code, reason = "vector instructions on raw images")]
 
-use super::super::super::cpu::{self, Cpu};
-use super::super::super::simd::{LONGEST, Simd};
+use super::super::super::simd::{LONGEST, Simd, Task};
 use super::super::geometry::Correlation;
-use super::super::rows::{Pixels, Rows, Sums};
+use super::super::rows::{Pixels, Sums};
 use super::{all_channels, load, turned};
 
 /// Of groups of `K` channels.
 #[derive(Clone, Copy)]
-struct Turned<const K: usize>;
-
-/// Computes what [`suits`](super::suits).
-pub(crate) fn correlate(cpu: Cpu, rows: Rows<'_, ()>) {
-    macro_rules! run {
-        ($few:literal) => {{
-            let Rows { team, g, packed, finish, .. } = rows;
-            cpu::run_on(cpu, Rows { team, g, packed, finish, sums: Turned::<$few> });
-        }};
-    }
-    match rows.g.from.channels {
-        1 => run!(1),
-        2 => run!(2),
-        4 => run!(4),
-        _ => run!(8),
-    }
-}
+pub(crate) struct Turned<const K: usize>;
 
 impl<const K: usize> Sums for Turned<K> {
     #[inline(always)]
     fn most<S: Simd>() -> usize {
-        let sums = if S::MANY_REGISTERS { 16 } else { 8 };
-        (sums / K).min(8)
+        // Portable code is small rather than fast.
+        let sums = if S::COMPACT {
+            1
+        } else if S::MANY_REGISTERS {
+            16
+        } else {
+            8
+        };
+        (sums / K).clamp(1, 8)
     }
     #[inline(always)]
     fn weights(g: &Correlation<'_>) -> usize {
@@ -48,9 +38,28 @@ impl<const K: usize> Sums for Turned<K> {
                 Self::vectors::<S, P, true>(g, pixels, channel, &turns, S::LANES);
             }
             if whole < channels {
-                Self::vectors::<S, P, false>(g, pixels, whole, &turns, channels - whole);
+                for pixel in 0..P {
+                    S::vectorize(Rest::<K> { g, pixels: pixels.from(g, pixel), channel: whole, turns: &turns });
+                }
             }
         }
+    }
+}
+
+/// What is left of the channels of a pixel, from one on. A task, so that it is compiled once.
+struct Rest<'a, const K: usize> {
+    g: &'a Correlation<'a>,
+    pixels: Pixels<'a>,
+    channel: usize,
+    turns: &'a [[u32; LONGEST]; K],
+}
+
+impl<const K: usize> Task for Rest<'_, K> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Rest { g, pixels, channel, turns } = self;
+        // SAFETY: promised by the maker.
+        unsafe { Turned::<K>::vectors::<S, 1, false>(g, pixels, channel, turns, all_channels(g) - channel) };
     }
 }
 

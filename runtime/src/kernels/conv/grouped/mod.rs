@@ -7,7 +7,7 @@
 mod correlate;
 mod weight_grad;
 
-pub(crate) use correlate::correlate;
+pub(crate) use correlate::Turned;
 pub(crate) use weight_grad::{WeightGrad, needs};
 
 use super::super::cpu::Cpu;
@@ -17,10 +17,10 @@ use super::geometry::Correlation;
 /// As many chunks keep several threads evenly busy.
 const CHUNKS: usize = 12;
 
-/// Whether groups have so few channels, as many of both images, that a vector has whole ones: on any CPU if in portable code.
+/// Whether groups have so few channels, as many of both images, that a vector has whole ones: on any CPU if in portable code, which is
+/// small rather than fast.
 pub(crate) fn are_few(cpu: Cpu, [from, to]: [usize; 2]) -> bool {
-    let most = if matches!(cpu, Cpu::Portable | Cpu::Neon) { 4 } else { 8 };
-    from == to && from.is_power_of_two() && from <= most
+    from == to && (from == 1 || (from == 4 && matches!(cpu, Cpu::Avx512 | Cpu::Amx | Cpu::Neon)))
 }
 
 pub(crate) fn suits(cpu: Cpu, g: &Correlation<'_>) -> bool {

@@ -53,10 +53,8 @@ impl Task for WeightGrad<'_> {
             // SAFETY: chunks write to disjoint parts of the sums.
             unsafe {
                 match g.from.channels {
-                    1 => S::vectorize(Sums::<1> { g, rows, channels, sums }),
-                    2 => S::vectorize(Sums::<2> { g, rows, channels, sums }),
-                    4 => S::vectorize(Sums::<4> { g, rows, channels, sums }),
-                    _ => S::vectorize(Sums::<8> { g, rows, channels, sums }),
+                    4 if S::MANY_REGISTERS => S::vectorize(Sums::<4> { g, rows, channels, sums }),
+                    _ => S::vectorize(Sums::<1> { g, rows, channels, sums }),
                 }
             }
         });
@@ -84,11 +82,10 @@ struct Sums<'a, const K: usize> {
 
 /// Taps whose sums are held at once.
 const fn most<S: Simd, const K: usize>() -> usize {
-    match (K, S::MANY_REGISTERS) {
-        (1, _) | (2, true) => 9,
-        (2, false) | (4, true) => 3,
-        _ => 1,
+    if S::COMPACT {
+        return 1;
     }
+    if K == 1 { 9 } else { 1 }
 }
 
 impl<const K: usize> Task for Sums<'_, K> {
@@ -97,12 +94,13 @@ impl<const K: usize> Task for Sums<'_, K> {
         let turns = std::array::from_fn(turned::<K>);
         for channel in (self.channels[0]..self.channels[1]).step_by(S::LANES) {
             let mut taps = self.g.phases[0].taps;
-            while let count @ 1.. = taps.len().min(most::<S, K>()) {
+            // One by one of what is left of a vector: the library is small.
+            let at_once = if self.channels[1] - channel < S::LANES { 1 } else { most::<S, K>() };
+            while let count @ 1.. = taps.len().min(at_once) {
                 // SAFETY: promised by the maker.
                 unsafe {
                     taps = match count {
                         9.. => self.vectors::<S, 9>(taps, channel, &turns),
-                        3.. => self.vectors::<S, 3>(taps, channel, &turns),
                         _ => self.vectors::<S, 1>(taps, channel, &turns),
                     };
                 }
@@ -127,7 +125,7 @@ impl<const K: usize> Sums<'_, K> {
         let (channels, lanes) = (all_channels(self.g), S::LANES.min(self.channels[1] - channel));
         // SAFETY: no more than the channels that exist.
         unsafe {
-            let sums = if lanes == S::LANES {
+            let sums = if T > 1 || lanes == S::LANES {
                 self.rows::<S, T, true>(taps, channel, turns, lanes)
             } else {
                 self.rows::<S, T, false>(taps, channel, turns, lanes)
