@@ -126,10 +126,7 @@ impl Rows<'_> {
                 unsafe { S::vectorize(Row { g, packed, image, row, sums: $sums }) }
             };
         }
-        match g.from.channels {
-            4 if S::MANY_REGISTERS => row!(Turned::<4>),
-            _ => row!(Turned::<1>),
-        }
+        row!(Turned::<1>);
     }
 }
 

@@ -19,8 +19,8 @@ const CHUNKS: usize = 12;
 
 /// Whether groups have so few channels, as many of both images, that a vector has whole ones: on any CPU if in portable code, which is
 /// small rather than fast.
-pub(crate) fn are_few(cpu: Cpu, [from, to]: [usize; 2]) -> bool {
-    from == to && (from == 1 || (from == 4 && matches!(cpu, Cpu::Avx512 | Cpu::Amx | Cpu::Neon)))
+pub(crate) fn are_few(_: Cpu, [from, to]: [usize; 2]) -> bool {
+    from == to && from == 1
 }
 
 pub(crate) fn suits(cpu: Cpu, g: &Correlation<'_>) -> bool {

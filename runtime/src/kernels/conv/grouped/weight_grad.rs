@@ -52,10 +52,7 @@ impl Task for WeightGrad<'_> {
             let sums = sums.get().wrapping_add(index * len);
             // SAFETY: chunks write to disjoint parts of the sums.
             unsafe {
-                match g.from.channels {
-                    4 if S::MANY_REGISTERS => S::vectorize(Sums::<4> { g, rows, channels, sums }),
-                    _ => S::vectorize(Sums::<1> { g, rows, channels, sums }),
-                }
+                S::vectorize(Sums::<1> { g, rows, channels, sums });
             }
         });
         for at in 0..len {
