@@ -4,7 +4,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::simd::{LONGEST, Simd, Task};
+use super::simd::{Simd, Task};
 #[cfg(not(netc_unoptimized))]
 use super::steps::{add_steps, step, steps_of_two_vectors};
 
@@ -62,11 +62,6 @@ unsafe impl Simd for Avx2 {
     unsafe fn where_equal(a: Self::V, b: Self::V, then: Self::V, otherwise: Self::V) -> Self::V {
         // SAFETY: promised by the caller.
         unsafe { _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b)) }
-    }
-    #[inline(always)]
-    unsafe fn permute(x: Self::V, lanes: &[u32; LONGEST]) -> Self::V {
-        // SAFETY: promised by the caller.
-        unsafe { _mm256_permutevar8x32_ps(x, _mm256_loadu_si256(lanes.as_ptr().cast())) }
     }
     #[inline(always)]
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {

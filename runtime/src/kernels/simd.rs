@@ -105,18 +105,6 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
         unsafe { Self::prefetch(address) };
     }
 
-    /// A vector whose lanes are these of `x`, all less than [`Simd::LANES`] as far as there are lanes.
-    #[inline(always)]
-    unsafe fn permute(x: Self::V, lanes: &[u32; LONGEST]) -> Self::V {
-        let mut before = [0.0_f32; LONGEST];
-        // SAFETY: no vector has more lanes.
-        unsafe {
-            Self::store(before.as_mut_ptr(), x);
-            let after: [f32; LONGEST] = std::array::from_fn(|lane| before[lanes[lane] as usize % LONGEST]);
-            Self::load(after.as_ptr())
-        }
-    }
-
     /// The sum of the lanes, by halves.
     #[inline(always)]
     unsafe fn sum(x: Self::V) -> f32 {

@@ -210,6 +210,15 @@ impl<'a> Correlation<'a> {
         self.from.contains(row, col).then(|| self.channels_at(which, pixel))
     }
 
+    /// Whether every channel is a group of its own, in both images.
+    pub(crate) fn is_depthwise(&self) -> bool {
+        self.from.channels == 1
+            && self.to.channels == 1
+            && self.groups > 1
+            && self.from.channel == 1
+            && self.to.channel == 1
+    }
+
     /// The length of the sums that make an element of `to`, all phases taken together.
     pub(crate) fn depth(&self) -> usize {
         self.taps * self.from.channels
