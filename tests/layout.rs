@@ -171,8 +171,7 @@ fn maps_that_grow_have_their_channels_side_by_side() {
     }
 }
 
-/// How weights of groups are packed depends on how maps lie, as it does of those that make few channels of many: also where these are
-/// the caller's, with their channels apart, and where they are not.
+/// How weights of groups are packed depends on how maps lie: also where these are the caller's, with their channels apart.
 #[test]
 fn weights_fit_how_maps_lie() {
     let layers = [
@@ -197,5 +196,23 @@ fn weights_fit_how_maps_lie() {
                 program(entry, &text, &[(2, 0), (1, 0)]);
             }
         }
+    }
+}
+
+/// A map whose rows and columns take over channels, and one that gives them some of its own, with convolutions on both sides.
+#[test]
+fn channels_become_pixels_and_pixels_channels() {
+    let text = "net shuffles {
+      input  x[3, 4, 5]
+      target y[8, 4, 5]
+      conv3x3(24, relu) -> reshape([6, 2, 2, 4, 5]) -> transpose([0, 3, 1, 4, 2]) -> reshape([6, 8, 10])
+      conv3x3(2, relu) -> reshape([2, 4, 2, 5, 2]) -> transpose([0, 2, 4, 1, 3]) -> reshape([8, 4, 5])
+      p = conv1x1(8)
+      output p
+      loss   mse(p, y)
+    }";
+    for entry in [Entry::Forward, Entry::Gradients] {
+        let program = program(entry, text, &[(2, 0), (1, 0)]);
+        assert!(convolutions(&program).iter().all(|call| call.y.strides[1] == Dim::ONE), "{program}");
     }
 }

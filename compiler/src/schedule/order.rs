@@ -1,8 +1,9 @@
 //! Memory layout: the order in which a value's axes lie in memory, outermost first.
 //!
-//! Maps are `[n, channels, height, width]` in the graph, and sequences of them `[batch, steps, channels, height, width]`, or the
-//! steps first. In memory, those that a convolution touches, and whatever is computed from them element by element, keep
-//! their channels innermost: one choice for each connected region of maps. All else is row-major.
+//! Maps are `[n, channels, height, width]` in the graph, or `[n, channels, height, by, width, by]` where rows and columns are repeated
+//! or added up, and sequences of them `[batch, steps, channels, height, width]`, or the steps first. In memory, those that a
+//! convolution touches, and whatever is computed from them element by element, keep their channels innermost: one choice for each
+//! connected region of maps. All else is row-major.
 
 use crate::graph::{Graph, Value};
 use crate::index::IndexVec;
