@@ -4,7 +4,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::simd::{Simd, Task};
+use super::simd::{LONGEST, Simd, Task};
 #[cfg(not(netc_unoptimized))]
 use super::steps::{add_steps, step, steps_of_two_vectors};
 
@@ -101,6 +101,11 @@ unsafe impl Simd for Avx2 {
     unsafe fn transpose_8x8(from: *const f32, from_stride: isize, to: *mut f32, to_stride: usize) {
         // SAFETY: the caller's block, and instructions of AVX2.
         unsafe { transpose_8x8(from, from_stride, to, to_stride) };
+    }
+    #[inline(always)]
+    unsafe fn permute(x: Self::V, lanes: &[u32; LONGEST]) -> Self::V {
+        // SAFETY: promised by the caller; as many lanes as a vector has.
+        unsafe { _mm256_permutevar8x32_ps(x, _mm256_loadu_si256(lanes.as_ptr().cast())) }
     }
     #[inline(always)]
     unsafe fn sum(x: Self::V) -> f32 {

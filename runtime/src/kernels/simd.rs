@@ -121,6 +121,20 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
         lanes[0]
     }
 
+    /// The vector whose lanes are these of another.
+    #[inline(always)]
+    unsafe fn permute(x: Self::V, lanes: &[u32; LONGEST]) -> Self::V {
+        let (mut from, mut to) = ([0.0_f32; LONGEST], [0.0_f32; LONGEST]);
+        // SAFETY: no vector is longer.
+        unsafe {
+            Self::store(from.as_mut_ptr(), x);
+            for (to, &lane) in to.iter_mut().zip(&lanes[..Self::LANES]) {
+                *to = from[lane as usize];
+            }
+            Self::load(to.as_ptr())
+        }
+    }
+
     /// Loads the first `count` lanes, at most [`Simd::LANES`]; the others are zero.
     #[inline(always)]
     unsafe fn load_first(from: *const f32, count: usize) -> Self::V {

@@ -210,13 +210,9 @@ impl<'a> Correlation<'a> {
         self.from.contains(row, col).then(|| self.channels_at(which, pixel))
     }
 
-    /// Whether every channel is a group of its own, in both images.
-    pub(crate) fn is_depthwise(&self) -> bool {
-        self.from.channels == 1
-            && self.to.channels == 1
-            && self.groups > 1
-            && self.from.channel == 1
-            && self.to.channel == 1
+    /// The channels of all groups of `to`.
+    pub(crate) fn all_channels(&self) -> usize {
+        self.groups * self.to.channels
     }
 
     /// The length of the sums that make an element of `to`, all phases taken together.

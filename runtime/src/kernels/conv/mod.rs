@@ -8,9 +8,9 @@
 
 #[cfg(test)]
 mod cases;
-mod depthwise;
 pub(super) mod finish;
 pub(super) mod geometry;
+mod grouped;
 mod implicit;
 mod interleaved;
 #[cfg(test)]
@@ -57,9 +57,9 @@ pub fn packed_len(d: &Conv, direction: i64) -> usize {
     let [c, oc, kh, kw, groups] = [d.c, d.oc, d.kh, d.kw, d.groups].map(|x| x.max(1) as usize);
     let channels = if direction == FORWARD { [c, oc] } else { [oc, c] }.map(|channels| channels / groups);
     let [inner, outer] = channels;
-    // Every CPU reads the weights of a depthwise one once.
-    if groups > 1 && d.x_c == 1 && channels == [1, 1] {
-        return groups * kh * kw;
+    // Every CPU has vectors of several such groups.
+    if groups > 1 && d.x_c == 1 && inner == outer && inner.is_power_of_two() && inner <= grouped::FEW {
+        return groups * kh * kw * inner * outer;
     }
     let taps = match d.algorithm {
         WINOGRAD => (kh * kw).max(36),
@@ -92,8 +92,8 @@ pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool, sums: usiz
         .caller(Purpose::Taps, floats_of::<Tap>(taps.len()))
         .caller(Purpose::Phases, floats_of::<Phase<'_>>(phases.len()));
     if direction == WEIGHT_GRAD {
-        if g.is_depthwise() {
-            return needs.max(depthwise::needs(&g));
+        if grouped::applies(cpu, &g) {
+            return needs.max(grouped::needs(&g));
         }
         if let Some(windows) = Windows::on(cpu, &g) {
             needs = needs.max(interleaved::weight_grad_needs(&g, &windows));
@@ -116,7 +116,7 @@ pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool, sums: usiz
     }
     needs = needs.max(finish::needs(&g, method.most_parts(&g), sums));
     needs.max(match method {
-        Method::Depthwise => Needs::default(),
+        Method::Grouped => Needs::default(),
         Method::Winograd => winograd::needs(&g, winograd::Four, packed),
         Method::Winograd2x2 => winograd::needs(&g, winograd::Two, packed),
         Method::Tiles => amx::correlate::needs(&g),
@@ -145,8 +145,8 @@ pub(crate) unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &Conv, direction: i64,
 
 /// How a correlation is computed.
 enum Method {
-    /// Each channel by itself.
-    Depthwise,
+    /// Groups of few channels, several in a vector.
+    Grouped,
     Winograd,
     Winograd2x2,
     /// An implicit product in the matrix unit.
@@ -161,8 +161,8 @@ impl Method {
     /// By the algorithm that is asked for where it applies, or directly. Portable code is small rather than fast: it has one of
     /// Winograd's, that of which weights take the least.
     fn of(cpu: Cpu, d: &Conv, g: &Correlation<'_>) -> Method {
-        if g.is_depthwise() {
-            return Method::Depthwise;
+        if grouped::applies(cpu, g) {
+            return Method::Grouped;
         }
         match d.algorithm {
             WINOGRAD if winograd::applies(g) && cpu != Cpu::Portable => return Method::Winograd,
@@ -178,7 +178,7 @@ impl Method {
     /// Parts of the result that have sums of their own, at most, for these images and smaller ones.
     fn most_parts(&self, g: &Correlation<'_>) -> usize {
         match self {
-            Method::Depthwise => g.images.saturating_mul(g.to.height),
+            Method::Grouped => g.images.saturating_mul(g.to.height),
             Method::Winograd => winograd::most_parts(g, winograd::Four),
             Method::Winograd2x2 => winograd::most_parts(g, winograd::Two),
             Method::Tiles => amx::correlate::most_parts(g),
@@ -206,7 +206,7 @@ fn way(direction: i64) -> Way {
 unsafe fn pack_weights(cpu: Cpu, team: Team<'_>, method: &Method, g: &Correlation<'_>, packed: *mut f32) {
     match method {
         // SAFETY: promised by the caller.
-        Method::Depthwise => unsafe { depthwise::pack(g, packed) },
+        Method::Grouped => unsafe { grouped::pack(g, packed) },
         Method::Winograd => cpu::run_on(cpu, winograd::Pack { team, g, packed, points: winograd::Four }),
         Method::Winograd2x2 => cpu::run_on(cpu, winograd::Pack { team, g, packed, points: winograd::Two }),
         // SAFETY: as above; the unit is there.
@@ -256,7 +256,7 @@ unsafe fn correlate(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv, direction:
     let is_winograd = matches!(method, Method::Winograd | Method::Winograd2x2);
     assert!(!g.pooled || is_winograd, "Winograd's algorithms alone take the largest of neighbors");
     match method {
-        Method::Depthwise => cpu::run_on(cpu, depthwise::Correlate { team, g, packed, finish }),
+        Method::Grouped => cpu::run_on(cpu, grouped::Correlate { team, g, packed, finish }),
         Method::Winograd => {
             cpu::run_on(cpu, winograd::Winograd { team, g, packed, finish, points: winograd::Four });
         }
@@ -285,8 +285,8 @@ unsafe fn weight_grad_on(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv) {
     let taps = geometry::taps(team.scratch, d, Way::Forward);
     let phases = geometry::phases(team.scratch, d, Way::Forward, &taps);
     let g = Correlation::new(d, Way::Forward, &taps, &phases);
-    if g.is_depthwise() {
-        cpu::run_on(cpu, depthwise::WeightGrad { team, frame, d, g: &g });
+    if grouped::applies(cpu, &g) {
+        cpu::run_on(cpu, grouped::WeightGrad { team, frame, d, g: &g });
     } else if d.algorithm != DIRECT && winograd::applies(&g) && winograd::weight_grad_pays(&g) {
         cpu::run_on(cpu, winograd::WeightGrad { team, frame, d, g: &g });
     } else if let Some(windows) = Windows::on(cpu, &g) {

@@ -8,7 +8,7 @@ use crate::threads::Team;
 use super::super::super::simd::{Simd, Task};
 use super::super::finish::{Blocks, Finish};
 use super::super::geometry::{Correlation, Phase, Tap};
-use super::{CHUNKS, load};
+use super::{CHUNKS, load, turned};
 
 /// Floats of a chunk's result: they are in the first cache when they are finished.
 const FLOATS: usize = 4 << 10;
@@ -30,7 +30,8 @@ impl Task for Correlate<'_> {
     unsafe fn run<S: Simd>(self) {
         let g = self.g;
         let (rows, width) = (g.images * g.to.height, g.to.width);
-        let per_chunk = (FLOATS / (width * g.groups)).clamp(1, rows.div_ceil(CHUNKS).max(1));
+        let channels = g.all_channels();
+        let per_chunk = (FLOATS / (width * channels)).clamp(1, rows.div_ceil(CHUNKS).max(1));
         let parts = rows.div_ceil(per_chunk);
         let work = |blocks: Blocks<'_>| {
             let chunk = |_: &Scratch, part: usize| {
@@ -38,7 +39,7 @@ impl Task for Correlate<'_> {
                 // SAFETY: chunks write to disjoint rows, which are complete then.
                 unsafe {
                     (first..last).for_each(|row| S::vectorize(self.row(row)));
-                    blocks.finish::<S>(part, [first * width, last * width], [0, g.groups]);
+                    blocks.finish::<S>(part, [first * width, last * width], [0, channels]);
                 }
             };
             self.team.run(parts, chunk);
@@ -141,7 +142,7 @@ impl Row<'_> {
             if g.from.contains(row, 0) {
                 let offset = row * g.from.row + tap.offset[1] * g.from.col;
                 let inside = g.inside(tap.offset[1], self.count(phase));
-                places.push(Place { offset, weights: tap.index * g.groups, inside });
+                places.push(Place { offset, weights: tap.index * g.from.channels * g.all_channels(), inside });
             }
         }
         places
@@ -183,7 +184,7 @@ impl Row<'_> {
     /// All channels of `P` pixels; returns how many.
     #[inline(always)]
     unsafe fn pixels<S: Simd, const P: usize>(&self, pixels: Pixels<'_>) -> usize {
-        let channels = self.g.groups;
+        let channels = self.g.all_channels();
         let whole = channels - channels % S::LANES;
         // SAFETY: promised by the caller; no more than the channels that exist.
         unsafe {
@@ -212,10 +213,17 @@ impl Row<'_> {
             let mut sums = [S::splat(0.0); P];
             for place in pixels.places {
                 let from = pixels.from.wrapping_add(channel).wrapping_offset(place.offset);
-                let weight = load::<S, WHOLE>(self.packed.add(place.weights + channel), lanes);
+                let weights = self.packed.add(place.weights + channel);
+                let x = |i: usize| load::<S, WHOLE>(from.wrapping_offset(i as isize * from_step), lanes);
+                let weight = load::<S, WHOLE>(weights, lanes);
                 for (i, sum) in sums.iter_mut().enumerate() {
-                    let x = load::<S, WHOLE>(from.wrapping_offset(i as isize * from_step), lanes);
-                    *sum = S::mul_add(x, weight, *sum);
+                    *sum = S::mul_add(x(i), weight, *sum);
+                }
+                for turn in 1..g.from.channels {
+                    let weight = load::<S, WHOLE>(weights.add(turn * g.all_channels()), lanes);
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        *sum = S::mul_add(turned::<S>(x(i), turn), weight, *sum);
+                    }
                 }
             }
             for (i, mut sum) in sums.into_iter().enumerate() {

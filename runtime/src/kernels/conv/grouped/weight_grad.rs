@@ -8,7 +8,7 @@ use crate::threads::Team;
 use super::super::super::gemm::Output;
 use super::super::super::simd::{Simd, Task};
 use super::super::geometry::{Correlation, Tap};
-use super::{CHUNKS, load};
+use super::{CHUNKS, load, turned, weight_at};
 
 /// Channels of a chunk.
 const CHANNELS: usize = 64;
@@ -22,8 +22,8 @@ fn parts(rows: usize, channels: usize) -> usize {
 
 /// What [`WeightGrad`] takes for so many rows and fewer.
 pub(crate) fn needs(g: &Correlation<'_>) -> Needs {
-    let parts = parts(g.images.saturating_mul(g.to.height), g.groups);
-    Needs::default().caller(Purpose::Partial, parts * g.taps * g.groups)
+    let parts = parts(g.images.saturating_mul(g.to.height), g.all_channels());
+    Needs::default().caller(Purpose::Partial, parts * g.depth() * g.all_channels())
 }
 
 pub(crate) struct WeightGrad<'a> {
@@ -39,38 +39,39 @@ unsafe impl Sync for WeightGrad<'_> {}
 impl Task for WeightGrad<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (g, channels, taps) = (self.g, self.g.groups, self.g.taps);
+        let (g, channels, depth, turns) = (self.g, self.g.all_channels(), self.g.depth(), self.g.from.channels);
         let rows = g.images * g.to.height;
         let blocks = channels.div_ceil(CHANNELS);
         let parts = parts(rows, channels);
         let part = rows.div_ceil(parts);
-        let mut sums = self.team.scratch.lend(Purpose::Partial, parts * taps * channels);
+        let mut sums = self.team.scratch.lend(Purpose::Partial, parts * depth * channels);
 
         let sums = Output(sums.as_mut_ptr());
         self.team.run(parts * blocks, |_, chunk| {
             let (block, index) = (chunk % blocks, chunk / blocks);
             let rows = [index * part, (index + 1) * part].map(|row| row.min(rows));
             let channels = [block * CHANNELS, channels.min((block + 1) * CHANNELS)];
-            let sums = sums.get().wrapping_add(index * taps * g.groups);
+            let sums = sums.get().wrapping_add(index * depth * g.all_channels());
             // SAFETY: chunks write to disjoint parts of the sums.
             unsafe { S::vectorize(Sums { g, rows, channels, sums }) };
         });
         for channel in 0..channels {
-            for tap in 0..taps {
-                let of = |index: usize| (index * taps + tap) * channels + channel;
+            for at in 0..depth {
+                let of = |index: usize| (index * depth + at) * channels + channel;
                 // SAFETY: indices within the sums and the weights.
                 unsafe {
                     let sum = (0..parts).map(|index| *sums.get().add(of(index))).sum();
-                    *self.d.weight.add(channel * taps + tap) = sum;
+                    // Lanes are channels of x.
+                    *self.d.weight.add(weight_at(g, channel ^ (at % turns), at % turns, at / turns)) = sum;
                 }
             }
         }
         // SAFETY: all is complete.
-        unsafe { self.frame.finish(self.d.epilogue, [0, channels], [0, taps]) };
+        unsafe { self.frame.finish(self.d.epilogue, [0, channels], [0, depth]) };
     }
 }
 
-/// The sums of some rows of `y` and channels, for each tap.
+/// The sums of some rows of `y` and channels, for each tap and turn.
 struct Sums<'a> {
     g: &'a Correlation<'a>,
     rows: [usize; 2],
@@ -83,20 +84,22 @@ impl Task for Sums<'_> {
     unsafe fn run<S: Simd>(self) {
         for channel in (self.channels[0]..self.channels[1]).step_by(S::LANES) {
             let lanes = S::LANES.min(self.channels[1] - channel);
-            let mut taps = self.g.phases[0].taps;
-            while !taps.is_empty() {
-                // Of what is left of a vector one by one: the library is small.
-                // SAFETY: promised by the maker; no more than the channels that exist.
-                let done = unsafe {
-                    match (taps, lanes == S::LANES) {
-                        ([_, _, _, _, _, _, _, _, _, ..], true) if !S::COMPACT => {
-                            self.vectors::<S, TAPS, true>(taps, channel, lanes)
+            for turn in 0..self.g.from.channels {
+                let mut taps = self.g.phases[0].taps;
+                while !taps.is_empty() {
+                    // Of what is left of a vector one by one: the library is small.
+                    // SAFETY: promised by the maker; no more than the channels that exist.
+                    let done = unsafe {
+                        match (taps, lanes == S::LANES) {
+                            ([_, _, _, _, _, _, _, _, _, ..], true) if !S::COMPACT => {
+                                self.vectors::<S, TAPS, true>(taps, turn, channel, lanes)
+                            }
+                            (_, true) => self.vectors::<S, 1, true>(taps, turn, channel, lanes),
+                            (_, false) => self.vectors::<S, 1, false>(taps, turn, channel, lanes),
                         }
-                        (_, true) => self.vectors::<S, 1, true>(taps, channel, lanes),
-                        (_, false) => self.vectors::<S, 1, false>(taps, channel, lanes),
-                    }
-                };
-                taps = &taps[done..];
+                    };
+                    taps = &taps[done..];
+                }
             }
         }
     }
@@ -108,6 +111,7 @@ impl Sums<'_> {
     unsafe fn vectors<S: Simd, const T: usize, const WHOLE: bool>(
         &self,
         taps: &[Tap],
+        turn: usize,
         channel: usize,
         lanes: usize,
     ) -> usize {
@@ -115,6 +119,7 @@ impl Sums<'_> {
         let [scale_down, scale] = g.scale;
         let (x_step, y_step) = (scale as isize * g.from.col, g.to.col);
         let taps = &taps[..T];
+        let turns = g.from.channels;
         let offsets: [isize; T] = std::array::from_fn(|tap| {
             let [down, across] = taps[tap].offset;
             down * g.from.row + across * g.from.col
@@ -144,6 +149,7 @@ impl Sums<'_> {
                 let (mut from, mut to) = (x(first), y(first));
                 for _ in first..last {
                     let y = load::<S, WHOLE>(to, lanes);
+                    let y = turned::<S>(y, turn);
                     for (sum, &offset) in sums.iter_mut().zip(&offsets) {
                         *sum = S::mul_add(load::<S, WHOLE>(from.wrapping_offset(offset), lanes), y, *sum);
                     }
@@ -152,12 +158,14 @@ impl Sums<'_> {
                 for (tap, [begin, end]) in own.into_iter().enumerate() {
                     for col in (begin..end.min(first)).chain(begin.max(last)..end) {
                         let x = load::<S, WHOLE>(x(col).wrapping_offset(offsets[tap]), lanes);
-                        edges[tap] = S::mul_add(x, load::<S, WHOLE>(y(col), lanes), edges[tap]);
+                        let y = turned::<S>(load::<S, WHOLE>(y(col), lanes), turn);
+                        edges[tap] = S::mul_add(x, y, edges[tap]);
                     }
                 }
             }
             for ((sum, edge), tap) in sums.into_iter().zip(edges).zip(taps) {
-                S::store_first(self.sums.add(tap.index * g.groups + channel), S::add(sum, edge), lanes);
+                let to = self.sums.add((tap.index * turns + turn) * g.all_channels() + channel);
+                S::store_first(to, S::add(sum, edge), lanes);
             }
         }
         T
