@@ -220,7 +220,9 @@ impl Instance {
     /// # Errors
     /// When it is not finite.
     pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), Error> {
-        ensure!(rate.is_finite(), InvalidArgument, "a learning rate is a finite number, not {rate}");
+        // No formatting of numbers: it would be as large as a kernel.
+        ensure!(!rate.is_nan(), InvalidArgument, "a learning rate is a finite number, not NaN");
+        ensure!(rate.is_finite(), InvalidArgument, "a learning rate is a finite number, not infinite");
         self.learning_rate = rate;
         Ok(())
     }

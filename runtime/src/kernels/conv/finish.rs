@@ -311,6 +311,9 @@ fn offset(image: &Image, at: *const f32) -> isize {
     (at as isize - image.data as isize) / size_of::<f32>() as isize
 }
 
+/// Columns whose sums are added up side by side.
+const COLUMNS: usize = 4;
+
 /// Adds up the parts.
 struct Total<'a> {
     blocks: &'a Blocks<'a>,
@@ -323,13 +326,13 @@ impl Task for Total<'_> {
     unsafe fn run<S: Simd>(self) {
         let Total { blocks: Blocks { finish: Finish { g, .. }, .. }, sums, .. } = self;
         let all = g.groups * g.to.channels;
-        for col in (0..all).step_by(LONGEST) {
-            let cols = LONGEST.min(all - col);
+        for col in (0..all).step_by(COLUMNS) {
+            let cols = COLUMNS.min(all - col);
             if sums.squares.is_null() {
                 for (row, to) in
                     std::iter::once(sums.sum).chain(products(sums).map(|products| products.sum)).enumerate()
                 {
-                    let mut total = [0.0_f64; LONGEST];
+                    let mut total = [0.0_f64; COLUMNS];
                     for part in 0..self.parts {
                         let [x] = self.columns([row], part, col);
                         total.iter_mut().zip(x).for_each(|(total, x)| *total += x);
@@ -338,18 +341,18 @@ impl Task for Total<'_> {
                 }
                 continue;
             }
-            let (mut pixels, mut total, mut squares) = ([0.0; LONGEST], [0.0; LONGEST], [0.0; LONGEST]);
+            let (mut pixels, mut total, mut squares) = ([0.0; COLUMNS], [0.0; COLUMNS], [0.0; COLUMNS]);
             for part in 0..self.parts {
                 let [n, about, sum] = self.columns([0, 1, 2], part, col);
-                for lane in 0..LONGEST {
+                for lane in 0..COLUMNS {
                     pixels[lane] += n[lane];
                     total[lane] += sum[lane] + n[lane] * about[lane];
                 }
             }
-            let mean: [f64; LONGEST] = std::array::from_fn(|lane| total[lane] / pixels[lane]);
+            let mean: [f64; COLUMNS] = std::array::from_fn(|lane| total[lane] / pixels[lane]);
             for part in 0..self.parts {
                 let [n, about, sum, square] = self.columns([0, 1, 2, 3], part, col);
-                for lane in 0..LONGEST {
+                for lane in 0..COLUMNS {
                     let apart = mean[lane] - about[lane];
                     let here = square[lane] - 2.0 * apart * sum[lane] + n[lane] * apart * apart;
                     squares[lane] += if n[lane] == 0.0 { 0.0 } else { here };
@@ -365,11 +368,11 @@ impl Task for Total<'_> {
 impl Total<'_> {
     /// Some columns of rows of a part's sums.
     #[inline(always)]
-    fn columns<const ROWS: usize>(&self, rows: [usize; ROWS], part: usize, col: usize) -> [[f64; LONGEST]; ROWS] {
-        // SAFETY: rows have whole lines.
-        rows.map(|row| unsafe { *self.blocks.row(part, row, col).cast::<[f32; LONGEST]>() }.map(f64::from))
+    fn columns<const ROWS: usize>(&self, rows: [usize; ROWS], part: usize, col: usize) -> [[f64; COLUMNS]; ROWS] {
+        // SAFETY: rows have whole lines, of several times as many columns.
+        rows.map(|row| unsafe { *self.blocks.row(part, row, col).cast::<[f32; COLUMNS]>() }.map(f64::from))
     }
-    fn store(&self, to: *mut f32, col: usize, cols: usize, values: [f64; LONGEST]) {
+    fn store(&self, to: *mut f32, col: usize, cols: usize, values: [f64; COLUMNS]) {
         for (at, value) in values[..cols].iter().enumerate() {
             // SAFETY: the caller's results have as many columns.
             unsafe { *to.wrapping_add(col + at) = *value as f32 };

@@ -140,7 +140,9 @@ impl Task for Chunk<'_> {
                         (count, rows, col) = (count + 1, rows + len, col + len * g.step[1]);
                         if rows == MC {
                             // SAFETY: promised by the maker of the chunk.
-                            unsafe { self.block::<S>(phase, &list[..count], single) };
+                            unsafe {
+                                S::vectorize(Place { chunk: &self, phase, runs: &list[..count], finish: single })
+                            };
                             (count, rows) = (0, 0);
                         }
                     }
@@ -150,7 +152,7 @@ impl Task for Chunk<'_> {
             }
             if count > 0 {
                 // SAFETY: promised by the maker of the chunk.
-                unsafe { self.block::<S>(phase, &list[..count], single) };
+                unsafe { S::vectorize(Place { chunk: &self, phase, runs: &list[..count], finish: single }) };
             }
         }
         if !single {
@@ -174,16 +176,25 @@ pub(crate) fn pixel_at(g: &Correlation<'_>, index: usize) -> Pixel {
     Pixel { image: row / g.to.height, row: row % g.to.height, col }
 }
 
-impl Chunk<'_> {
-    /// Computes the pixels of one phase; `finish` if the epilogue follows.
+/// Some pixels of one phase.
+struct Place<'a> {
+    chunk: &'a Chunk<'a>,
+    phase: &'a Phase<'a>,
+    runs: &'a [Run],
+    /// Whether the epilogue follows.
+    finish: bool,
+}
+
+impl Task for Place<'_> {
     #[inline(always)]
-    unsafe fn block<S: Simd>(&self, phase: &Phase<'_>, runs: &[Run], finish: bool) {
-        let g = self.all.g;
+    unsafe fn run<S: Simd>(self) {
+        let Place { chunk, phase, .. } = self;
+        let g = chunk.all.g;
         let mut results = [std::ptr::null_mut(); MC];
         let (mut rows, step) = (0, g.step[1] as isize * g.to.col);
-        for Run { first, len } in runs {
+        for Run { first, len } in self.runs {
             let mut at = g.to.at(first.image, first.row as isize, first.col as isize);
-            at = at.wrapping_add(self.group * g.to.channels);
+            at = at.wrapping_add(chunk.group * g.to.channels);
             for result in &mut results[rows..rows + len] {
                 *result = at;
                 at = at.wrapping_offset(step);
@@ -193,7 +204,7 @@ impl Chunk<'_> {
         let depth = phase.taps.len() * g.from.channels;
         let panel_len = g.depth() * S::NR;
         let width = g.to.channels.next_multiple_of(S::LANES);
-        let right = self.all.packed.wrapping_add(self.group * width * g.depth());
+        let right = chunk.all.packed.wrapping_add(chunk.group * width * g.depth());
         let block = Block {
             segments: 0,
             len: 0,
@@ -214,26 +225,17 @@ impl Chunk<'_> {
             cols: g.to.channels,
             accumulate: false,
         };
-        let place = Place { chunk: self, runs, rows, finish };
         if depth == 0 {
             // SAFETY: without segments, only the results are touched.
-            unsafe { place.panels::<S>(&block, self.panels, true) };
+            unsafe { self.panels::<S>(&block, chunk.panels, true) };
         } else if is_in_place(g) {
-            // SAFETY: promised by the caller.
-            unsafe { place.in_place::<S>(phase, block) };
+            // SAFETY: promised by the maker.
+            unsafe { self.in_place::<S>(block) };
         } else {
-            // SAFETY: promised by the caller.
-            unsafe { place.copied::<S>(phase, block, depth) };
+            // SAFETY: promised by the maker.
+            unsafe { self.copied::<S>(block, depth) };
         }
     }
-}
-
-struct Place<'a> {
-    chunk: &'a Chunk<'a>,
-    runs: &'a [Run],
-    /// Pixels of all runs.
-    rows: usize,
-    finish: bool,
 }
 
 impl Place<'_> {
@@ -260,19 +262,19 @@ impl Place<'_> {
 
     /// Reads pixels where they are, through a table of pointers for each tap.
     #[inline(always)]
-    unsafe fn in_place<S: Simd>(&self, phase: &Phase<'_>, block: Block) {
-        let g = self.chunk.all.g;
+    unsafe fn in_place<S: Simd>(&self, block: Block) {
+        let Place { chunk, phase, .. } = *self;
+        let (g, rows) = (chunk.all.g, block.rows);
         let channels = g.from.channels;
-        let rows = self.rows;
         let len = floats_of::<*const f32>(phase.taps.len() * rows);
-        let mut table = self.chunk.scratch.lend(Purpose::Table, len);
+        let mut table = chunk.scratch.lend(Purpose::Table, len);
 
         let table = table.as_mut_ptr().cast::<*const f32>();
-        let zeros = self.chunk.zeros.as_ptr();
+        let zeros = chunk.zeros.as_ptr();
         for (index, tap) in phase.taps.iter().enumerate() {
             let mut row = index * rows;
             for run in self.runs {
-                let Reads { mut from, step, inside: [begin, end] } = self.reads(phase, run, tap);
+                let Reads { mut from, step, inside: [begin, end] } = self.reads(run, tap);
                 // SAFETY: within the table.
                 let sources = unsafe { std::slice::from_raw_parts_mut(table.add(row), run.len) };
                 sources[..begin].fill(zeros);
@@ -290,7 +292,7 @@ impl Place<'_> {
         let parts = channels.div_ceil(KC);
         let len = channels.div_ceil(parts);
         // A panel is read from its start to its end: what is to come may be read from memory.
-        let [first_panel, end] = self.chunk.panels;
+        let [first_panel, end] = chunk.panels;
         let step = (EPILOGUE_COLS / S::NR).max(1);
         for panel in (first_panel..end).step_by(step) {
             let panels = [panel, end.min(panel + step)];
@@ -324,8 +326,8 @@ impl Place<'_> {
 
     /// Copies a block of patches at a time.
     #[inline(always)]
-    unsafe fn copied<S: Simd>(&self, phase: &Phase<'_>, block: Block, depth: usize) {
-        let rows = self.rows;
+    unsafe fn copied<S: Simd>(&self, block: Block, depth: usize) {
+        let rows = block.rows;
         let blocks = depth.div_ceil(KC);
         let kc = depth.div_ceil(blocks);
         let mut patches = self.chunk.scratch.lend(Purpose::Left, kc * rows);
@@ -336,7 +338,7 @@ impl Place<'_> {
             let len = kc.min(depth - first);
             // SAFETY: the scratch memory has room for `len` columns of patches.
             unsafe {
-                self.copy_patches(phase, first, len, patches);
+                self.copy_patches(first, len, patches, rows);
                 let block = Block {
                     segments: 1,
                     len,
@@ -353,10 +355,10 @@ impl Place<'_> {
 
     /// Where a tap reads for the pixels of a run, from the first on for which that is inside of the image.
     #[inline(always)]
-    fn reads(&self, phase: &Phase<'_>, run: &Run, tap: &Tap) -> Reads {
+    fn reads(&self, run: &Run, tap: &Tap) -> Reads {
         let g = self.chunk.all.g;
         let Pixel { image, row, col } = run.first;
-        let [row, col] = g.reads(phase, [row, col], tap);
+        let [row, col] = g.reads(self.phase, [row, col], tap);
         let inside = if g.from.contains(row, 0) { g.inside(col, run.len) } else { [0; 2] };
         let step = g.scale[1] as isize * g.from.col;
         let from = g.channels_at([image, self.chunk.group], [row, col]).wrapping_offset(inside[0] as isize * step);
@@ -365,13 +367,13 @@ impl Place<'_> {
 
     /// Copies columns `first..first + len` of the patches, each column of all pixels together.
     #[inline(always)]
-    unsafe fn copy_patches(&self, phase: &Phase<'_>, first: usize, len: usize, to: *mut f32) {
-        let (channels, rows) = (self.chunk.all.g.from.channels, self.rows);
+    unsafe fn copy_patches(&self, first: usize, len: usize, to: *mut f32, rows: usize) {
+        let channels = self.chunk.all.g.from.channels;
         let mut start = 0;
         for run in self.runs {
             for column in first..first + len {
-                let (tap, channel) = (&phase.taps[column / channels], column % channels);
-                let Reads { from, step, inside: [begin, end] } = self.reads(phase, run, tap);
+                let (tap, channel) = (&self.phase.taps[column / channels], column % channels);
+                let Reads { from, step, inside: [begin, end] } = self.reads(run, tap);
                 let from = from.wrapping_offset(channel as isize * self.chunk.all.g.from.channel);
                 // SAFETY: a column of the patches; pixels `begin..end` are inside of the image.
                 unsafe {
