@@ -120,8 +120,8 @@ pub(super) fn call(
             };
             let geometry = geometry(graph, convolution, x, y);
             let input = if direction == Direction::DataGrad { &y_view } else { &x_view };
-            // Weights that stay are packed once; how those of groups lie depends on how maps do.
-            let is_known = geometry.groups == 1 || x_view.strides[1].is_one();
+            // Weights that stay are packed once, if it is known how.
+            let is_known = x_view.strides[1].is_one() || !packs_by_layout(&geometry);
             let stays = direction != Direction::WeightGrad && is_known && stays(graph, program, b, weight.buffer);
             let asked = algorithms.asked(node.origin.map_or("", |origin| graph.origin_path(origin)));
             let algorithm = algorithm(&geometry, direction, &input.strides[1], stays, asked);
@@ -151,6 +151,12 @@ pub(super) fn call(
 pub(super) fn is_fixed_parameter(graph: &Graph, weight: Value) -> bool {
     use crate::ops::Role;
     matches!(&graph.node(weight).op, Op::Source(source) if source.role == Role::Param) && !super::roots::trains(graph)
+}
+
+/// Whether the way in which weights are packed depends on how the channels of maps lie.
+fn packs_by_layout(geometry: &Geometry) -> bool {
+    let Geometry { c, oc, groups, kernel: [height, width], .. } = *geometry;
+    conv::packs_by_layout([c, oc], groups, height * width)
 }
 
 /// Whether what lies in a buffer is a weight, perhaps in another shape, that this entry never changes.

@@ -141,7 +141,7 @@ impl Task for Chunk<'_> {
                         if rows == MC {
                             // SAFETY: promised by the maker of the chunk.
                             unsafe {
-                                S::vectorize(Place { chunk: &self, phase, runs: &list[..count], finish: single })
+                                S::vectorize(Place { chunk: &self, phase, runs: &list[..count], finish: single });
                             };
                             (count, rows) = (0, 0);
                         }

@@ -8,11 +8,13 @@
 
 #[cfg(test)]
 mod cases;
+mod few;
 pub(super) mod finish;
 pub(super) mod geometry;
 mod grouped;
 mod implicit;
 mod interleaved;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod weight_grad;
@@ -20,6 +22,8 @@ mod weights;
 mod winograd;
 
 pub use finish::rows as rows_of_sums;
+
+use std::marker::PhantomData;
 
 use crate::abi::{Conv, Frame, Sums};
 use crate::scratch::{Needs, Purpose, Scratch, floats_of};
@@ -31,6 +35,7 @@ use super::simd::{LONGEST, WIDEST};
 use finish::Finish;
 use geometry::{Correlation, Phase, Tap, Way};
 use interleaved::Windows;
+use rows::Rows;
 
 /// An implicit matrix product.
 pub const DIRECT: i64 = 0;
@@ -77,6 +82,11 @@ pub fn packed_len(d: &Conv, direction: i64) -> usize {
     }
 }
 
+/// Whether the way in which the weights of so many channels are packed depends on whether those of `x` are neighbors.
+pub fn packs_by_layout([c, oc]: [usize; 2], groups: usize, taps: usize) -> bool {
+    groups > 1 || few::are_few([c, oc], taps)
+}
+
 /// The direction of [`crate::abi::netc_conv2d_weight_grad`].
 pub const WEIGHT_GRAD: i64 = 2;
 
@@ -116,7 +126,7 @@ pub(crate) fn needs(cpu: Cpu, d: &Conv, direction: i64, widths: bool, sums: usiz
     }
     needs = needs.max(finish::needs(&g, method.most_parts(&g), sums));
     needs.max(match method {
-        Method::Grouped => Needs::default(),
+        Method::Grouped | Method::Few => Needs::default(),
         Method::Winograd => winograd::needs(&g, winograd::Four, packed),
         Method::Winograd2x2 => winograd::needs(&g, winograd::Two, packed),
         Method::Tiles => amx::correlate::needs(&g),
@@ -147,6 +157,8 @@ pub(crate) unsafe fn pack_on(cpu: Cpu, team: Team<'_>, d: &Conv, direction: i64,
 enum Method {
     /// Groups of few channels, several in a vector.
     Grouped,
+    /// Many channels into a few.
+    Few,
     Winograd,
     Winograd2x2,
     /// An implicit product in the matrix unit.
@@ -169,6 +181,9 @@ impl Method {
             WINOGRAD | WINOGRAD_2X2 if winograd::applies(g) => return Method::Winograd2x2,
             _ => {}
         }
+        if few::applies(g) {
+            return Method::Few;
+        }
         if cpu == Cpu::Amx && d.many != 0 && amx::correlates(g.taps, g.phases.len(), [g.from.channels, g.to.channels]) {
             return Method::Tiles;
         }
@@ -178,7 +193,7 @@ impl Method {
     /// Parts of the result that have sums of their own, at most, for these images and smaller ones.
     fn most_parts(&self, g: &Correlation<'_>) -> usize {
         match self {
-            Method::Grouped => g.images.saturating_mul(g.to.height),
+            Method::Grouped | Method::Few => g.images.saturating_mul(g.to.height),
             Method::Winograd => winograd::most_parts(g, winograd::Four),
             Method::Winograd2x2 => winograd::most_parts(g, winograd::Two),
             Method::Tiles => amx::correlate::most_parts(g),
@@ -207,6 +222,8 @@ unsafe fn pack_weights(cpu: Cpu, team: Team<'_>, method: &Method, g: &Correlatio
     match method {
         // SAFETY: promised by the caller.
         Method::Grouped => unsafe { grouped::pack(g, packed) },
+        // SAFETY: promised by the caller.
+        Method::Few => unsafe { few::pack(g, packed) },
         Method::Winograd => cpu::run_on(cpu, winograd::Pack { team, g, packed, points: winograd::Four }),
         Method::Winograd2x2 => cpu::run_on(cpu, winograd::Pack { team, g, packed, points: winograd::Two }),
         // SAFETY: as above; the unit is there.
@@ -256,7 +273,8 @@ unsafe fn correlate(cpu: Cpu, team: Team<'_>, frame: Frame, d: &Conv, direction:
     let is_winograd = matches!(method, Method::Winograd | Method::Winograd2x2);
     assert!(!g.pooled || is_winograd, "Winograd's algorithms alone take the largest of neighbors");
     match method {
-        Method::Grouped => cpu::run_on(cpu, grouped::Correlate { team, g, packed, finish }),
+        Method::Grouped => cpu::run_on(cpu, Rows::<grouped::Turns> { team, g, packed, finish, sums: PhantomData }),
+        Method::Few => cpu::run_on(cpu, Rows::<few::Lanes> { team, g, packed, finish, sums: PhantomData }),
         Method::Winograd => {
             cpu::run_on(cpu, winograd::Winograd { team, g, packed, finish, points: winograd::Four });
         }

@@ -2,10 +2,10 @@
 //! channels of all groups. A channel of the result meets those of its group in turn: at turn `t` a lane meets the channel `lane ^ t`.
 #![expect(unsafe_code, reason = "vector instructions on raw images")]
 
-mod correlate;
+mod sums;
 mod weight_grad;
 
-pub(crate) use correlate::Correlate;
+pub(crate) use sums::Turns;
 pub(crate) use weight_grad::{WeightGrad, needs};
 
 use super::super::cpu::Cpu;
@@ -55,7 +55,7 @@ pub(crate) unsafe fn pack(g: &Correlation<'_>, packed: *mut f32) {
         for at in 0..g.depth() {
             // SAFETY: promised by the caller.
             unsafe {
-                *packed.add(at * channels + channel) = *g.weight.add(weight_at(g, channel, at % turns, at / turns))
+                *packed.add(at * channels + channel) = *g.weight.add(weight_at(g, channel, at % turns, at / turns));
             };
         }
     }

@@ -2,30 +2,50 @@
 //! which all of them read within the image.
 #![expect(unsafe_code, reason = "vector instructions on raw images")]
 
+use std::marker::PhantomData;
+
 use crate::scratch::Scratch;
 use crate::threads::Team;
 
-use super::super::super::simd::{Simd, Task};
-use super::super::finish::{Blocks, Finish};
-use super::super::geometry::{Correlation, Phase, Tap};
-use super::{CHUNKS, load, turned};
+use super::super::simd::{Simd, Task};
+use super::finish::{Blocks, Finish};
+use super::geometry::{Correlation, Phase, Tap};
 
 /// Floats of a chunk's result: they are in the first cache when they are finished.
 const FLOATS: usize = 4 << 10;
+/// As many chunks keep several threads evenly busy.
+const CHUNKS: usize = 12;
 /// Taps whose places are worked out at a time.
 const TAPS: usize = 64;
+/// Pixels whose sums are held at once, where there are as many.
+const MANY: usize = 8;
+/// Where there are fewer.
+const SOME: usize = 4;
 
-pub(crate) struct Correlate<'a> {
-    pub(crate) team: Team<'a>,
-    pub(crate) g: &'a Correlation<'a>,
-    pub(crate) packed: *const f32,
-    pub(crate) finish: Finish<'a>,
+/// What is summed up for some pixels.
+pub(super) trait Sums: Send + Sync {
+    /// Packed weights of a tap.
+    fn weights(g: &Correlation<'_>) -> usize;
+    /// The sums of `P` pixels, for which no tap leaves the image.
+    ///
+    /// # Safety
+    /// The pixels are those of the images, the weights were packed for them, and instructions of `S` are enabled.
+    unsafe fn sum<S: Simd, const P: usize>(g: &Correlation<'_>, pixels: Pixels<'_>);
+}
+
+/// A correlation by such sums.
+pub(super) struct Rows<'a, K> {
+    pub(super) team: Team<'a>,
+    pub(super) g: &'a Correlation<'a>,
+    pub(super) packed: *const f32,
+    pub(super) finish: Finish<'a>,
+    pub(super) sums: PhantomData<K>,
 }
 
 // SAFETY: chunks read shared operands and write to disjoint rows of the result.
-unsafe impl Sync for Correlate<'_> {}
+unsafe impl<K> Sync for Rows<'_, K> {}
 
-impl Task for Correlate<'_> {
+impl<K: Sums> Task for Rows<'_, K> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let g = self.g;
@@ -49,20 +69,20 @@ impl Task for Correlate<'_> {
     }
 }
 
-impl Correlate<'_> {
-    fn row(&self, index: usize) -> Row<'_> {
-        let Correlate { g, packed, .. } = *self;
-        Row { g, packed, image: index / g.to.height, row: index % g.to.height }
+impl<K: Sums> Rows<'_, K> {
+    fn row(&self, index: usize) -> Row<'_, K> {
+        let Rows { g, packed, sums, .. } = *self;
+        Row { g, packed, image: index / g.to.height, row: index % g.to.height, sums }
     }
 }
 
 /// A tap that reads a row of the image.
 #[derive(Clone, Copy)]
-struct Place {
+pub(super) struct Place {
     /// Where it reads, from the pixel of `from` for the first pixel of the phase.
-    offset: isize,
+    pub(super) offset: isize,
     /// Where its weights begin.
-    weights: usize,
+    pub(super) weights: usize,
     /// The pixels of the phase's grid for which it reads within the image.
     inside: [usize; 2],
 }
@@ -87,25 +107,27 @@ impl Places {
 
 /// Pixels that follow each other on the grid of a phase.
 #[derive(Clone, Copy)]
-struct Pixels<'a> {
-    places: &'a [Place],
+pub(super) struct Pixels<'a> {
+    pub(super) places: &'a [Place],
+    pub(super) packed: *const f32,
     /// What the places are counted from, of the first pixel.
-    from: *const f32,
+    pub(super) from: *const f32,
     /// The first pixel of the result.
-    to: *mut f32,
+    pub(super) to: *mut f32,
     /// Whether sums are added to the result instead of setting it.
-    adds: bool,
+    pub(super) adds: bool,
 }
 
 /// A row of the result.
-struct Row<'a> {
+struct Row<'a, K> {
     g: &'a Correlation<'a>,
     packed: *const f32,
     image: usize,
     row: usize,
+    sums: PhantomData<K>,
 }
 
-impl Task for Row<'_> {
+impl<K: Sums> Task for Row<'_, K> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let g = self.g;
@@ -127,7 +149,7 @@ impl Task for Row<'_> {
     }
 }
 
-impl Row<'_> {
+impl<K: Sums> Row<'_, K> {
     /// Pixels of the row on a phase's grid.
     fn count(&self, phase: &Phase<'_>) -> usize {
         (self.g.to.width - phase.first[1]).div_ceil(self.g.step[1])
@@ -142,7 +164,7 @@ impl Row<'_> {
             if g.from.contains(row, 0) {
                 let offset = row * g.from.row + tap.offset[1] * g.from.col;
                 let inside = g.inside(tap.offset[1], self.count(phase));
-                places.push(Place { offset, weights: tap.index * g.from.channels * g.all_channels(), inside });
+                places.push(Place { offset, weights: tap.index * K::weights(g), inside });
             }
         }
         places
@@ -157,86 +179,34 @@ impl Row<'_> {
         let mut inside = Places::NONE;
         let mut pixel = 0;
         while pixel < count {
-            let (places, left) = if (first..last).contains(&pixel) {
-                (all, last - pixel)
+            let is_inside = (first..last).contains(&pixel);
+            let places = if is_inside {
+                all
             } else {
                 inside.count = 0;
                 for place in all.iter().filter(|place| (place.inside[0]..place.inside[1]).contains(&pixel)) {
                     inside.push(*place);
                 }
-                (inside.all(), 1)
+                inside.all()
+            };
+            let at_once = match last.saturating_sub(pixel) {
+                _ if S::COMPACT || !is_inside => 1,
+                MANY.. => MANY,
+                SOME.. => SOME,
+                _ => 1,
             };
             let from = g.from.at(self.image, 0, (pixel * g.scale[1]) as isize);
             let to = g.to.at(self.image, self.row as isize, (phase.first[1] + pixel * g.step[1]) as isize);
-            let pixels = Pixels { places, from, to, adds };
-            // One place for each number of pixels: the library is small.
+            let pixels = Pixels { places, packed: self.packed, from, to, adds };
             // SAFETY: promised by the caller.
-            pixel += unsafe {
-                match left {
-                    8.. if !S::COMPACT => self.pixels::<S, 8>(pixels),
-                    4.. if !S::COMPACT => self.pixels::<S, 4>(pixels),
-                    _ => self.pixels::<S, 1>(pixels),
-                }
-            };
-        }
-    }
-
-    /// All channels of `P` pixels; returns how many.
-    #[inline(always)]
-    unsafe fn pixels<S: Simd, const P: usize>(&self, pixels: Pixels<'_>) -> usize {
-        let channels = self.g.all_channels();
-        let whole = channels - channels % S::LANES;
-        // SAFETY: promised by the caller; no more than the channels that exist.
-        unsafe {
-            for channel in (0..whole).step_by(S::LANES) {
-                self.vectors::<S, P, true>(pixels, channel, S::LANES);
-            }
-            if whole < channels {
-                self.vectors::<S, P, false>(pixels, whole, channels - whole);
-            }
-        }
-        P
-    }
-
-    /// A vector of channels.
-    #[inline(always)]
-    unsafe fn vectors<S: Simd, const P: usize, const WHOLE: bool>(
-        &self,
-        pixels: Pixels<'_>,
-        channel: usize,
-        lanes: usize,
-    ) {
-        let g = self.g;
-        let (from_step, to_step) = (g.scale[1] as isize * g.from.col, g.step[1] as isize * g.to.col);
-        // SAFETY: promised by the caller.
-        unsafe {
-            let mut sums = [S::splat(0.0); P];
-            for place in pixels.places {
-                let from = pixels.from.wrapping_add(channel).wrapping_offset(place.offset);
-                let weights = self.packed.add(place.weights + channel);
-                let x = |i: usize| load::<S, WHOLE>(from.wrapping_offset(i as isize * from_step), lanes);
-                let weight = load::<S, WHOLE>(weights, lanes);
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    *sum = S::mul_add(x(i), weight, *sum);
-                }
-                for turn in 1..g.from.channels {
-                    let weight = load::<S, WHOLE>(weights.add(turn * g.all_channels()), lanes);
-                    for (i, sum) in sums.iter_mut().enumerate() {
-                        *sum = S::mul_add(turned::<S>(x(i), turn), weight, *sum);
-                    }
+            unsafe {
+                match at_once {
+                    MANY if !S::COMPACT => K::sum::<S, MANY>(g, pixels),
+                    SOME if !S::COMPACT => K::sum::<S, SOME>(g, pixels),
+                    _ => K::sum::<S, 1>(g, pixels),
                 }
             }
-            for (i, mut sum) in sums.into_iter().enumerate() {
-                let to = pixels.to.offset(i as isize * to_step).add(channel);
-                if pixels.adds {
-                    sum = S::add(load::<S, WHOLE>(to, lanes), sum);
-                }
-                if WHOLE {
-                    S::store(to, sum);
-                } else {
-                    S::store_first(to, sum, lanes);
-                }
-            }
+            pixel += at_once;
         }
     }
 }
