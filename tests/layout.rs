@@ -177,7 +177,8 @@ fn weights_fit_how_maps_lie() {
     let layers = [
         (8, "conv3x3(8, groups = 8)"),
         (8, "conv3x3(8, groups = 2, stride = 2)"),
-        (40, "conv1x1(1)"),
+        (8, "conv1x1(8, groups = 2)"),
+        (80, "conv1x1(1)"),
         (20, "conv3x3(2)"),
     ];
     for (channels, layer) in layers {
