@@ -2,6 +2,8 @@
 //! and channels.
 #![expect(unsafe_code, reason = "raw images")]
 
+use std::mem::MaybeUninit;
+
 use crate::scratch::{Needs, Purpose, Scratch, floats_of};
 use crate::threads::Team;
 
@@ -20,6 +22,8 @@ const CHANNELS: usize = 16;
 const EPILOGUE_COLS: usize = 64;
 /// As many chunks keep several threads evenly busy.
 const CHUNKS: usize = 12;
+/// Multiply-adds of a chunk, at least, where there are as many: some microseconds.
+const LEAST: usize = 1 << 18;
 /// Weights that stay in the second cache.
 const SMALL: usize = 128 << 10;
 
@@ -68,11 +72,12 @@ impl Task for Implicit<'_> {
         // Several phases share a chunk, since the epilogue wants whole runs of pixels.
         let most = MC / S::MR * S::MR * g.phases.len();
         let mut blocks = pixels.div_ceil(most);
-        let splits = CHUNKS.div_ceil(blocks * g.groups).min(panels.div_ceil(2));
+        let chunks = (pixels * g.depth() * g.all_channels() / LEAST).clamp(1, CHUNKS);
+        let splits = chunks.div_ceil(blocks * g.groups).min(panels.div_ceil(2));
         // Weights that stay in the second cache may be read once more.
-        if blocks * splits * g.groups < CHUNKS && g.depth() * panels * S::NR <= SMALL {
+        if blocks * splits * g.groups < chunks && g.depth() * panels * S::NR <= SMALL {
             let fewest = 4 * S::MR * g.phases.len();
-            blocks = CHUNKS.div_ceil(splits * g.groups).min(pixels.div_ceil(fewest));
+            blocks = chunks.div_ceil(splits * g.groups).min(pixels.div_ceil(fewest));
         }
         let per_chunk = pixels.div_ceil(blocks).next_multiple_of(S::MR);
         let blocks = pixels.div_ceil(per_chunk);
@@ -125,7 +130,7 @@ impl Task for Chunk<'_> {
         let g = self.all.g;
         let single = g.phases.len() == 1;
         for phase in g.phases {
-            let mut list = [Run::default(); MC];
+            let mut list = [const { MaybeUninit::<Run>::uninit() }; MC];
             let (mut count, mut rows) = (0, 0);
             let mut next = self.pixels[0];
             let mut pixel = pixel_at(g, next);
@@ -136,12 +141,12 @@ impl Task for Chunk<'_> {
                     let (mut col, end) = (pixel.col + skip, pixel.col + run_end - next);
                     while col < end {
                         let len = (end - col).div_ceil(g.step[1]).min(MC - rows);
-                        list[count] = Run { first: Pixel { col, ..pixel }, len };
+                        list[count].write(Run { first: Pixel { col, ..pixel }, len });
                         (count, rows, col) = (count + 1, rows + len, col + len * g.step[1]);
                         if rows == MC {
                             // SAFETY: promised by the maker of the chunk.
                             unsafe {
-                                S::vectorize(Place { chunk: &self, phase, runs: &list[..count], finish: single });
+                                self.place::<S>(phase, &list[..count], single);
                             };
                             (count, rows) = (0, 0);
                         }
@@ -152,7 +157,7 @@ impl Task for Chunk<'_> {
             }
             if count > 0 {
                 // SAFETY: promised by the maker of the chunk.
-                unsafe { S::vectorize(Place { chunk: &self, phase, runs: &list[..count], finish: single }) };
+                unsafe { self.place::<S>(phase, &list[..count], single) };
             }
         }
         if !single {
@@ -165,7 +170,7 @@ impl Task for Chunk<'_> {
 }
 
 /// Pixels of a phase that follow each other in a row of `to`.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Run {
     first: Pixel,
     len: usize,
@@ -174,6 +179,14 @@ struct Run {
 pub(crate) fn pixel_at(g: &Correlation<'_>, index: usize) -> Pixel {
     let (row, col) = (index / g.to.width, index % g.to.width);
     Pixel { image: row / g.to.height, row: row % g.to.height, col }
+}
+
+impl Chunk<'_> {
+    /// Computes some pixels of one phase, in runs that have been written; `finish` if the epilogue follows.
+    unsafe fn place<S: Simd>(&self, phase: &Phase<'_>, runs: &[MaybeUninit<Run>], finish: bool) {
+        // SAFETY: promised by the caller.
+        unsafe { S::vectorize(Place { chunk: self, phase, runs: runs.assume_init_ref(), finish }) };
+    }
 }
 
 /// Some pixels of one phase.
