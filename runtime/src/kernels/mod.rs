@@ -13,6 +13,7 @@ mod fixed21;
 mod gemm;
 mod largest;
 pub mod limits;
+mod list;
 mod long;
 pub mod matmul;
 mod micro;

@@ -2,11 +2,10 @@
 //! and channels.
 #![expect(unsafe_code, reason = "raw images")]
 
-use std::mem::MaybeUninit;
-
 use crate::scratch::{Needs, Purpose, Scratch, floats_of};
 use crate::threads::Team;
 
+use super::super::list::List;
 use super::super::micro::{self, Block};
 use super::super::simd::{Simd, TALLEST, Task};
 use super::finish::{Blocks, Finish};
@@ -130,8 +129,8 @@ impl Task for Chunk<'_> {
         let g = self.all.g;
         let single = g.phases.len() == 1;
         for phase in g.phases {
-            let mut list = [const { MaybeUninit::<Run>::uninit() }; MC];
-            let (mut count, mut rows) = (0, 0);
+            let mut runs = List::<Run, MC>::new();
+            let mut rows = 0;
             let mut next = self.pixels[0];
             let mut pixel = pixel_at(g, next);
             while next < self.pixels[1] {
@@ -141,23 +140,22 @@ impl Task for Chunk<'_> {
                     let (mut col, end) = (pixel.col + skip, pixel.col + run_end - next);
                     while col < end {
                         let len = (end - col).div_ceil(g.step[1]).min(MC - rows);
-                        list[count].write(Run { first: Pixel { col, ..pixel }, len });
-                        (count, rows, col) = (count + 1, rows + len, col + len * g.step[1]);
+                        runs.push(Run { first: Pixel { col, ..pixel }, len });
+                        (rows, col) = (rows + len, col + len * g.step[1]);
                         if rows == MC {
                             // SAFETY: promised by the maker of the chunk.
-                            unsafe {
-                                self.place::<S>(phase, &list[..count], single);
-                            };
-                            (count, rows) = (0, 0);
+                            unsafe { S::vectorize(Place { chunk: &self, phase, runs: &runs, finish: single }) };
+                            runs.clear();
+                            rows = 0;
                         }
                     }
                 }
                 next = run_end;
                 pixel = pixel_at(g, next);
             }
-            if count > 0 {
+            if rows > 0 {
                 // SAFETY: promised by the maker of the chunk.
-                unsafe { self.place::<S>(phase, &list[..count], single) };
+                unsafe { S::vectorize(Place { chunk: &self, phase, runs: &runs, finish: single }) };
             }
         }
         if !single {
@@ -179,14 +177,6 @@ struct Run {
 pub(crate) fn pixel_at(g: &Correlation<'_>, index: usize) -> Pixel {
     let (row, col) = (index / g.to.width, index % g.to.width);
     Pixel { image: row / g.to.height, row: row % g.to.height, col }
-}
-
-impl Chunk<'_> {
-    /// Computes some pixels of one phase, in runs that have been written; `finish` if the epilogue follows.
-    unsafe fn place<S: Simd>(&self, phase: &Phase<'_>, runs: &[MaybeUninit<Run>], finish: bool) {
-        // SAFETY: promised by the caller.
-        unsafe { S::vectorize(Place { chunk: self, phase, runs: runs.assume_init_ref(), finish }) };
-    }
 }
 
 /// Some pixels of one phase.

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use crate::scratch::Scratch;
 use crate::threads::Team;
 
+use super::super::list::List;
 use super::super::simd::{Simd, Task};
 use super::finish::{Blocks, Finish};
 use super::geometry::{Correlation, Phase, Tap};
@@ -88,22 +89,7 @@ pub(super) struct Place {
 }
 
 /// Some of them.
-struct Places {
-    all: [Place; TAPS],
-    count: usize,
-}
-
-impl Places {
-    const NONE: Places = Places { all: [Place { offset: 0, weights: 0, inside: [0; 2] }; TAPS], count: 0 };
-
-    fn push(&mut self, place: Place) {
-        self.all[self.count] = place;
-        self.count += 1;
-    }
-    fn all(&self) -> &[Place] {
-        &self.all[..self.count]
-    }
-}
+type Places = List<Place, TAPS>;
 
 /// Pixels that follow each other on the grid of a phase.
 #[derive(Clone, Copy)]
@@ -136,10 +122,12 @@ impl<K: Sums> Task for Row<'_, K> {
                 continue;
             }
             let (mut taps, mut adds) = (phase.taps, false);
+            let mut places = Places::new();
             loop {
                 let (these, rest) = taps.split_at(taps.len().min(TAPS));
+                self.find(&mut places, phase, these);
                 // SAFETY: promised by the maker.
-                unsafe { self.sums::<S>(phase, &self.places(phase, these), adds) };
+                unsafe { self.sums::<S>(phase, &places, adds) };
                 if rest.is_empty() {
                     break;
                 }
@@ -155,10 +143,10 @@ impl<K: Sums> Row<'_, K> {
         (self.g.to.width - phase.first[1]).div_ceil(self.g.step[1])
     }
 
-    /// Those of some taps of a phase that read rows of the image.
-    fn places(&self, phase: &Phase<'_>, taps: &[Tap]) -> Places {
+    /// Finds those of some taps of a phase that read rows of the image.
+    fn find(&self, places: &mut Places, phase: &Phase<'_>, taps: &[Tap]) {
         let g = self.g;
-        let mut places = Places::NONE;
+        places.clear();
         for tap in taps {
             let row = g.reads(phase, [self.row, phase.first[1]], tap)[0];
             if g.from.contains(row, 0) {
@@ -167,27 +155,26 @@ impl<K: Sums> Row<'_, K> {
                 places.push(Place { offset, weights: tap.index * K::weights(g), inside });
             }
         }
-        places
     }
 
     /// The sums of these taps for the pixels of a phase, after those of others if it `adds`.
     #[inline(always)]
-    unsafe fn sums<S: Simd>(&self, phase: &Phase<'_>, places: &Places, adds: bool) {
-        let (g, all, count) = (self.g, places.all(), self.count(phase));
+    unsafe fn sums<S: Simd>(&self, phase: &Phase<'_>, all: &[Place], adds: bool) {
+        let (g, count) = (self.g, self.count(phase));
         let first = all.iter().fold(0, |first, place| first.max(place.inside[0]));
         let last = all.iter().fold(count, |last, place| last.min(place.inside[1]));
-        let mut inside = Places::NONE;
+        let mut inside = Places::new();
         let mut pixel = 0;
         while pixel < count {
             let is_inside = (first..last).contains(&pixel);
             let places = if is_inside {
                 all
             } else {
-                inside.count = 0;
+                inside.clear();
                 for place in all.iter().filter(|place| (place.inside[0]..place.inside[1]).contains(&pixel)) {
                     inside.push(*place);
                 }
-                inside.all()
+                &inside
             };
             let at_once = match last.saturating_sub(pixel) {
                 _ if S::COMPACT || !is_inside => 1,
