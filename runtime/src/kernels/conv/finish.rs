@@ -27,7 +27,7 @@ pub(crate) fn needs(g: &Correlation<'_>, parts: usize, rows: usize) -> Needs {
 
 /// Columns of a part's sums.
 fn columns(g: &Correlation<'_>) -> usize {
-    (g.groups * g.to.channels).next_multiple_of(LONGEST)
+    g.all_channels().next_multiple_of(LONGEST)
 }
 
 /// Rows of a part's sums.
@@ -81,7 +81,7 @@ impl<'a> Finish<'a> {
         let written = [sums.sum, sums.squares].into_iter().chain(products(sums).map(|products| products.sum));
         for to in written.filter(|to| !to.is_null()) {
             // SAFETY: promised by the caller.
-            unsafe { to.write_bytes(0, self.g.groups * self.g.to.channels) };
+            unsafe { to.write_bytes(0, self.g.all_channels()) };
         }
     }
 }
@@ -325,7 +325,7 @@ impl Task for Total<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Total { blocks: Blocks { finish: Finish { g, .. }, .. }, sums, .. } = self;
-        let all = g.groups * g.to.channels;
+        let all = g.all_channels();
         for col in (0..all).step_by(COLUMNS) {
             let cols = COLUMNS.min(all - col);
             if sums.squares.is_null() {

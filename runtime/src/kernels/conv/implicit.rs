@@ -71,7 +71,8 @@ impl Task for Implicit<'_> {
         // Several phases share a chunk, since the epilogue wants whole runs of pixels.
         let most = MC / S::MR * S::MR * g.phases.len();
         let mut blocks = pixels.div_ceil(most);
-        let chunks = (pixels * g.depth() * g.all_channels() / LEAST).clamp(1, CHUNKS);
+        let products = pixels.saturating_mul(g.depth()).saturating_mul(g.all_channels());
+        let chunks = (products / LEAST).clamp(1, CHUNKS);
         let splits = chunks.div_ceil(blocks * g.groups).min(panels.div_ceil(2));
         // Weights that stay in the second cache may be read once more.
         if blocks * splits * g.groups < chunks && g.depth() * panels * S::NR <= SMALL {

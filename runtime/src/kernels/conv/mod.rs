@@ -62,8 +62,8 @@ pub fn packed_len(d: &Conv, direction: i64) -> usize {
     let [c, oc, kh, kw, groups] = [d.c, d.oc, d.kh, d.kw, d.groups].map(|x| x.max(1) as usize);
     let channels = if direction == FORWARD { [c, oc] } else { [oc, c] }.map(|channels| channels / groups);
     let [inner, outer] = channels;
-    // Every CPU has vectors of several such groups.
-    if groups > 1 && d.x_c == 1 && inner == outer && inner.is_power_of_two() && inner <= grouped::FEW {
+    // What fits the shortest vectors is packed alike on every CPU.
+    if groups > 1 && d.x_c == 1 && grouped::are_few(Cpu::Portable, channels) {
         return groups * kh * kw * inner * outer;
     }
     let taps = match d.algorithm {

@@ -12,10 +12,8 @@ use super::super::cpu::Cpu;
 use super::super::simd::{LONGEST, Simd};
 use super::geometry::Correlation;
 
-/// As many chunks keep several threads evenly busy.
-const CHUNKS: usize = 12;
 /// The most channels of a group on every CPU: those of its vectors.
-pub(crate) const FEW: usize = 4;
+const FEW: usize = 4;
 /// The most channels of a group.
 const MOST: usize = 8;
 
@@ -31,12 +29,16 @@ static TURNS: [[u32; LONGEST]; MOST] = {
     turns
 };
 
-/// Whether groups are narrow and channels neighbors in both images.
-pub(crate) fn applies(cpu: Cpu, g: &Correlation<'_>) -> bool {
+/// Whether the channels of a group, in both images, are as few as the vectors of a CPU hold of several groups.
+pub(crate) fn are_few(cpu: Cpu, [from, to]: [usize; 2]) -> bool {
     let most = if matches!(cpu, Cpu::Portable | Cpu::Neon) { FEW } else { MOST };
+    from == to && from.is_power_of_two() && from <= most
+}
+
+/// Whether they are, and channels are neighbors in both images.
+pub(crate) fn applies(cpu: Cpu, g: &Correlation<'_>) -> bool {
     let are_neighbors = g.from.channel == 1 && g.to.channel == 1;
-    let size = g.from.channels;
-    g.groups > 1 && are_neighbors && size == g.to.channels && size.is_power_of_two() && size <= most
+    g.groups > 1 && are_neighbors && are_few(cpu, [g.from.channels, g.to.channels])
 }
 
 /// Where the weight is that connects a channel of `to` with the one it meets at a turn.

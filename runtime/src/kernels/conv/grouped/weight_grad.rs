@@ -8,8 +8,10 @@ use crate::threads::Team;
 use super::super::super::gemm::Output;
 use super::super::super::simd::{Simd, Task};
 use super::super::geometry::{Correlation, Tap};
-use super::{CHUNKS, load, turned, weight_at};
+use super::{load, turned, weight_at};
 
+/// As many chunks keep several threads evenly busy.
+const CHUNKS: usize = 12;
 /// Channels of a chunk.
 const CHANNELS: usize = 64;
 /// Taps whose sums are held at once: those of 3 by 3.
